@@ -1,0 +1,52 @@
+"""Low-bit number formats and the quantization of tensors and torch models.
+
+What needs torch or numba is imported when first used, so that ``import quant`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from quant.formats import FORMATS, Format, FormatSpec, get_format, parse_spec
+from quant.quantize import quantize
+from quant.tensor import QuantizedTensor
+
+if TYPE_CHECKING:
+    from quant.apply import QuantizedLinear, quantize_model
+    from quant.checkpoint import load_quantized, save_quantized
+    from quant.data import calibration_tokens, evaluation_tokens
+    from quant.evaluate import Perplexity, perplexity
+    from quant.models import load_model
+    from quant.plan import Plan
+
+_HOME = {
+    "Perplexity": "evaluate",
+    "Plan": "plan",
+    "QuantizedLinear": "apply",
+    "calibration_tokens": "data",
+    "evaluation_tokens": "data",
+    "load_model": "models",
+    "load_quantized": "checkpoint",
+    "perplexity": "evaluate",
+    "quantize_model": "apply",
+    "save_quantized": "checkpoint",
+}
+__all__ = [  # noqa: PLE0604  the table above is the one list of late names
+    "FORMATS",
+    "Format",
+    "FormatSpec",
+    "QuantizedTensor",
+    "get_format",
+    "parse_spec",
+    "quantize",
+    *_HOME,
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute may be anything
+    if name not in _HOME:
+        raise AttributeError(f"module 'quant' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"quant.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

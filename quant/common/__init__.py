@@ -1,0 +1,1 @@
+"""What all three packages share: errors, atomic files, cache, progress, configuration, JSON."""
