@@ -1,0 +1,1 @@
+"""A bit-exact, cycle-level simulator of bit-serial accelerators, and co-design with it."""
