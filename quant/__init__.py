@@ -13,12 +13,12 @@ from quant.quantize import quantize
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
-    from quant.apply import QuantizedLinear, quantize_model
-    from quant.checkpoint import load_quantized, save_quantized
-    from quant.data import calibration_tokens, evaluation_tokens
-    from quant.evaluate import Perplexity, perplexity
-    from quant.models import load_model
-    from quant.plan import Plan
+    from quant.apply import QuantizedLinear, quantize_model  # noqa: F401
+    from quant.checkpoint import load_quantized, save_quantized  # noqa: F401
+    from quant.data import calibration_tokens, evaluation_tokens  # noqa: F401
+    from quant.evaluate import Perplexity, perplexity  # noqa: F401
+    from quant.models import load_model  # noqa: F401
+    from quant.plan import Plan  # noqa: F401
 
 _HOME = {
     "Perplexity": "evaluate",

@@ -68,7 +68,7 @@ def _fp16_words(activations: Any, columns: int) -> NDArray[np.uint16]:  # noqa: 
     if hasattr(activations, "detach"):
         activations = activations.detach().float().cpu().numpy()
     given = np.asarray(activations)
-    if given.ndim != 2 or given.shape[1] != columns:  # noqa: PLR2004
+    if given.ndim != 2 or given.shape[1] != columns:
         raise RequestError(f"activations of shape {given.shape}: [tokens, {columns}] is needed")
     with np.errstate(over="ignore"):
         half = np.ascontiguousarray(given, dtype=np.float16)
@@ -85,7 +85,11 @@ def _row_scales(weight: QuantizedTensor) -> F32:
 
 
 def _by_reference(
-    weight: QuantizedTensor, words: NDArray[np.uint16], table: TermTable, rule: Arithmetic, skip: bool
+    weight: QuantizedTensor,
+    words: NDArray[np.uint16],
+    table: TermTable,
+    rule: Arithmetic,
+    skip: bool,
 ) -> tuple[F32, int]:
     from hwsim.pe import reference
 
@@ -111,14 +115,18 @@ def _by_reference(
 
 
 def _by_kernels(
-    weight: QuantizedTensor, words: NDArray[np.uint16], table: TermTable, rule: Arithmetic, skip: bool
+    weight: QuantizedTensor,
+    words: NDArray[np.uint16],
+    table: TermTable,
+    rule: Arithmetic,
+    skip: bool,
 ) -> tuple[F32, int]:
     from hwsim.pe import kernels
 
     (rows, columns), groups = weight.shape, weight.scales.shape[1]
     size = min(weight.spec.group_size, columns)
-    selectors = weight.selectors if weight.selectors is not None else np.zeros(
-        (rows, groups), np.uint8
+    selectors = (
+        weight.selectors if weight.selectors is not None else np.zeros((rows, groups), np.uint8)
     )
     exponents, signs = kernels.decode_terms(
         weight.unpack_codes(), selectors, size, rule.lanes, table.sign, table.man, table.exp

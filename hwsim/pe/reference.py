@@ -49,7 +49,7 @@ class GroupSum:
 def decode_fp16(word: int) -> Activation:
     """Split a 16-bit word. Infinity and NaN (field 31) are not PE inputs: ValueError."""
     field = word >> FP16_FRACTION & 31
-    if field == 31:  # noqa: PLR2004
+    if field == 31:
         raise ValueError(f"FP16 word {word:#06x} is infinite or NaN")
     hidden = 1 if field else 0
     fraction = word & (2**FP16_FRACTION - 1)

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 
 from quant.common.errors import RequestError
-from quant.formats import FORMATS, Format, FormatSpec, get_format
 from quant.datatypes import IntType, PlainType
+from quant.formats import FORMATS, Format, FormatSpec, get_format
 from quant.packing import U8
 
 MAX_EXP = 3
@@ -99,7 +99,7 @@ def _booth(entry: Format, element: IntType) -> TermTable:
         entry.name,
         sign=(digits < 0).astype(np.uint8),
         man=(digits != 0).astype(np.uint8),
-        exp=(np.abs(digits) == 2).astype(np.uint8),  # noqa: PLR2004
+        exp=(np.abs(digits) == 2).astype(np.uint8),
         significance=tuple(2 * step for step in range(steps)),
         unit_exponent=0,
         offset=offset,

@@ -1,0 +1,177 @@
+"""The PE: terms are exact, the kernels equal the plain-integer specification, errors are bounded."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import quant
+from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, reference, term_count, term_table
+from quant.common.errors import RequestError
+from quant.formats import FORMATS
+
+RULES = [Arithmetic(), PUBLISHED, Arithmetic(lanes=3, guard_bits=5, accumulator_bits=9)]
+F16 = NDArray[np.float16]
+
+
+@pytest.mark.parametrize("name", pe_formats())
+def test_terms_add_up_to_every_level(name: str) -> None:
+    table, levels = term_table(name), FORMATS[name].tables
+    for selector in range(levels.shape[0]):
+        for code in range(levels.shape[1]):
+            value = table.value(selector, code) * 2.0**table.unit_exponent
+            assert value == levels[selector, code] - table.offset
+    assert table.exp.max() <= 3
+
+
+def test_steps_of_the_formats() -> None:
+    steps = {name: term_count(name) for name in ("int2", "fp3", "int4", "bitmod3", "int6", "int8")}
+    assert steps == {"int2": 1, "fp3": 1, "int4": 2, "bitmod3": 2, "int6": 3, "int8": 4}
+    assert term_count(quant.parse_spec("bitmod4:g128:int8")) == 2
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16", "fp32"])
+def test_plain_formats_have_no_terms(name: str) -> None:
+    with pytest.raises(RequestError, match="bit-serial PE; it takes"):
+        term_table(name)
+
+
+def random_words(rng: np.random.Generator, shape: tuple[int, int], spread: int) -> F16:
+    words = rng.integers(0, 1 << 16, shape).astype(np.uint16)
+    center = rng.integers(spread, 31 - spread) if spread < 15 else 15
+    field = np.clip(center + rng.integers(-spread, spread + 1, shape), 0, 30).astype(np.uint16)
+    return ((words & 0x83FF) | (field << 10)).view(np.float16)
+
+
+def both(weight: NDArray[np.float32], name: str, x: F16, rule: Arithmetic, size: int = 64) -> None:
+    qt = quant.quantize(weight, name, group_size=size, scale="int8")
+    for skip in (False, True):
+        options = {"arithmetic": rule, "skip_zero_steps": skip}
+        y, cycles = matmul(qt, x, **options)  # type: ignore[arg-type]
+        wanted, wanted_cycles = matmul(qt, x, backend="reference", **options)  # type: ignore[arg-type]
+        assert np.array_equal(y, wanted)
+        assert cycles == wanted_cycles
+    groups = [min(size, weight.shape[1] - at) for at in range(0, weight.shape[1], size)]
+    full = sum(-(-n // rule.lanes) for n in groups) * term_count(name)
+    assert matmul(qt, x, arithmetic=rule)[1] == full * len(x) * len(weight)
+
+
+@pytest.mark.parametrize("name", pe_formats())
+@pytest.mark.parametrize("rule", RULES, ids=["default", "published", "odd"])
+def test_kernels_equal_the_reference(name: str, rule: Arithmetic) -> None:
+    rng = np.random.default_rng(abs(hash((name, rule.lanes, rule.accumulator_bits))) % 2**32)
+    weight = (rng.standard_normal((5, 150)) * 0.02).astype(np.float32)
+    for spread in (1, 6, 15):
+        both(weight, name, random_words(rng, (2, 150), spread), rule)
+
+
+def group_dot_products(count: int, seed: int) -> None:
+    """``count`` random group dot products over formats, group lengths and exponent spreads."""
+    rng, done = np.random.default_rng(seed), 0
+    names = pe_formats()
+    while done < count:
+        name, size = names[done % len(names)], int(rng.choice([5, 16, 32]))
+        weight = rng.standard_normal((37, size * 16)).astype(np.float32)
+        x = random_words(rng, (5, size * 16), int(rng.integers(0, 16)))
+        qt = quant.quantize(weight, name, group_size=size, scale="int8")
+        fast, slow = (matmul(qt, x, backend=b)[0] for b in ("numba", "reference"))  # type: ignore[arg-type]
+        assert np.array_equal(fast, slow), (name, size, seed)
+        done += 37 * 5 * 16
+
+
+def test_random_group_dot_products() -> None:
+    group_dot_products(100_000, seed=1)
+
+
+@pytest.mark.slow
+def test_a_million_group_dot_products() -> None:
+    group_dot_products(1_000_000, seed=2)
+
+
+def structured() -> dict[str, F16]:
+    n = 128
+    ones = np.ones((1, n), np.float16)
+    alternate = np.where(np.arange(n) % 2, -1, 1).astype(np.float16)[None]
+    ramp = np.ldexp(1.0, (np.arange(n) % 30) - 14).astype(np.float16)[None]
+    return {
+        "zeros": 0 * ones,
+        "negative zeros": -0.0 * ones,
+        "largest": ones * np.float16(65504),
+        "smallest subnormals": ones * np.float16(2**-24),
+        "largest subnormals": ones * np.float16(2**-14 - 2**-24),
+        "cancellation": alternate * np.float16(65504),
+        "every exponent": ramp,
+        "falling exponents": ramp[:, ::-1],
+        "one large among small": np.where(np.arange(n) == 77, 65504, 2.0**-24).astype(np.float16)[
+            None
+        ],
+        "large then small": np.where(np.arange(n) < 4, 3e4, 1e-7).astype(np.float16)[None],
+        "cancel then small": np.concatenate(
+            [alternate[:, :64] * np.float16(6e4), ones[:, 64:] * np.float16(1e-6)], axis=1
+        ),
+    }
+
+
+@pytest.mark.parametrize("corner", structured())
+@pytest.mark.parametrize("name", ["int8", "int4-asym", "int8-asym", "bitmod3", "bitmod4", "fp3"])
+def test_structured_corners(corner: str, name: str) -> None:
+    rng = np.random.default_rng(5)
+    weight = np.concatenate(
+        [np.ones((1, 128)), -np.ones((1, 128)), np.zeros((1, 128)), rng.standard_normal((3, 128))]
+    ).astype(np.float32)
+    both(weight, name, structured()[corner], Arithmetic(), size=128)
+    both(weight, name, structured()[corner], PUBLISHED, size=128)
+
+
+@pytest.mark.parametrize("rule", [Arithmetic(), PUBLISHED], ids=["default", "published"])
+@pytest.mark.parametrize("name", ["int8", "bitmod4", "fp3"])
+def test_a_group_keeps_its_error_bound(name: str, rule: Arithmetic) -> None:
+    rng, table = np.random.default_rng(8), term_table(name)
+    for spread in (0, 3, 15):
+        words = random_words(rng, (20, 128), spread).view(np.uint16)
+        for row in words:
+            inputs = [reference.decode_fp16(int(word)) for word in row]
+            codes = [int(c) for c in rng.integers(0, table.sign.shape[1], 128)]
+            got = reference.group_sum(inputs, codes, 0, table, rule)
+            exact = sum(
+                Fraction((-1) ** a.sign * a.mantissa * table.value(0, c))
+                * Fraction(2) ** (a.exponent - 25)
+                for a, c in zip(inputs, codes, strict=True)
+            )
+            value = Fraction(got.partial.mantissa) * Fraction(2) ** (
+                got.partial.exponent - rule.point
+            )
+            # docs/pe_arithmetic.md: truncation of lanes, then two floors, a step.
+            top = max(a.exponent for a in inputs) + 3 + table.significance[-1]
+            one = Fraction(2) ** (top - rule.point)
+            peak = Fraction(2) ** (
+                top + 5 + rule.guard_bits + 10 + 3 - rule.accumulator_bits - rule.point
+            )
+            assert abs(value - exact) <= got.steps * (rule.lanes * one + 2 * max(one, peak))
+
+
+def test_real_numbers_come_out() -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.standard_normal((64, 512)) * 0.02).astype(np.float32)
+    x = rng.standard_normal((8, 512)).astype(np.float16)
+    qt = quant.quantize(weight, "bitmod4", scale="int8")
+    exact = x.astype(np.float64) @ qt.dequantize().astype(np.float64).T
+    y, _ = matmul(qt, x)
+    assert np.abs(y - exact).mean() < 2e-3 * np.abs(exact).mean()
+
+
+def test_bad_requests() -> None:
+    qt = quant.quantize(np.eye(4, 8, dtype=np.float32), "int4", scale="int8")
+    with pytest.raises(RequestError, match=r"\[tokens, 8\]"):
+        matmul(qt, np.ones((2, 9), np.float16))
+    with pytest.raises(RequestError, match=r"\[1, 3\] is nan"):
+        matmul(qt, np.where(np.arange(16) == 11, np.nan, 1).reshape(2, 8))
+    with pytest.raises(RequestError, match=r"\[0, 0\] is 100000"):
+        matmul(qt, np.full((1, 8), 1e5))
+    with pytest.raises(RequestError, match="takes scales int8, not 'fp16'"):
+        matmul(quant.quantize(np.eye(4, dtype=np.float32), "int4"), np.ones((1, 4)))
+    with pytest.raises(RequestError, match="lanes = 0"):
+        Arithmetic(lanes=0)
