@@ -25,7 +25,7 @@ class IntType:
     @property
     def maximum(self) -> int:
         """The largest level."""
-        return 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
+        return int(2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1)
 
     @cached_property
     def levels(self) -> F32:

@@ -55,7 +55,7 @@ class Format:
     @property
     def selector_bits(self) -> int:
         """Bits that name a group's special value."""
-        return max(0, (len(self.special_values) - 1).bit_length())
+        return (max(1, len(self.special_values)) - 1).bit_length()
 
     @cached_property
     def tables(self) -> F32:

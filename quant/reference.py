@@ -72,7 +72,8 @@ def encode_symmetric(weight: F32, scales: F32, format_: Format) -> U8:
     """Return two's complement codes ``[n, group]``, rounded half to even, saturated."""
     top = _top(format_)
     rounded = np.clip(np.rint(_ratio(weight, scales)), -top, top).astype(np.int32)
-    return (rounded & (2**format_.element_bits - 1)).astype(np.uint8)
+    codes: U8 = (rounded & (2**format_.element_bits - 1)).astype(np.uint8)
+    return codes
 
 
 def fit_asymmetric(weight: F32, format_: Format) -> F32:
@@ -101,7 +102,7 @@ def _clamped(scale: F32, format_: Format) -> F32:
 def _ratio(weight: F32, scales: F32) -> F32:
     """Divide by the scale; a group whose stored scale is zero is all zeros."""
     safe = np.where(scales > 0, scales, np.float32(np.inf))
-    return weight / safe[:, None]
+    return (weight / safe[:, None]).astype(np.float32)
 
 
 def _nearest(x: F32, levels: F32) -> NDArray[np.intp]:

@@ -99,7 +99,7 @@ def _products4(
     for r in range(ROWS):
         e0, e1 = np.int32(f0 + exponents[0, r]), np.int32(f1 + exponents[1, r])
         e2, e3 = np.int32(f2 + exponents[2, r]), np.int32(f3 + exponents[3, r])
-        top = max(max(max(e0, e1), max(e2, e3)), np.int32(0))
+        top = max(e0, e1, e2, e3, np.int32(0))
         s0, s1 = np.int32(n0 ^ signs[0, r]), np.int32(n1 ^ signs[1, r])
         s2, s3 = np.int32(n2 ^ signs[2, r]), np.int32(n3 ^ signs[3, r])
         p0 = np.int32(_right(m0, np.int32(top - e0)) ^ s0)

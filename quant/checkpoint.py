@@ -1,0 +1,136 @@
+"""Quantized checkpoints: safetensors, packed codes, a manifest of hashes; whole or absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from quant.common.config import parse
+from quant.common.errors import RequestError
+from quant.common.files import atomic_folder, sha256_of
+from quant.formats import parse_spec
+from quant.plan import Plan
+from quant.tensor import QuantizedTensor
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST, CODES, REST = "manifest.json", "quantized.safetensors", "rest.safetensors"
+PARTS = ("codes", "scales", "row_scales", "selectors", "zero_points")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A quantized layer in the manifest."""
+
+    format: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint folder holds: the hash of each file, and each layer's format."""
+
+    schema: Literal["hwsim.checkpoint/1"]
+    model: str
+    sha256: dict[str, str]
+    layers: dict[str, Layer]
+
+
+def save_quantized(
+    folder: Path,
+    tensors: Mapping[str, QuantizedTensor],
+    *,
+    model: str = "",
+    rest: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write quantized layers, and optionally everything else of the model, to a folder.
+
+    Args:
+        folder: Replaced as a whole, or left as it was if writing fails.
+        tensors: Module path -> codes.
+        model: The model's name.
+        rest: Parameters that are not quantized, by their names.
+    """
+    from safetensors.numpy import save_file
+    from safetensors.torch import save_file as save_torch
+
+    arrays = {}
+    for path, tensor in tensors.items():
+        values = {part: getattr(tensor, part) for part in PARTS}
+        arrays |= {f"{path}.{part}": value for part, value in values.items() if value is not None}
+    with atomic_folder(folder) as target:
+        save_file(arrays, target / CODES)
+        if rest is not None:
+            save_torch({name: value.contiguous() for name, value in rest.items()}, target / REST)
+        Plan({path: str(t.spec) for path, t in tensors.items()}, model).save(target / "plan.toml")
+        hashes = {path.name: sha256_of(path) for path in sorted(target.iterdir())}
+        layers = {
+            path: {"format": str(t.spec), "shape": list(t.shape)} for path, t in tensors.items()
+        }
+        content: dict[str, Any] = {"schema": "hwsim.checkpoint/1", "model": model}
+        content |= {"sha256": hashes, "layers": layers}
+        (target / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def load_quantized(folder: Path) -> dict[str, QuantizedTensor]:
+    """Return the quantized layers of a checkpoint folder, by module path.
+
+    Raises:
+        RequestError: no checkpoint, a file that is cut or changed (its hash differs), or arrays
+            that do not fit the manifest.
+    """
+    manifest = _manifest(folder)
+    for name, expected in manifest.sha256.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise RequestError(f"{folder}: file {name!r} of the manifest is missing")
+        if (found := sha256_of(path)) != expected:
+            raise RequestError(f"{path}: SHA-256 is {found}, the manifest says {expected}")
+    if CODES not in manifest.sha256:
+        raise RequestError(f"{folder / MANIFEST}: {CODES} has no hash")
+    arrays = _arrays(folder / CODES)
+    return {path: _tensor(path, layer, arrays) for path, layer in manifest.layers.items()}
+
+
+def _manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: no readable manifest: {error}") from None
+    return parse(data, Manifest, str(path))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays: dict[str, np.ndarray] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RequestError(f"{path}: not readable as safetensors: {error}") from None
+    return arrays
+
+
+def _tensor(path: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> QuantizedTensor:
+    spec, (rows, columns) = parse_spec(layer.format), layer.shape
+    parts: dict[str, Any] = {part: arrays.get(f"{path}.{part}") for part in PARTS}
+    groups = (rows, spec.groups(columns))
+    wanted = {
+        "codes": (rows, -(-columns * spec.format.element_bits // 8)),
+        "scales": groups,
+        "row_scales": (rows,) if spec.scale == "int8" else None,
+        "selectors": groups if spec.format.selector_bits else None,
+        "zero_points": groups if spec.format.zero_point_bits else None,
+    }
+    for part, shape in wanted.items():
+        found = None if parts[part] is None else parts[part].shape
+        if found != shape:
+            raise RequestError(f"layer {path}: {part} has shape {found}, {shape} is needed")
+    return QuantizedTensor(spec, (rows, columns), **parts)
