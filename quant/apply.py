@@ -175,8 +175,8 @@ def _quantize_layer(
     except RequestError as error:
         raise RequestError(f"layer {path}: {error}") from None
     difference = tensor.dequantize() - values
-    error = float(np.vdot(difference, difference) / max(float(np.vdot(values, values)), 1e-300))
-    return LayerReport(tensor, error)
+    power = max(float(np.vdot(values, values)), 1e-300)
+    return LayerReport(tensor, float(np.vdot(difference, difference)) / power)
 
 
 def _rest(model: nn.Module) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def save_quantized(
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_torch
 
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for path, tensor in tensors.items():
         values = {part: getattr(tensor, part) for part in PARTS}
         arrays |= {f"{path}.{part}": value for part, value in values.items() if value is not None}

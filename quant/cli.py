@@ -45,7 +45,12 @@ def list_(output: OutputOption = "table") -> None:
         for entry in FORMATS.values()
     ]
     models = [
-        {"name": m.name, "hub_id": m.hub_id, "license": m.license, "offline_package": bool(m.package)}
+        {
+            "name": m.name,
+            "hub_id": m.hub_id,
+            "license": m.license,
+            "offline_package": bool(m.package),
+        }
         for m in MODELS.values()
     ]
     if output == "json":

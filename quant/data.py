@@ -23,7 +23,9 @@ def evaluation_text() -> str:
     articles = []
     for title, body in DOCUMENT.findall(text):
         lines = [line.strip() for line in body.split("\n")]
-        lines = [line for line in lines if line and line != title.strip()]
+        lines = [line for line in lines if line]
+        if lines and lines[0] == title.strip():
+            del lines[0]
         if len(" ".join(lines).split()) >= LEAST_WORDS:
             articles.append(title.strip() + "\n\n" + "\n".join(lines))
     return "\n\n".join(articles)

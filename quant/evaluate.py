@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
@@ -32,7 +33,7 @@ class Perplexity:
 
     @property
     def ln(self) -> float:
-        """ln(perplexity): the mean over windows."""
+        """Mean over windows: the logarithm of the perplexity."""
         return float(np.mean(self.window_nll))
 
     @property
@@ -79,7 +80,7 @@ def perplexity(
     """
     import torch
 
-    if context < 2 or tokens.numel() < context:  # noqa: PLR2004
+    if context < 2 or tokens.numel() < context:
         raise RequestError(f"{tokens.numel()} tokens: at least one window of {context} is needed")
     windows = tokens[: tokens.numel() // context * context].view(-1, context)
     with torch.inference_mode():
@@ -101,7 +102,7 @@ def _window_nll(model: torch.nn.Module, window: torch.Tensor) -> float:
     return total / hidden.shape[0]
 
 
-def _standard_error(values: np.ndarray) -> float:
-    if values.size < 2:  # noqa: PLR2004
+def _standard_error(values: NDArray[np.float64]) -> float:
+    if values.size < 2:
         return math.nan
     return float(values.std(ddof=1) / math.sqrt(values.size))

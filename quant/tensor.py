@@ -74,7 +74,8 @@ class QuantizedTensor:
     def dequantize(self) -> F32:
         """Return ``level * scale``, ``[out, in]`` float32."""
         scales: F32 = self._by_weight(self.group_scales())
-        return self.levels() * scales
+        values: F32 = self.levels() * scales
+        return values
 
     def _by_weight(self, per_group: NDArray[Value]) -> NDArray[Value]:
         return np.repeat(per_group, self.spec.group_size, axis=1)[:, : self.shape[1]]
