@@ -123,6 +123,7 @@ class _Peaks:
             weights = op.kv
         key = (weights, activations)
         if key not in self._known:
-            assert weights is not None and activations is not None
+            assert weights is not None
+            assert activations is not None
             self._known[key] = self._spec.peak(weights, activations)
         return self._known[key]

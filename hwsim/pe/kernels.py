@@ -122,9 +122,11 @@ def _accumulate(
         coming = _right(np.int32(total[r] << left), np.int32(top - largest[r]))
         wide = np.int32(held + coming)
         size = abs(wide)
+        # A step without a product changes nothing, not even an accumulator of -2^bits.
+        busy = np.int32(largest[r] > 0)
         over = np.int32(0)
         for bit in range(excess):
-            over += np.int32(size >= np.int32(1 << (bits + bit)))
+            over += np.int32(busy & np.int32(size >= np.int32(1 << (bits + bit))))
         mantissa[r] = _right(wide, over)
         exponent[r] = np.int32(top + over)
 

@@ -1,0 +1,147 @@
+"""explore(): every design of a small grid simulated, the Pareto front marked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwsim.accelerator import Accelerator, Buffer, PEArray, load_accelerator
+from hwsim.pareto import pareto_front
+from hwsim.simulate import SimulationResult, simulate
+from quant.common.config import load_toml, parse
+from quant.common.errors import RequestError, unknown_name
+from quant.common.progress import track
+from quant.plan import HEAD
+from roofline.hardware import Sourced
+from roofline.workload import Scenario, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OBJECTIVES = ("time_s", "energy_j", "area_um2", "cycles")
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """A grid of designs around a base.
+
+    Attributes:
+        base: Accelerator name or TOML file.
+        rows: Rows of the prefill array; empty: the base's.
+        columns: Columns of the prefill array; empty: the base's.
+        formats: Weight formats of the block layers; empty: the workload's own.
+        bandwidth: DRAM bits per cycle; empty: the base's.
+    """
+
+    base: str = "bitmod"
+    rows: Sequence[int] = field(default_factory=tuple)
+    columns: Sequence[int] = field(default_factory=tuple)
+    formats: Sequence[str] = field(default_factory=tuple)
+    bandwidth: Sequence[float] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} = {value}"
+            for name in ("rows", "columns", "bandwidth")
+            for value in getattr(self, name)
+            if not 0 < value < float("inf")
+        ]
+        if faults:
+            raise RequestError(f"design space: {', '.join(faults)}: above 0 is needed")
+
+    @classmethod
+    def load(cls, path: Path) -> DesignSpace:
+        """Return the space of a TOML file with the keys of this class."""
+        data = load_toml(path)
+        known = cls.__dataclass_fields__
+        for key in data:
+            if key not in known:
+                raise unknown_name(f"key of {path}", key, known)
+        return parse(data, cls, str(path))
+
+    def designs(self) -> list[tuple[Accelerator, str | None]]:
+        """Return every machine with the format its layers take."""
+        base = load_accelerator(self.base)
+        grid = itertools.product(
+            self.rows or [base.prefill.rows],
+            self.columns or [base.prefill.columns],
+            self.bandwidth or [base.dram.bits_per_cycle.value],
+            self.formats or [None],
+        )
+        return [(_variant(base, r, c, bits), text) for r, c, bits, text in grid]
+
+
+def explore(
+    space: DesignSpace,
+    work: Workload | Scenario,
+    objectives: Sequence[str] = ("time_s", "energy_j", "area_um2"),
+) -> pd.DataFrame:
+    """Simulate every design of a space.
+
+    Args:
+        space: The grid.
+        work: Workload or scenario.
+        objectives: Columns to be small, for the front.
+
+    Returns:
+        One row a design: rows, columns, bandwidth, format, the results, ``pareto``.
+
+    Raises:
+        RequestError: an unknown objective, or a format that the machine does not run.
+    """
+    import pandas as pd
+
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise unknown_name("objective", name, OBJECTIVES)
+    designs = space.designs()
+    results = [
+        _row(machine, text, work) for machine, text in track(designs, "exploring", len(designs))
+    ]
+    frame = pd.DataFrame(results)
+    frame["pareto"] = pareto_front(frame[list(objectives)].to_numpy())
+    return frame
+
+
+def _variant(base: Accelerator, rows: int, columns: int, bits: float) -> Accelerator:
+    """The base with another array and memory; decode keeps the PEs, twice the rows.
+
+    Buffer ports grow with the side of the array that they feed.
+    """
+    decode = PEArray(2 * rows, max(1, columns // 2))
+    weight = _port(base.weight_buffer, rows / base.prefill.rows)
+    activation = _port(base.activation_buffer, columns / base.prefill.columns)
+    source = "design space"
+    return replace(
+        base,
+        prefill=PEArray(rows, columns),
+        decode=decode,
+        weight_buffer=weight,
+        activation_buffer=activation,
+        dram=replace(base.dram, bits_per_cycle=Sourced(bits, source)),
+    )
+
+
+def _port(buffer: Buffer, ratio: float) -> Buffer:
+    return replace(buffer, port_bits=max(1, round(buffer.port_bits * ratio)))
+
+
+def _row(machine: Accelerator, text: str | None, work: Workload | Scenario) -> dict[str, object]:
+    if text is not None:
+        first = work.parts[0][0] if isinstance(work, Scenario) else work
+        spec = machine.spec(text)
+        work = work.with_weights({path: spec for path in first.linears if path != HEAD})
+    result: SimulationResult = simulate(work, machine)
+    return {
+        "rows": machine.prefill.rows,
+        "columns": machine.prefill.columns,
+        "bandwidth_bits": machine.dram.bits_per_cycle.value,
+        "format": text or "",
+        "cycles": result.cycles,
+        "time_s": result.time_s,
+        "energy_j": result.energy_j,
+        "area_um2": result.area_um2,
+    }
