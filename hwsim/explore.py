@@ -65,11 +65,12 @@ class DesignSpace:
     def designs(self) -> list[tuple[Accelerator, str | None]]:
         """Return every machine with the format its layers take."""
         base = load_accelerator(self.base)
+        formats: list[str | None] = [*self.formats] or [None]
         grid = itertools.product(
             self.rows or [base.prefill.rows],
             self.columns or [base.prefill.columns],
             self.bandwidth or [base.dram.bits_per_cycle.value],
-            self.formats or [None],
+            formats,
         )
         return [(_variant(base, r, c, bits), text) for r, c, bits, text in grid]
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwsim.accelerator import Accelerator, load_accelerator
 from hwsim.sram import sram_cost
@@ -138,8 +138,8 @@ class SimulationResult:
 
 def op_rows(result: SimulationResult) -> list[dict[str, object]]:
     """Return the ops as the JSON report gives them; each number is for one run of the op."""
-    own = ("name", "op", "phase", "repeats", "cycles", "compute_cycles", "dram_cycles")
-    own += ("dram_bytes", "bound", "compute_j", "sram_j", "dram_j", "energy_j")
+    own = ["name", "op", "phase", "repeats", "cycles", "compute_cycles", "dram_cycles"]
+    own += ["dram_bytes", "bound", "compute_j", "sram_j", "dram_j", "energy_j"]
     return [{key: getattr(op, key) for key in own} for op in result.ops]
 
 
@@ -166,7 +166,7 @@ def simulate(
     return SimulationResult(machine, tuple(ops))
 
 
-def machine_formats(machine: Accelerator, weights: str | None = None) -> dict[str, str]:
+def machine_formats(machine: Accelerator, weights: str | None = None) -> dict[str, Any]:
     """Return the keywords of ``roofline.workload`` for what a machine runs."""
     chosen = machine.spec(weights or _default_weights(machine))
     return {

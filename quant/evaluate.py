@@ -99,7 +99,7 @@ def _window_nll(model: torch.nn.Module, window: torch.Tensor) -> float:
         logits = head(hidden[start : start + HEAD_ROWS]).float()
         target = window[start + 1 : start + 1 + logits.shape[0]]
         total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
-    return total / hidden.shape[0]
+    return total / int(hidden.shape[0])
 
 
 def _standard_error(values: NDArray[np.float64]) -> float:

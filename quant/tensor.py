@@ -65,7 +65,8 @@ class QuantizedTensor:
         """Return the value of each code before scaling, less the zero point, ``[out, in]``."""
         codes, tables = self.unpack_codes(), self.spec.format.tables
         if self.selectors is not None:
-            return tables[self._by_weight(self.selectors), codes]
+            chosen: F32 = tables[self._by_weight(self.selectors), codes]
+            return chosen
         levels = tables[0][codes]
         if self.zero_points is not None:
             levels -= self._by_weight(self.zero_points).astype(np.float32)
@@ -73,8 +74,8 @@ class QuantizedTensor:
 
     def dequantize(self) -> F32:
         """Return ``level * scale``, ``[out, in]`` float32."""
-        scales: F32 = self._by_weight(self.group_scales())
-        values: F32 = self.levels() * scales
+        values = self.levels()
+        values *= self._by_weight(self.group_scales())
         return values
 
     def _by_weight(self, per_group: NDArray[Value]) -> NDArray[Value]:

@@ -57,9 +57,7 @@ def report(
     elif format_ == "csv":
         text = analysis.to_frame().to_csv(index=False)
     else:
-        title = (
-            f"{work.model} {phase}, batch {batch}, context {context}, on {analysis.hardware.name}"
-        )
+        title = f"{work.model} {phase}, batch {batch}, context {context}, {analysis.hardware.name}"
         text = to_table(analysis, title)
     if out is None:
         print(text, end="")

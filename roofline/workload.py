@@ -88,8 +88,8 @@ class Workload:
         """Return one row an op: work and bytes."""
         import pandas as pd
 
-        columns = ("name", "op", "count", "macs", "ops", "weight_bytes", "activation_bytes")
-        columns += ("kv_bytes", "bytes")
+        columns = ["name", "op", "count", "macs", "ops", "weight_bytes", "activation_bytes"]
+        columns += ["kv_bytes", "bytes"]
         return pd.DataFrame([{c: getattr(op, c) for c in columns} for op in self.ops])
 
 
@@ -164,7 +164,11 @@ def workload(
 
 
 def scenario(
-    model: Model, prompt: int = 256, generate: int = 32, batch: int = 1, **formats: Any
+    model: Model,
+    prompt: int = 256,
+    generate: int = 32,
+    batch: int = 1,
+    **formats: Any,  # noqa: ANN401  workload's keywords
 ) -> Scenario:
     """Return one prefill of ``prompt`` tokens and ``generate`` decode steps of growing context.
 

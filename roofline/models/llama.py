@@ -76,7 +76,7 @@ def parse_config(data: Mapping[str, Any]) -> LlamaConfig:
     """Return a checked configuration.
 
     Raises:
-        RequestError: a missing key, a size that is not a positive integer, heads that do not divide.
+        RequestError: a missing key, a size below 1, heads that do not divide.
     """
     known = {field.name for field in fields(LlamaConfig)}
     config = parse({k: v for k, v in data.items() if k in known}, LlamaConfig, "config")

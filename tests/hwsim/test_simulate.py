@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -23,33 +24,35 @@ from roofline.ops import Gemm
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_sim_layers.json"
 
 
-def golden_layers() -> list[dict[str, object]]:
-    cases: list[dict[str, object]] = json.loads(GOLDEN.read_text())["layers"]
+def golden_layers() -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["layers"]
     return cases
 
 
 @pytest.mark.parametrize("case", golden_layers(), ids=lambda c: f"{c['accelerator']}-{c['name']}")
-def test_tiles_and_cycles_equal_the_published_simulator(case: dict[str, object]) -> None:
+def test_tiles_and_cycles_equal_the_published_simulator(case: dict[str, Any]) -> None:
     machine = load_accelerator("fp16" if case["accelerator"] == "baseline_fp16" else "bitmod")
     array = machine.array(str(case["phase"]))
-    batch, n, k = case["w_dim"]  # type: ignore[misc]
-    m = case["i_dim"][1]  # type: ignore[index]
+    batch, n, k = case["w_dim"]
+    m = case["i_dim"][1]
     gemm = Gemm(int(batch), int(m), int(n), int(k))
     count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
     assert count == case["tiles"]
     steps = 1 if machine.kind != "bit-serial" else term_count(str(case["format"]))
     assert count * steps == case["cycle_compute"]
-    got = refetch(case["bytes_w"], case["bytes_i"], 1, machine)  # type: ignore[arg-type]
+    got = refetch(case["bytes_w"], case["bytes_i"], 1, machine)
     assert list(got) == case["fetch_w_i"]
 
 
 @pytest.mark.parametrize("machine", accelerator_names())
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 @pytest.mark.parametrize("model", ["smollm2-135m", "llama-2-7b"])
-def test_never_under_the_roofline(machine: str, phase: str, model: str) -> None:
+def test_never_under_the_roofline(
+    machine: str, phase: Literal["prefill", "decode"], model: str
+) -> None:
     design = load_accelerator(machine)
     for weights in design.weights[:: max(1, len(design.weights) // 3)]:
-        work = roofline.workload(model, phase, 1, 300, **machine_formats(design, weights))  # type: ignore[arg-type]
+        work = roofline.workload(model, phase, 1, 300, **machine_formats(design, weights))
         bounds = roofline.analyze(work, design.hardware_spec()).ops
         result = simulate(work, design)
         for op, bound in zip(result.ops, bounds, strict=True):
@@ -62,7 +65,7 @@ def test_parts_add_up() -> None:
     work = roofline.scenario("smollm2-135m", 16, 2, **machine_formats(design, "bitmod3"))
     result = simulate(work, design)
     parts = result.energy_parts_j
-    assert parts["total"] == pytest.approx(result.to_frame().eval("energy_j * repeats").sum())
+    assert parts["total"] == pytest.approx(sum(op.repeats * op.energy_j for op in result.ops))
     assert result.time_s == pytest.approx(sum(result.time_by_phase().values()))
     first = next(op for op in result.ops if op.name.endswith("layers.0.mlp.up_proj"))
     # 576 x 1536, 16 tokens on 32 x 32 PEs of 4 lanes, 2 steps.
@@ -76,9 +79,8 @@ def test_fewer_bits_never_cost_more_decode_time() -> None:
     design, times = load_accelerator("bitmod"), []
     for weights in ("bitmod3", "bitmod4", "int6", "int8"):
         formats = machine_formats(design, weights)
-        times.append(
-            simulate(roofline.workload("smollm2-135m", "decode", 1, 64, **formats), design).time_s
-        )  # type: ignore[arg-type]
+        work = roofline.workload("smollm2-135m", "decode", 1, 64, **formats)
+        times.append(simulate(work, design).time_s)
     assert times == sorted(times)
 
 
@@ -100,9 +102,8 @@ def test_formats_the_machine_cannot_run() -> None:
 def test_bad_accelerator_files(tmp_path: Path) -> None:
     source = Path(roofline.__file__).parent.parent / "hwsim/accelerators/bitmod.toml"
     broken = tmp_path / "broken.toml"
-    broken.write_text(
-        source.read_text().replace("rows = 32", "rows = -1").replace("lanes = 4", "lanes = 0")
-    )
+    text = source.read_text().replace("rows = 32", "rows = -1")
+    broken.write_text(text.replace("lanes = 4", "lanes = 0"))
     with pytest.raises(RequestError, match=r"pe.lanes = 0, prefill.rows = -1"):
         load_accelerator(broken)
     broken.write_text(source.read_text().replace('kind = "bit-serial"', 'kind = "quantum"'))
@@ -112,7 +113,7 @@ def test_bad_accelerator_files(tmp_path: Path) -> None:
 
 def test_explore_marks_the_front() -> None:
     design = load_accelerator("bitmod")
-    work = roofline.workload("smollm2-135m", "prefill", 1, 64, **machine_formats(design))  # type: ignore[arg-type]
+    work = roofline.workload("smollm2-135m", "prefill", 1, 64, **machine_formats(design))
     space = DesignSpace("bitmod", rows=[16, 32], columns=[32], formats=["bitmod3", "int8"])
     frame = explore(space, work)
     assert len(frame) == 4
@@ -132,9 +133,8 @@ def test_pareto_front() -> None:
     random = np.random.default_rng(0).random((40, 3))
     mask = pareto_front(random)
     for i in range(40):
-        dominated = any(
-            (random[j] <= random[i]).all() and (random[j] < random[i]).any() for j in range(40)
-        )
+        no_worse = (random <= random[i]).all(axis=1)
+        dominated = (no_worse & (random < random[i]).any(axis=1)).any()
         assert mask[i] != dominated
 
 
@@ -142,7 +142,7 @@ def test_codes_set_the_formats() -> None:
     import quant
 
     design = load_accelerator("bitmod")
-    work = roofline.workload("smollm2-135m", "decode", 1, 8, **machine_formats(design))  # type: ignore[arg-type]
+    work = roofline.workload("smollm2-135m", "decode", 1, 8, **machine_formats(design))
     path = "model.layers.0.mlp.up_proj"
     qt = quant.quantize(np.ones((1536, 576)), "int8", scale="int8")
     codes = {path: qt}
