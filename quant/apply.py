@@ -166,6 +166,22 @@ def quantized(
             model.set_submodule(path, before[path])
 
 
+@contextmanager
+def replaced(model: nn.Module, tensors: Mapping[str, QuantizedTensor]) -> Iterator[None]:
+    """Give layers the weights of these codes for the length of a block."""
+    before = linear_layers(model)
+    for path, tensor in tensors.items():
+        layer = before[path]
+        assert isinstance(layer.weight, torch.Tensor)
+        bias = layer.bias if isinstance(layer.bias, torch.Tensor) else None
+        model.set_submodule(path, QuantizedLinear(tensor, bias, layer.weight.dtype))
+    try:
+        yield
+    finally:
+        for path in tensors:
+            model.set_submodule(path, before[path])
+
+
 def _quantize_layer(
     path: str, weight: torch.Tensor, spec: FormatSpec, group_size: int | None, scale: str | None
 ) -> LayerReport:

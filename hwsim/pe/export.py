@@ -65,7 +65,7 @@ def _is_float(name: str) -> bool:
 
 
 def _facts(names: list[str]) -> list[str]:
-    lines = ["  function automatic facts_t facts(format_e format);", "    unique case (format)"]
+    lines = ["  function automatic facts_t facts(format_e format);", "    case (format)"]
     for name in names:
         table, bits = term_table(name), FORMATS[name].element_bits
         flags = f"1'b{int(_is_float(name))}, 1'b{int(table.offset > 0)}"
@@ -77,7 +77,7 @@ def _terms(names: list[str]) -> list[str]:
     lines = [
         "  function automatic term_t float_term(format_e format, logic [1:0] selector,",
         "                                       logic [3:0] code, logic step);",
-        "    unique case ({format, selector, code, step})",
+        "    case ({format, selector, code, step})",
     ]
     for name in names:
         lines += _rows(name, term_table(name))

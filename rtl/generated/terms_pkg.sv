@@ -46,7 +46,7 @@ package terms_pkg;
   } term_t;
 
   function automatic facts_t facts(format_e format);
-    unique case (format)
+    case (format)
       FmtInt2: return '{4'd2, 3'd1, 1'b0, 1'b0};
       FmtInt3: return '{4'd3, 3'd2, 1'b0, 1'b0};
       FmtInt4: return '{4'd4, 3'd2, 1'b0, 1'b0};
@@ -71,7 +71,7 @@ package terms_pkg;
 
   function automatic term_t float_term(format_e format, logic [1:0] selector,
                                        logic [3:0] code, logic step);
-    unique case ({format, selector, code, step})
+    case ({format, selector, code, step})
       {FmtFp3, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
       {FmtFp3, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
       {FmtFp3, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd2};

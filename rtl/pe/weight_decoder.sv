@@ -43,7 +43,7 @@ module weight_decoder
   assign window  = windows[2:0];
 
   always_comb begin
-    unique case (window)
+    case (window)
       3'b001, 3'b010: booth = '{sign: 1'b0, man: 1'b1, exp: 2'd0};
       3'b011:         booth = '{sign: 1'b0, man: 1'b1, exp: 2'd1};
       3'b100:         booth = '{sign: 1'b1, man: 1'b1, exp: 2'd1};

@@ -28,10 +28,7 @@ def test_every_code_of_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ("3'b100:         booth = '{sign: 1'b1, man: 1'b1, exp: 2'd1}", "3'b100: booth = '0"),
         ("^ {facts_of.is_asymmetric, 7'b0}", ""),
-        (
-            "FmtBitmod4, 2'd3, 4'b1000, 1'b0}: return '{1'b1",
-            "FmtBitmod4, 2'd3, 4'b1000, 1'b0}: return '{1'b0",
-        ),
+        ("4'b1000, 1'b1}: return '{1'b1", "4'b1000, 1'b1}: return '{1'b0"),
     ],
 )
 def test_the_bench_notices_a_fault(
@@ -41,9 +38,6 @@ def test_the_bench_notices_a_fault(
     for source in (PACKAGE, MODULE):
         sources.append(tmp_path / source.name)
         sources[-1].write_text(source.read_text().replace(right, wrong))
-    changed = [
-        a.read_text() != b.read_text() for a, b in zip(sources, (PACKAGE, MODULE), strict=True)
-    ]
-    assert any(changed)
+    assert any(source.read_text().count(right) for source in (PACKAGE, MODULE))
     failed = simulate("weight_decoder", sources, BENCH, tmp_path / "build", monkeypatch)[1]
     assert failed >= 1
