@@ -62,7 +62,9 @@ def simulate(
 
     machine = load_accelerator(accelerator)
     formats: dict[str, Any] = machine_formats(machine, weights or None)
-    layers = {path: str(machine.spec(t)) for path, t in Plan.load(plan).layers.items()} if plan else {}
+    layers = (
+        {path: str(machine.spec(t)) for path, t in Plan.load(plan).layers.items()} if plan else {}
+    )
     work = roofline.scenario(model, prompt, generate, batch, plan=layers or None, **formats)
     result = run_simulation(work, machine)
     request = {"model": model, "accelerator": machine.name, "prompt": prompt}
@@ -95,7 +97,9 @@ def explore(
     if format_ == "json":
         text = to_json("hwsim.explore/1", {"designs": frame.to_dict("records")}) + "\n"
     else:
-        text = frame.to_csv(index=False) if format_ == "csv" else frame.to_string(index=False) + "\n"
+        text = (
+            frame.to_csv(index=False) if format_ == "csv" else frame.to_string(index=False) + "\n"
+        )
     _emit(text, out)
 
 

@@ -179,7 +179,8 @@ class Study:
 
     def bits(self, formats: Mapping[str, str]) -> float:
         """Return the effective bits over the block layers."""
-        return float(sum(self.costs[BITS].loc[path, formats[path]] for path in self.layers))
+        table = self.costs[BITS].to_dict("index")
+        return float(sum(table[path][formats[path]] for path in self.layers))
 
     def neighbours(self, bits: float) -> list[str]:
         """Return the best uniform format of the widths just below and just above some bits.

@@ -33,13 +33,12 @@ def measure_margins(
     results = {budget: _measure(study, plan) for budget, plan in plans.items()}
     lines = [
         f"# Margins of plans: {model} on {accelerator}",
-        f"{tokens} evaluation tokens; margins are in nat per token, paired over windows, below zero "
-        "when the plan is better.",
-        "| choice | effective bits | ppl | ln ppl | margin to the line | SE | margin to bitmod4 | SE |",
+        f"{tokens} evaluation tokens; margins are in nat per token, paired over windows, below "
+        "zero when the plan is better.",
+        "| choice | effective bits | ppl | ln ppl | to the line | SE | to bitmod4 | SE |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for text in (low, high):
-        lines.append(f"| {text} | {bits[text]:.4f} | {_two(measured[text])} | | | | |")
+    lines += [f"| {t} | {bits[t]:.4f} | {_two(measured[t])} | | | | |" for t in (low, high)]
     for budget, result in results.items():
         at = study.bits(plans[budget])
         share = (at - bits[low]) / (bits[high] - bits[low])
@@ -78,7 +77,7 @@ def _random_section(
 
 
 def random_plan(study: Study, budget: float, rng: np.random.Generator) -> dict[str, str]:
-    """Return a random mixture of bitmod3 and bitmod4 as near under the budget as the order allows."""
+    """Return a random mixture of bitmod3 and bitmod4, as near under the budget as it gets."""
     low, high = str(study.machine.spec(LOW)), str(study.machine.spec(HIGH))
     plan, table = study.uniform(low), study.costs[BITS]
     total = study.bits(plan)

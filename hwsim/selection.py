@@ -31,7 +31,9 @@ def select(
     for name, budget in budgets.items():
         least = float(costs[name].min(axis=1).sum())
         if budget < least:
-            raise RequestError(f"{name} {budget:g} is infeasible: the smallest feasible is {least:.6g}")
+            raise RequestError(
+                f"{name} {budget:g} is infeasible: the smallest feasible is {least:.6g}"
+            )
     layers, formats = loss.shape
     one_each = sparse.kron(sparse.eye(layers), np.ones((1, formats)), format="csr")
     limits = [optimize.LinearConstraint(one_each, 1, 1)]
@@ -42,12 +44,12 @@ def select(
     weights = loss.to_numpy().ravel()
     solved = optimize.milp(
         weights / max(weights.min(axis=None, initial=np.inf), 1e-12),
-        integrality=np.ones(weights.size),
+        integrality=np.ones(weights.size, np.int64),
         bounds=optimize.Bounds(0, 1),
         constraints=limits,
         options={"mip_rel_gap": 1e-6, "time_limit": 120.0},
     )
-    if solved.status == 2:  # noqa: PLR2004  infeasible, in scipy's numbering
+    if solved.status == 2:
         wanted = ", ".join(f"{name} {budget:g}" for name, budget in budgets.items())
         raise RequestError(f"{wanted} together are infeasible, though each alone is not")
     if solved.x is None:

@@ -86,7 +86,7 @@ def calibrate(
     ]
     frozen = [p for p in model.parameters() if p.requires_grad]
     for parameter in frozen:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         for window in track(windows, "calibrating", len(windows)):
             _backward(model, window)
@@ -94,7 +94,7 @@ def calibrate(
         for hook in hooks:
             hook.remove()
         for parameter in frozen:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True
     count = windows.numel()
     done = {}
     for path, (inputs, gradients) in sums.items():
@@ -109,7 +109,8 @@ def _backward(model: nn.Module, window: torch.Tensor) -> None:
     embed = model.get_input_embeddings()  # type: ignore[operator]
     inputs = embed(window[None]).detach().requires_grad_()
     logits = model(inputs_embeds=inputs, use_cache=False).logits[0, :-1].float()
-    nn.functional.cross_entropy(logits, window[1:], reduction="sum").backward()
+    loss = nn.functional.cross_entropy(logits, window[1:], reduction="sum")
+    torch.autograd.backward(loss)
 
 
 def _sum_inputs(into: list[torch.Tensor | float]) -> Callable[..., None]:
@@ -156,4 +157,6 @@ def _save(frame: pd.DataFrame, path: Path) -> None:
 
 def total(frame: pd.DataFrame, formats: Mapping[str, str]) -> float:
     """Return the expected increase of ln(perplexity) of a plan."""
-    return float(sum(frame.loc[path, text] for path, text in formats.items() if path in frame.index))
+    known = [path for path in formats if path in frame.index]
+    table = frame.to_dict("index")
+    return float(sum(table[path][formats[path]] for path in known))

@@ -87,8 +87,7 @@ def candidate_table(result: CodesignResult) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {"choice": "baseline", "ppl": base.value, "ln_ppl": base.ln, "se": base.standard_error}
     ]
-    for candidate in result.candidates:
-        rows.append(_row(candidate, result))
+    rows += [_row(candidate, result) for candidate in result.candidates]
     return pd.DataFrame(rows)
 
 
@@ -125,19 +124,21 @@ def markdown(result: CodesignResult) -> str:
     bound = sum(op.repeats * op.cycles for op in ops if op.bound == "memory")
     lines = [
         f"# {request.model} on {request.accelerator}",
-        f"Budget: {budgets}. Scenario: prompt {request.prompt}, {request.generate} generated tokens, "
-        f"batch {request.batch}. Perplexity on {request.tokens} tokens of Wikipedia text in windows "
-        f"of {request.context}, bfloat16 compute; formats were chosen on C4 text. The baseline is the "
-        "dequantized checkpoint.",
+        f"Budget: {budgets}. Scenario: prompt {request.prompt}, {request.generate} generated "
+        f"tokens, batch {request.batch}. Perplexity on {request.tokens} tokens of Wikipedia text "
+        f"in windows of {request.context}, bfloat16 compute; formats were chosen on C4 text. The "
+        "baseline is the dequantized checkpoint.",
         "## Measured choices",
         _table(candidate_table(result)),
-        "`se` is the standard error of ln(ppl) over windows; `delta_se` that of the paired difference "
-        "to the baseline. Effective bits are over the block layers; whole-model bits include the "
-        "embeddings at the checkpoint's own precision and the head at "
+        "`se` is the standard error of ln(ppl) over windows; `delta_se` that of the paired "
+        "difference to the baseline. Effective bits are over the block layers; whole-model bits "
+        "include the embeddings at the checkpoint's own precision and the head at "
         f"{result.plan.layers.get(HEAD, 'fp16')}.",
         "![accuracy against cost](accuracy.svg)",
         "## Plan",
-        "Layers by format: " + ", ".join(f"{n} x `{text}`" for text, n in sorted(mix.items())) + ".",
+        "Layers by format: "
+        + ", ".join(f"{n} x `{text}`" for text, n in sorted(mix.items()))
+        + ".",
         "![format by layer](format_map.svg)",
         "## Where the time goes",
         f"{bound / chosen.simulation.cycles:.0%} of the simulated cycles are spent in ops bound by "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,5 +57,15 @@ def simulate(
         build_args=["-Wall", "--assert", "--build-jobs", "2"],
         always=True,
     )
-    results = runner.test(hdl_toplevel=top, test_module=bench, build_dir=build, test_dir=build)
-    return get_results(results)
+    results = build / "results.xml"
+    # The runner ends the process if a test fails; the results say so too.
+    with suppress(SystemExit):
+        runner.test(
+            hdl_toplevel=top,
+            test_module=bench,
+            build_dir=build,
+            test_dir=build,
+            results_xml=str(results),
+        )
+    tests, failures = get_results(results)
+    return int(tests), int(failures)
