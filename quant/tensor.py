@@ -67,7 +67,7 @@ class QuantizedTensor:
         if self.selectors is not None:
             chosen: F32 = tables[self._by_weight(self.selectors), codes]
             return chosen
-        levels = tables[0][codes]
+        levels: F32 = tables[0][codes]
         if self.zero_points is not None:
             levels -= self._by_weight(self.zero_points).astype(np.float32)
         return levels

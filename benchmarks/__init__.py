@@ -1,0 +1,1 @@
+"""Side-by-side timings; each prints medians, CPU seconds and ratios."""

@@ -1,0 +1,180 @@
+"""Models with quantized layers: which layers, what they compute, plans, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import quant
+from quant.apply import linear_layers, quantized
+from quant.common.errors import RequestError
+from quant.plan import Plan, assign
+
+
+def small_model() -> nn.Module:
+    torch.manual_seed(0)
+    block = {"up": nn.Linear(96, 64), "down": nn.Linear(64, 96, bias=False)}
+    model = nn.ModuleDict({"layers": nn.ModuleList([nn.ModuleDict(block)])})
+    model["lm_head"] = nn.Linear(96, 10)
+    return model
+
+
+def test_layers_compute_with_the_weights_of_their_codes() -> None:
+    model = small_model()
+    weight = model.get_submodule("layers.0.up").weight
+    assert isinstance(weight, torch.Tensor)
+    report = quant.quantize_model(model, "bitmod4:g32:int8")
+    layer = model.get_submodule("layers.0.up")
+    assert isinstance(layer, quant.QuantizedLinear)
+    wanted = quant.quantize(weight, "bitmod4:g32:int8")
+    assert np.array_equal(layer.tensor.codes, wanted.codes)
+    x = torch.randn(5, 96)
+    assert torch.equal(
+        layer(x), nn.functional.linear(x, torch.from_numpy(wanted.dequantize()), layer.bias)
+    )
+    assert isinstance(model.get_submodule("lm_head"), nn.Linear)
+    assert set(report.layers) == {"layers.0.up", "layers.0.down"}
+    bits = sum(t.storage_bits for t in report.tensors.values())
+    assert report.effective_bits == bits / (2 * 96 * 64)
+    assert report.whole_model_bits == pytest.approx(
+        (bits + 32 * (64 + 970)) / (2 * 96 * 64 + 64 + 970)
+    )
+
+
+def test_a_block_gives_the_layers_back() -> None:
+    model = small_model()
+    before = linear_layers(model)
+    with quantized(model, {"*": "int4", "lm_head": "int8"}) as report:
+        assert len(report.layers) == 3
+        assert isinstance(model.get_submodule("lm_head"), quant.QuantizedLinear)
+    assert linear_layers(model) == before
+
+
+def test_patterns() -> None:
+    paths = ["model.layers.0.a", "model.layers.1.a", "model.layers.1.b", "lm_head"]
+    assert assign("int4", paths) == dict.fromkeys(paths[:3], "int4")
+    chosen = assign({"model.layers.1.a": "int8", "*": "int4", "*.b": "fp4"}, paths)
+    assert chosen == {paths[0]: "int4", paths[1]: "int8", paths[2]: "fp4"}
+    with pytest.raises(RequestError, match=r"unknown layer '\*\.c'"):
+        assign({"*.c": "int4"}, paths)
+    with pytest.raises(RequestError, match="nearest: int4"):
+        assign({"*": "int44"}, paths)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_named(value: float) -> None:
+    model = small_model()
+    weight = model.get_submodule("layers.0.down").weight
+    assert isinstance(weight, torch.Tensor)
+    with torch.no_grad():
+        weight[7, 3] = value
+    with pytest.raises(RequestError, match=r"layer layers\.0\.down: weight \[7, 3\] is"):
+        quant.quantize_model(model, "int4")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_types_of_weights(dtype: torch.dtype) -> None:
+    model = small_model().to(dtype)
+    quant.quantize_model(model, "int4")
+    assert model.get_submodule("layers.0.up")(torch.ones(1, 96, dtype=dtype)).dtype == dtype
+
+
+def test_plans(tmp_path: Path) -> None:
+    plan = Plan({"*": "bitmod4:g128:int8", "lm_head": "int8"}, "some-model")
+    plan.save(tmp_path / "plan.toml")
+    assert Plan.load(tmp_path / "plan.toml") == plan
+    for text, message in [
+        ("schema = 'plan/2'", "'plan/1' is needed"),
+        ("schema = 'plan/1'\nlayer = 1", "unknown keys: layer"),
+        ("schema = 'plan/1'\nlayers = 3\nmethod = 'magic'", r"method.*layers|layers.*method"),
+        ("schema = 'plan/1'\n[layers]\na = 'int44'\nb = 'fpp4'", r"layers\.a.*layers\.b"),
+        ("schema = ", "cannot be read as TOML"),
+    ]:
+        (tmp_path / "bad.toml").write_text(text)
+        with pytest.raises(RequestError, match=message):
+            Plan.load(tmp_path / "bad.toml")
+
+
+def saved(folder: Path) -> dict[str, quant.QuantizedTensor]:
+    weight = np.random.default_rng(0).standard_normal((6, 150)).astype(np.float32)
+    names = ["int4", "int3-asym:g64:fp32", "bitmod3:g64:int8", "bitmod4:g32:fp16"]
+    tensors = {f"layer.{i}": quant.quantize(weight, name) for i, name in enumerate(names)}
+    quant.save_quantized(folder, tensors, model="m")
+    return tensors
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    tensors = saved(tmp_path / "c")
+    saved(tmp_path / "c")
+    loaded = quant.load_quantized(tmp_path / "c")
+    assert list(loaded) == list(tensors)
+    for path, tensor in tensors.items():
+        assert loaded[path].spec == tensor.spec
+        for part in ("codes", "scales", "row_scales", "selectors", "zero_points"):
+            first, second = getattr(tensor, part), getattr(loaded[path], part)
+            assert (first is None) == (second is None)
+            assert first is None or np.array_equal(first, second)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "c")
+    path = tmp_path / "c/quantized.safetensors"
+    whole = path.read_bytes()
+    for size in range(0, len(whole), max(1, len(whole) // 20)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(RequestError, match="SHA-256"):
+            quant.load_quantized(tmp_path / "c")
+
+
+def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path / "c")
+    path = tmp_path / "c/manifest.json"
+    content = json.loads(path.read_text())
+    content["layers"]["layer.0"]["shape"] = [6, 151]
+    path.write_text(json.dumps(content))
+    with pytest.raises(RequestError, match=r"layer layer\.0: codes has shape"):
+        quant.load_quantized(tmp_path / "c")
+    content["sha256"]["../secret"] = "0"
+    path.write_text(json.dumps(content))
+    with pytest.raises(RequestError, match=r"'\.\./secret'"):
+        quant.load_quantized(tmp_path / "c")
+    path.write_text("[")
+    with pytest.raises(RequestError, match="no readable manifest"):
+        quant.load_quantized(tmp_path / "c")
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    saved(tmp_path / "c")
+    before = (tmp_path / "c/manifest.json").read_text()
+    bad = {"x": quant.QuantizedTensor(quant.parse_spec("int4"), (1, 2), None, None)}  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        quant.save_quantized(tmp_path / "c", {**bad, "y": object()})  # type: ignore[dict-item]
+    assert (tmp_path / "c/manifest.json").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_perplexity_of_a_uniform_model() -> None:
+    class Uniform(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.lm_head = Body(), nn.Linear(4, 50)
+            nn.init.zeros_(self.lm_head.weight)
+            nn.init.zeros_(self.lm_head.bias)
+
+    class Body(nn.Module):
+        def forward(self, input_ids: torch.Tensor, use_cache: bool) -> object:
+            assert not use_cache
+            return type("Out", (), {"last_hidden_state": torch.ones(*input_ids.shape, 4)})
+
+    result = quant.perplexity(Uniform(), torch.arange(45) % 50, 10)
+    assert float(result) == pytest.approx(50)
+    assert (len(result.window_nll), result.tokens) == (4, 40)
+    assert result.difference(result) == (0, 0)
+    with pytest.raises(RequestError, match="at least one window of 10"):
+        quant.perplexity(Uniform(), torch.arange(9), 10)
