@@ -13,12 +13,16 @@ from quant.quantize import quantize
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
-    from quant.apply import QuantizedLinear, quantize_model  # noqa: F401
-    from quant.checkpoint import load_quantized, save_quantized  # noqa: F401
-    from quant.data import calibration_tokens, evaluation_tokens  # noqa: F401
-    from quant.evaluate import Perplexity, perplexity  # noqa: F401
-    from quant.models import load_model  # noqa: F401
-    from quant.plan import Plan  # noqa: F401
+    from quant.apply import QuantizedLinear as QuantizedLinear
+    from quant.apply import quantize_model as quantize_model
+    from quant.checkpoint import load_quantized as load_quantized
+    from quant.checkpoint import save_quantized as save_quantized
+    from quant.data import calibration_tokens as calibration_tokens
+    from quant.data import evaluation_tokens as evaluation_tokens
+    from quant.evaluate import Perplexity as Perplexity
+    from quant.evaluate import perplexity as perplexity
+    from quant.models import load_model as load_model
+    from quant.plan import Plan as Plan
 
 _HOME = {
     "Perplexity": "evaluate",

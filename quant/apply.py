@@ -39,7 +39,8 @@ class QuantizedLinear(nn.Module):
         self.tensor = tensor
         weight = torch.from_numpy(tensor.dequantize()).to(dtype)
         self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias)
+        own = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.register_parameter("bias", own)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return ``inputs @ weight.T + bias``."""

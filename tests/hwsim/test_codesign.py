@@ -33,10 +33,14 @@ def test_selection_is_the_best_of_all(seed: int) -> None:
         if all(costs[name].to_numpy()[at].sum() <= budgets[name] for name in costs):
             best = min(best, loss.to_numpy()[at].sum())
     chosen = select(loss, costs, budgets)
-    got = sum(loss.loc[path, text] for path, text in chosen.items())
-    assert got == pytest.approx(best, rel=1e-6)
+    assert total(loss, chosen) == pytest.approx(best, rel=1e-6)
     for name, frame in costs.items():
-        assert sum(frame.loc[p, t] for p, t in chosen.items()) <= budgets[name] * (1 + 1e-6)
+        assert total(frame, chosen) <= budgets[name] * (1 + 1e-6)
+
+
+def total(frame: pd.DataFrame, chosen: dict[str, str]) -> float:
+    places = [(list(frame.index).index(p), list(frame).index(t)) for p, t in chosen.items()]
+    return float(sum(frame.to_numpy()[at] for at in places))
 
 
 def test_infeasible_budgets_say_the_smallest() -> None:
@@ -121,13 +125,11 @@ def test_codesign_end_to_end(tmp_path: Path) -> None:
     names |= {"roofline.svg", "format_map.svg", "accuracy.svg"}
     assert {path.name for path in out.iterdir()} == names
     rows = pd.read_csv(out / "candidates.csv").set_index("choice")
-    assert rows.loc["plan", "effective_bits"] <= 3.7
-    uniform = rows.drop(["plan", "baseline"]).sort_values("effective_bits")
-    low, high = uniform.iloc[0], uniform.iloc[-1]
-    bits = rows.loc["plan", "effective_bits"]
-    share = (bits - low["effective_bits"]) / (high["effective_bits"] - low["effective_bits"])
-    line = (1 - share) * low["ln_ppl"] + share * high["ln_ppl"]
-    assert rows.loc["plan", "ln_ppl"] < line
+    bits, ppl = (dict(zip(rows.index, rows[c], strict=True)) for c in ("effective_bits", "ln_ppl"))
+    assert bits["plan"] <= 3.7
+    low, high = sorted(set(rows.index) - {"plan", "baseline"}, key=lambda name: bits[name])
+    share = (bits["plan"] - bits[low]) / (bits[high] - bits[low])
+    assert ppl["plan"] < (1 - share) * ppl[low] + share * ppl[high]
     plan = Plan.load(out / "plan.toml")
     tensors = quant.load_quantized(out / "checkpoint")
     assert {p: str(t.spec) for p, t in tensors.items()} == plan.layers
