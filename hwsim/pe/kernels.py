@@ -23,6 +23,8 @@ ROWS = 64
 """Rows of a tile: four AVX-512 vectors of int32."""
 NOTHING = -64
 SHIFT_LIMIT = 31
+FUSED_LANES, FUSED_EXCESS = 4, 2
+"""What the fused kernel is written for; other parameters take the general one."""
 
 
 @parallel
@@ -89,13 +91,23 @@ def _products(
 
 
 @jit
-def _products4(
-    exponents: I8, signs: I8, field: I32, magnitude: I32, negative: I32, largest: I32, total: I32
+def _fused4(
+    exponents: I8,
+    signs: I8,
+    field: I32,
+    magnitude: I32,
+    negative: I32,
+    shift: int,
+    bits: int,
+    mantissa: I32,
+    exponent: I32,
+    busy: I32,
 ) -> None:
-    """``_products`` for the usual four lanes, unrolled: a quarter of the memory traffic."""
+    """``_products`` and ``_accumulate`` in one loop: four lanes, at most two excess bits."""
     f0, f1, f2, f3 = field[0], field[1], field[2], field[3]
     m0, m1, m2, m3 = magnitude[0], magnitude[1], magnitude[2], magnitude[3]
     n0, n1, n2, n3 = negative[0], negative[1], negative[2], negative[3]
+    left, one, two = np.uint32(shift), np.int32(1 << bits), np.int32(2 << bits)
     for r in range(ROWS):
         e0, e1 = np.int32(f0 + exponents[0, r]), np.int32(f1 + exponents[1, r])
         e2, e3 = np.int32(f2 + exponents[2, r]), np.int32(f3 + exponents[3, r])
@@ -106,8 +118,17 @@ def _products4(
         p1 = np.int32(_right(m1, np.int32(top - e1)) ^ s1)
         p2 = np.int32(_right(m2, np.int32(top - e2)) ^ s2)
         p3 = np.int32(_right(m3, np.int32(top - e3)) ^ s3)
-        largest[r] = top
-        total[r] = np.int32((p0 + p1) + (p2 + p3) - ((s0 + s1) + (s2 + s3)))
+        total = np.int32((p0 + p1) + (p2 + p3) - ((s0 + s1) + (s2 + s3)))
+        some = np.int32(top > 0)
+        both = max(top, exponent[r])
+        held = _right(mantissa[r], np.int32(both - exponent[r]))
+        wide = np.int32(held + _right(np.int32(total << left), np.int32(both - top)))
+        size = abs(wide)
+        # A step without a product (some = 0) changes nothing, not even a mantissa of -2^bits.
+        over = np.int32(some * np.int32(np.int32(size >= one) + np.int32(size >= two)))
+        mantissa[r] = _right(wide, over)
+        exponent[r] = np.int32(both + over)
+        busy[r] += some
 
 
 @jit
@@ -144,25 +165,25 @@ def _group(
     mantissa: I32,
     exponent: I32,
     scratch: I32,
-    count: bool,
 ) -> int:
-    """All steps of one group for ``ROWS`` PEs; returns the steps with a product if ``count``."""
-    largest, total, busy = scratch[0], scratch[1], 0
+    """All steps of one group for ``ROWS`` PEs; returns how many steps had a product."""
+    largest, total, busy = scratch[0], scratch[1], scratch[2]
     mantissa[:] = 0
     exponent[:] = 0
+    busy[:] = 0
+    fused = field.shape[1] == FUSED_LANES and excess <= FUSED_EXCESS
     for block in range(field.shape[0]):
         f, m, n = field[block], magnitude[block], negative[block]
         for step in range(shifts.size):
             e, s = exponents[block, step], signs[block, step]
-            if f.size == 4:
-                _products4(e, s, f, m, n, largest, total)
+            if fused:
+                _fused4(e, s, f, m, n, shifts[step], bits, mantissa, exponent, busy)
             else:
                 _products(e, s, f, m, n, largest, total)
-            _accumulate(mantissa, exponent, total, largest, shifts[step], bits, excess)
-            if count:
+                _accumulate(mantissa, exponent, total, largest, shifts[step], bits, excess)
                 for r in range(ROWS):
-                    busy += largest[r] > 0
-    return busy
+                    busy[r] += np.int32(largest[r] > 0)
+    return int(busy.sum())
 
 
 @jit
@@ -189,9 +210,8 @@ def matmul(
     ones_powers: NDArray[np.float64],
     bits: int,
     excess: int,
-    count: bool,
 ) -> tuple[F32, int]:
-    """Outputs ``[tokens, out]`` and the number of steps that had a product (0 unless ``count``).
+    """Outputs ``[tokens, out]`` and the number of steps that had a product.
 
     Args:
         exponents: Terms from ``decode_terms``, ``[tiles, blocks, steps, lanes, ROWS]``.
@@ -210,7 +230,6 @@ def matmul(
         ones_powers: The same without the format's unit.
         bits: Accumulator magnitude bits.
         excess: Bits that a sum can exceed them by.
-        count: Whether to count the steps with a product.
     """
     rows, tokens, tiles = scales.shape[0], field.shape[0], exponents.shape[0]
     groups, asymmetric = starts.size - 1, corrections.shape[1] == scales.shape[1]
@@ -218,7 +237,7 @@ def matmul(
     busy = np.zeros(tiles, np.int64)
     for tile in numba.prange(tiles):
         mantissa, exponent = np.empty(ROWS, np.int32), np.empty(ROWS, np.int32)
-        scratch = np.empty((2, ROWS), np.int32)
+        scratch = np.empty((3, ROWS), np.int32)
         base, used = tile * ROWS, min(ROWS, rows - tile * ROWS)
         for g in range(groups):
             a, b = starts[g], starts[g + 1]
@@ -235,7 +254,6 @@ def matmul(
                     mantissa,
                     exponent,
                     scratch,
-                    count,
                 )
                 for r in range(used):
                     row = base + r

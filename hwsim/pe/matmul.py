@@ -133,7 +133,7 @@ def _by_kernels(
     )
     starts = _block_starts(columns, size, rule.lanes)
     fields = _activation_fields(words, size, starts, rule)
-    widest = 13 + rule.guard_bits + (rule.lanes - 1).bit_length() + table.significance[-1]
+    widest = 11 + rule.guard_bits + (rule.lanes - 1).bit_length() + table.significance[-1]
     excess = max(rule.accumulator_bits, widest) + 1 - rule.accumulator_bits
     sums = kernels.activation_sums(*fields, starts, rule.accumulator_bits, max(excess, 1))
     scales = weight.scales.astype(np.int32)
@@ -145,7 +145,7 @@ def _by_kernels(
     unit = 2.0**table.unit_exponent
     y, busy = kernels.matmul(
         exponents, signs, *fields, starts, shifts, scales, corrections, _row_scales(weight), *sums,
-        powers * unit, powers, rule.accumulator_bits, excess, skip,
+        powers * unit, powers, rule.accumulator_bits, excess,
     )  # fmt: skip
     return y, int(busy) if skip else int(len(words) * rows * starts[-1] * table.steps)
 
