@@ -82,12 +82,14 @@ def _fit_group(
     """Best scale and candidate of one group; ``scratch [3, >= group + LANES]``."""
     n = group.size
     absmax = _absmax(group)
-    best, best_error, best_scale = 0, np.inf, np.float32(0.0)
+    best, best_error, best_scale, divided_by = 0, np.inf, ZERO, ZERO
     for candidate in range(levels.shape[0]):
         scale = _clamp(absmax / tops[candidate], low, high)
         x, level, difference = scratch[0], scratch[1], scratch[2]
-        for i in range(n):
-            x[i] = group[i] / scale
+        if scale != divided_by:  # candidates that mirror each other share their scale
+            divided_by = scale
+            for i in range(n):
+                x[i] = group[i] / scale
         _round_to_grid(x, level, n, middles[candidate], levels[candidate])
         for i in range(n):
             difference[i] = level[i] * scale - group[i]
