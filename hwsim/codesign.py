@@ -86,6 +86,22 @@ class Request:
         }
         return {name: value for name, value in given.items() if value is not None}
 
+    @property
+    def command(self) -> str:
+        """The command line that asks the same."""
+        flags = {
+            "--max-effective-bits": self.max_effective_bits,
+            "--max-prefill-time": self.max_prefill_time,
+            "--max-decode-time": self.max_decode_time,
+            "--prompt": self.prompt,
+            "--generate": self.generate,
+            "--batch": self.batch,
+            "--tokens": self.tokens,
+            "--exact-tokens": self.exact_tokens,
+        }
+        given = [f"{flag} {value:g}" for flag, value in flags.items() if value is not None]
+        return " ".join(["hwsim codesign", self.model, self.accelerator, *given])
+
 
 @dataclass(frozen=True)
 class ExactLayer:

@@ -33,6 +33,9 @@ def measure_margins(
     results = {budget: _measure(study, plan) for budget, plan in plans.items()}
     lines = [
         f"# Margins of plans: {model} on {accelerator}",
+        f"Made by `hwsim margins {model} {accelerator} "
+        + " ".join(f"--budget {value:g}" for value in budgets)
+        + f" --random {count} --tokens {tokens} --seed {seed}`.",
         f"{tokens} evaluation tokens; margins are in nat per token, paired over windows, below "
         "zero when the plan is better.",
         "| choice | effective bits | ppl | ln ppl | to the line | SE | to bitmod4 | SE |",

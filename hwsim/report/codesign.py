@@ -124,6 +124,7 @@ def markdown(result: CodesignResult) -> str:
     bound = sum(op.repeats * op.cycles for op in ops if op.bound == "memory")
     lines = [
         f"# {request.model} on {request.accelerator}",
+        f"Made by `{request.command}`.",
         f"Budget: {budgets}. Scenario: prompt {request.prompt}, {request.generate} generated "
         f"tokens, batch {request.batch}. Perplexity on {request.tokens} tokens of Wikipedia text "
         f"in windows of {request.context}, bfloat16 compute; formats were chosen on C4 text. The "
