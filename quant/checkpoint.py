@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from quant.common.config import parse
-from quant.common.errors import RequestError
+from quant.common.errors import HwsimError, RequestError
 from quant.common.files import atomic_folder, sha256_of
 from quant.formats import parse_spec
 from quant.plan import Plan
@@ -57,6 +57,7 @@ def save_quantized(
         model: The model's name.
         rest: Parameters that are not quantized, by their names.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_torch
 
@@ -65,9 +66,13 @@ def save_quantized(
         values = {part: getattr(tensor, part) for part in PARTS}
         arrays |= {f"{path}.{part}": value for part, value in values.items() if value is not None}
     with atomic_folder(folder) as target:
-        save_file(arrays, target / CODES)
-        if rest is not None:
-            save_torch({name: value.contiguous() for name, value in rest.items()}, target / REST)
+        try:
+            save_file(arrays, target / CODES)
+            if rest is not None:
+                whole = {name: value.contiguous() for name, value in rest.items()}
+                save_torch(whole, target / REST)
+        except SafetensorError as error:
+            raise HwsimError(f"{folder}: cannot be written: {error}") from None
         Plan({path: str(t.spec) for path, t in tensors.items()}, model).save(target / "plan.toml")
         hashes = {path.name: sha256_of(path) for path in sorted(target.iterdir())}
         layers = {

@@ -101,6 +101,7 @@ def _converted(name: str, package: Package) -> Path:
 def _convert(gguf: Path, target: Path) -> None:
     """Write a GGUF model as an ordinary Hugging Face folder (float32, dequantized)."""
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with _quiet():
@@ -120,7 +121,10 @@ def _convert(gguf: Path, target: Path) -> None:
         tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
         if model.config.tie_word_embeddings:
             tensors.pop("lm_head.weight", None)
-        save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise HwsimError(f"{target}: cannot be written: {error}") from None
         tokenizer.save_pretrained(target)
         model.config.save_pretrained(target)
 

@@ -64,9 +64,6 @@ class Plan:
         data = load_toml(path)
         if data.get("schema") != "plan/1":
             raise RequestError(f"{path}: schema is {data.get('schema')!r}: 'plan/1' is needed")
-        unknown = set(data) - {"schema", "model", "method", "layers"}
-        if unknown:
-            raise RequestError(f"{path}: unknown keys: {', '.join(sorted(unknown))}")
         return parse(data, cls, str(path))
 
 

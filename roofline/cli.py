@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from quant.common.cli import run, to_json
+from quant.common.errors import RequestError
 from quant.common.files import atomic_path, write_text
 from quant.plan import Plan
 from roofline.analysis import analyze
@@ -17,6 +18,7 @@ from roofline.report import to_report_json, to_table
 from roofline.workload import workload
 
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
+PLOTS = (".svg", ".png", ".pdf")
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -45,6 +47,8 @@ def report(
 
     Example: roofline report llama-2-7b h100-sxm --phase decode --weights bitmod4:g128:int8
     """
+    if plot is not None and plot.suffix not in PLOTS:
+        raise RequestError(f"plot {str(plot)!r}: the name must end in {', '.join(PLOTS)}")
     formats = {"weights": weights, "activations": activations, "kv": kv, "head": head}
     formats = {key: BITS.get(value, value) for key, value in formats.items()}
     layers = Plan.load(plan).layers if plan else None
@@ -67,7 +71,7 @@ def report(
         from roofline.figure import draw_roofline
 
         with atomic_path(plot) as temporary:
-            draw_roofline(analysis).savefig(temporary, format=plot.suffix[1:] or "svg")
+            draw_roofline(analysis).savefig(temporary, format=plot.suffix[1:])
 
 
 @app.command("list")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from quant.common.errors import RequestError
 
@@ -19,11 +20,14 @@ def parse(data: object, shape: type[T], where: str) -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    faults = _unknown_keys(data, shape, "")
     try:
-        return TypeAdapter(shape).validate_python(data)
+        value = TypeAdapter(shape).validate_python(data)
     except ValidationError as error:
-        faults = "; ".join(_fault(entry) for entry in error.errors())
-        raise RequestError(f"{where}: {faults}") from None
+        faults += [_fault(entry) for entry in error.errors()]
+    if faults:
+        raise RequestError(f"{where}: {'; '.join(faults)}")
+    return value
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -36,6 +40,20 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError(f"{path}: cannot be read as TOML: {error}") from None
+
+
+def _unknown_keys(data: object, shape: object, path: str) -> list[str]:
+    """Name every key that a dataclass does not have: a misspelt key must not be ignored."""
+    if not (isinstance(data, dict) and dataclasses.is_dataclass(shape)):
+        return []
+    hints = get_type_hints(shape)
+    faults = []
+    for key, value in data.items():
+        if key in hints:
+            faults += _unknown_keys(value, hints[key], f"{path}{key}.")
+        else:
+            faults.append(f"{path}{key}: no such key (known: {', '.join(hints)})")
+    return faults
 
 
 def _fault(entry: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails, which needs its import

@@ -90,7 +90,7 @@ def test_plans(tmp_path: Path) -> None:
     assert Plan.load(tmp_path / "plan.toml") == plan
     for text, message in [
         ("schema = 'plan/2'", "'plan/1' is needed"),
-        ("schema = 'plan/1'\nlayer = 1", "unknown keys: layer"),
+        ("schema = 'plan/1'\nlayer = 1", "layer: no such key"),
         ("schema = 'plan/1'\nlayers = 3\nmethod = 'magic'", r"method.*layers|layers.*method"),
         ("schema = 'plan/1'\n[layers]\na = 'int44'\nb = 'fpp4'", r"layers\.a.*layers\.b"),
         ("schema = ", "cannot be read as TOML"),
