@@ -165,6 +165,7 @@ class Study:
     """A model on a machine: loaded once, asked for plans, measured."""
 
     def __init__(self, request: Request) -> None:
+        from hwsim.selection import check_budgets
         from hwsim.sensitivity import sensitivities
         from quant.apply import linear_layers
         from quant.data import calibration_tokens, evaluation_tokens
@@ -177,6 +178,7 @@ class Study:
         self.layers = [path for path in linear_layers(self.model) if path != HEAD]
         self.formats = [str(self.machine.spec(name)) for name in self.machine.weights]
         self.work, self.costs = costs(self.machine, self.config, self.layers, self.formats, request)
+        check_budgets(self.costs, request.budgets)
         self.head = {HEAD: str(self.machine.spec(self.machine.head))}
         calibration = calibration_tokens(self.tokenizer, CALIBRATION_TOKENS)
         self.loss = sensitivities(self.model, calibration, self.layers, self.formats)

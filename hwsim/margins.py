@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.accelerator import load_accelerator
 from hwsim.codesign import BITS, Request, Study
 from quant.common.progress import track
 from quant.evaluate import Perplexity
@@ -25,6 +26,9 @@ def measure_margins(
         tokens: Evaluation tokens.
         seed: Of the random plans.
     """
+    machine = load_accelerator(accelerator)
+    for name in (LOW, HIGH):
+        machine.spec(name)
     study = Study(Request(model, accelerator, max_effective_bits=budgets[0], tokens=tokens))
     low, high = str(study.machine.spec(LOW)), str(study.machine.spec(HIGH))
     measured = {text: _measure(study, study.uniform(text)) for text in (low, high)}

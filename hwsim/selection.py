@@ -28,12 +28,7 @@ def select(
     """
     from scipy import optimize, sparse
 
-    for name, budget in budgets.items():
-        least = float(costs[name].min(axis=1).sum())
-        if budget < least:
-            raise RequestError(
-                f"{name} {budget:g} is infeasible: the smallest feasible is {least:.6g}"
-            )
+    check_budgets(costs, budgets)
     layers, formats = loss.shape
     one_each = sparse.kron(sparse.eye(layers), np.ones((1, formats)), format="csr")
     limits = [optimize.LinearConstraint(one_each, 1, 1)]
@@ -43,7 +38,7 @@ def select(
         limits.append(optimize.LinearConstraint(row[None], -np.inf, 1.0))
     weights = loss.to_numpy().ravel()
     solved = optimize.milp(
-        weights / max(weights.min(axis=None, initial=np.inf), 1e-12),
+        weights / max(float(np.median(weights)), 1e-12),
         integrality=np.ones(weights.size, np.int64),
         bounds=optimize.Bounds(0, 1),
         constraints=limits,
@@ -56,3 +51,17 @@ def select(
         raise HwsimError(f"the solver found no plan: {solved.message}")
     chosen = solved.x.reshape(layers, formats).argmax(axis=1)
     return {path: str(loss.columns[i]) for path, i in zip(loss.index, chosen, strict=True)}
+
+
+def check_budgets(costs: Mapping[str, pd.DataFrame], budgets: Mapping[str, float]) -> None:
+    """Refuse budgets that no choice can keep.
+
+    Raises:
+        RequestError: a budget below the smallest possible total, which the message states.
+    """
+    for name, budget in budgets.items():
+        least = float(costs[name].min(axis=1).sum())
+        if budget < least:
+            raise RequestError(
+                f"{name} {budget:g} is infeasible: the smallest feasible is {least:.6g}"
+            )

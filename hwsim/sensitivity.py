@@ -129,6 +129,8 @@ def _sum_gradients(into: list[torch.Tensor | float]) -> Callable[..., None]:
 
 
 def _cost(path: str, weight: torch.Tensor, text: str, known: Statistics) -> float:
+    if quant.parse_spec(text).format.is_plain:
+        return 0.0
     try:
         tensor = quant.quantize(weight, text)
     except RequestError as error:

@@ -138,6 +138,7 @@ def _quiet() -> Iterator[None]:
 
         before = transformers_logging.get_verbosity()
         transformers_logging.set_verbosity(logging.ERROR)
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         transformers_logging.disable_progress_bar()
         try:
             yield

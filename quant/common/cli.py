@@ -10,19 +10,30 @@ import typer
 
 from quant.common.errors import HwsimError, RequestError
 
+# typer's own copy of click names the errors of a command line; its public root is this one.
+UsageError: Any = typer.BadParameter.__mro__[1]
+INTERRUPTED = "interrupted; finished parts are kept"
+
 
 def run(app: typer.Typer, name: str) -> None:
     """Run a typer application; errors become one line on standard error and an exit code."""
     try:
-        app(prog_name=name)
+        code = app(prog_name=name, standalone_mode=False)
     except RequestError as error:
         _fail(name, error, 2)
+    except UsageError as error:
+        _fail(name, f"{error.format_message()} (see --help)", 2)
+    except typer.Abort:
+        _fail(name, INTERRUPTED, 130)
     except HwsimError as error:
         _fail(name, error, 1)
     except OSError as error:
         _fail(name, error, 1)
     except KeyboardInterrupt:
-        _fail(name, "interrupted; finished parts are kept", 130)
+        _fail(name, INTERRUPTED, 130)
+    else:
+        if isinstance(code, int):
+            sys.exit(code)
 
 
 def to_json(schema: str, content: dict[str, Any]) -> str:

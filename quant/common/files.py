@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from quant.common.errors import RequestError
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -18,6 +20,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The file is flushed to the disk before the rename, so that a killed run or a full disk leaves
     either the old file or the new one, never half of one.
     """
+    if target.is_dir():
+        raise RequestError(f"{target} is a folder: the name of a file is needed")
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
