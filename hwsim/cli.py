@@ -127,8 +127,8 @@ def codesign(
 
     Example: hwsim codesign smollm2-135m bitmod --max-effective-bits 3.7 -o codesign
     """
-    from hwsim.codesign import Request
     from hwsim.codesign import run as run_codesign
+    from hwsim.costs import Request
     from hwsim.report.codesign import check_folder, markdown, write_report
 
     request = Request(

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.accelerator import load_accelerator
-from hwsim.codesign import BITS, Request, Study
+from hwsim.codesign import Study
+from hwsim.costs import BITS, Request
 from quant.common.progress import track
 from quant.evaluate import Perplexity
 
