@@ -1,0 +1,1 @@
+"""Other implementations' own conventions where they contradict the main path, one module each."""
