@@ -10,7 +10,8 @@ from typing import Literal
 from hwsim.pe.terms import term_count
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
-from quant.formats import FormatSpec, get_format, parse_spec
+from quant.formats import get_format
+from quant.spec import FormatSpec, parse_spec
 from roofline.hardware import HardwareSpec, Sourced
 
 FOLDER = resources.files("hwsim") / "accelerators"

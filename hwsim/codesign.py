@@ -17,8 +17,8 @@ from hwsim.pe import matmul
 from hwsim.simulate import SimulationResult, simulate
 from quant.common.progress import track
 from quant.evaluate import Perplexity
-from quant.formats import parse_spec
 from quant.plan import HEAD, Plan
+from quant.spec import parse_spec
 from quant.tensor import QuantizedTensor
 from roofline.workload import Scenario
 

@@ -13,7 +13,7 @@ from hwsim.accelerator import Accelerator
 from hwsim.simulate import SimulationResult, machine_formats, simulate
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.formats import parse_spec
+from quant.spec import parse_spec
 from roofline.workload import Scenario
 
 BITS, PREFILL, DECODE = "effective bits", "prefill time (s)", "decode time per token (s)"

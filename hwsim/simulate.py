@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwsim.accelerator import Accelerator, load_accelerator
 from hwsim.sram import sram_cost
-from quant.formats import FormatSpec
+from quant.spec import FormatSpec
 from quant.tensor import QuantizedTensor
 from roofline.ops import Attention, Gemm, Linear, Op
 from roofline.workload import Scenario, Workload

@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from quant.formats import FORMATS, Format, FormatSpec, get_format, parse_spec
+from quant.formats import FORMATS, get_format
 from quant.quantize import quantize
+from quant.scheme import Format
+from quant.spec import FormatSpec, parse_spec
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from torch import nn
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.formats import FormatSpec, parse_spec
 from quant.plan import Plan, assign
 from quant.quantize import quantize
+from quant.spec import FormatSpec, parse_spec
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from quant.common.config import parse
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import atomic_folder, sha256_of
-from quant.formats import parse_spec
 from quant.plan import Plan
+from quant.spec import parse_spec
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:

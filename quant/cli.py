@@ -11,8 +11,9 @@ from rich.table import Table
 
 from quant.common.cli import run, to_json
 from quant.common.errors import RequestError
-from quant.formats import FORMATS, get_format, parse_spec
+from quant.formats import FORMATS, get_format
 from quant.plan import Plan
+from quant.spec import parse_spec
 
 if TYPE_CHECKING:
     from quant.apply import QuantizationReport

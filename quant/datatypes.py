@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ F32 = NDArray[np.float32]
 class IntType:
     """Integers. Symmetric: two's complement, ``±(2^(b-1)-1)``; asymmetric: ``0..2^b-1`` less z.
 
-    The most negative two's complement code is never produced, but decodes to its value
-    (BitMoD, AWQ: 15 levels at 4 bits; spec of the ranges in use: docs/formats.md).
+    Under the rule ``absmax`` the most negative two's complement code is never produced, but
+    decodes to its value (BitMoD, AWQ: 15 levels at 4 bits; ranges in use: docs/formats.md).
     """
 
     bits: int
@@ -43,14 +44,23 @@ class IntType:
 
 @dataclass(frozen=True)
 class FloatType:
-    """Sign, exponent and mantissa with subnormals, without Inf or NaN (OCP MX v1.0, section 5.3).
+    """Sign, exponent and mantissa with subnormals (OCP OFP8 rev 1.0; OCP MX v1.0, section 5.3).
 
     Codes are sign-magnitude; the code of −0 (``1 << (bits-1)``) is spare unless a format fills it.
+
+    Attributes:
+        exponent_bits: Width of the exponent.
+        mantissa_bits: Width of the mantissa without its hidden bit.
+        bias: Subtracted from the stored exponent.
+        specials: ``none``: every code is finite; ``nan``: the all-ones code of each sign is NaN
+            (E4M3FN); ``ieee``: the largest exponent holds Inf and NaN (E5M2); ``fnuz``: the code
+            of −0 is NaN, every other is finite.
     """
 
     exponent_bits: int
     mantissa_bits: int
     bias: int = 1
+    specials: Literal["none", "nan", "ieee", "fnuz"] = "none"
 
     @property
     def bits(self) -> int:
@@ -64,19 +74,27 @@ class FloatType:
 
     @cached_property
     def levels(self) -> F32:
-        """The value of every code, ``[2^bits]``."""
+        """The value of every code, ``[2^bits]``, with NaN and Inf where the type has them."""
         codes = np.arange(self.negative_zero)
         exponent, mantissa = codes >> self.mantissa_bits, codes & (2**self.mantissa_bits - 1)
         normal = exponent > 0
         significand = mantissa + normal * 2**self.mantissa_bits
         power = np.where(normal, exponent, 1) - self.bias - self.mantissa_bits
         positive = np.ldexp(significand.astype(np.float32), power)
-        return np.concatenate([positive, -positive]).astype(np.float32)
+        if self.specials == "nan":
+            positive[-1] = np.nan
+        if self.specials == "ieee":
+            top = exponent == 2**self.exponent_bits - 1
+            positive[top] = np.where(mantissa[top] == 0, np.inf, np.nan)
+        values = np.concatenate([positive, -positive]).astype(np.float32)
+        if self.specials == "fnuz":
+            values[self.negative_zero] = np.nan
+        return values
 
     @property
     def maximum(self) -> float:
-        """The largest level."""
-        return float(self.levels.max())
+        """The largest finite level."""
+        return float(self.levels[np.isfinite(self.levels)].max())
 
     @property
     def unit(self) -> float:
@@ -87,7 +105,30 @@ class FloatType:
 
 
 @dataclass(frozen=True)
+class Codebook:
+    """Any list of levels: ``values[code]``. A shorter list leaves the last codes without use."""
+
+    bits: int
+    values: tuple[float, ...]
+    unit: float = 1.0
+
+    @cached_property
+    def levels(self) -> F32:
+        """The value of every code, ``[2^bits]``; codes without use decode to NaN."""
+        padding = [np.nan] * (2**self.bits - len(self.values))
+        return np.array([*self.values, *padding], np.float32)
+
+    @property
+    def maximum(self) -> float:
+        """The largest magnitude."""
+        return float(np.nanmax(np.abs(self.levels)))
+
+
+@dataclass(frozen=True)
 class PlainType:
     """An ordinary floating-point type, stored as it is: no groups, no scales, no codes."""
 
     bits: int
+
+
+Element = IntType | FloatType | Codebook | PlainType

@@ -11,6 +11,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from quant.common.jit import jit, parallel
 from quant.datatypes import F32
@@ -63,145 +64,144 @@ def _sum_squares(difference: F32, n: int) -> float:
 
 
 @jit
-def _absmax(group: F32) -> Scalar:
-    largest = np.float32(0.0)
-    for value in group:
-        largest = max(largest, abs(value))
-    return largest
-
-
-@jit
-def _clamp(value: Scalar, low: Scalar, high: Scalar) -> Scalar:
-    return min(max(value, low), high)
-
-
-@jit
-def _fit_group(
-    group: F32, levels: F32, middles: F32, tops: F32, low: Scalar, high: Scalar, scratch: F32
-) -> tuple[Scalar, int]:
-    """Best scale and candidate of one group; ``scratch [3, >= group + LANES]``."""
+def _choose_in_group(
+    group: F32, scales: F32, levels: F32, thresholds: F32, n_levels: NDArray[np.int64], scratch: F32
+) -> int:
+    """Candidate with the least squared error; ``scratch [3, >= group + LANES]``."""
     n = group.size
-    absmax = _absmax(group)
-    best, best_error, best_scale, divided_by = 0, np.inf, ZERO, ZERO
+    best, best_error, divided_by = 0, np.inf, ZERO
+    x, level, difference = scratch[0], scratch[1], scratch[2]
     for candidate in range(levels.shape[0]):
-        scale = _clamp(absmax / tops[candidate], low, high)
-        x, level, difference = scratch[0], scratch[1], scratch[2]
-        if scale != divided_by:  # candidates that mirror each other share their scale
+        scale = scales[candidate]
+        if scale != divided_by or candidate == 0:  # mirrored candidates share their scale
             divided_by = scale
+            safe = scale if scale > 0 else np.float32(np.inf)
             for i in range(n):
-                x[i] = group[i] / scale
-        _round_to_grid(x, level, n, middles[candidate], levels[candidate])
+                x[i] = group[i] / safe
+        cells = n_levels[candidate] - 1
+        _round_to_grid(x, level, n, thresholds[candidate, :cells], levels[candidate])
         for i in range(n):
             difference[i] = level[i] * scale - group[i]
         difference[n : n + LANES] = np.float32(0.0)
         error = _sum_squares(difference, n)
         if error < best_error:
-            best, best_error, best_scale = candidate, error, scale
-    return best_scale, best
+            best, best_error = candidate, error
+    return best
 
 
 @parallel
-def fit_grid(
-    weight: F32, size: int, levels: F32, tops: F32, low: Scalar, high: Scalar
-) -> tuple[F32, U8]:
-    """Scales and selectors ``[rows, groups]``; ``levels [candidates, n]`` rising."""
+def choose(weight: F32, size: int, scales: F32, levels: F32, thresholds: F32) -> U8:
+    """Candidate of each group, ``[rows, groups]``; ``scales [candidates, rows, groups]``."""
     rows, columns = weight.shape
-    groups = (columns + size - 1) // size
-    scales = np.empty((rows, groups), np.float32)
-    selectors = np.empty((rows, groups), np.uint8)
-    middles = (levels[:, 1:] + levels[:, :-1]) / np.float32(2.0)
+    selectors = np.empty(scales.shape[1:], np.uint8)
+    n_levels = np.empty(levels.shape[0], np.int64)
+    for candidate in range(levels.shape[0]):
+        n_levels[candidate] = np.isfinite(thresholds[candidate]).sum() + 1
     for row in numba.prange(rows):
         scratch = np.empty((3, size + LANES), np.float32)
-        for g in range(groups):
+        for g in range(scales.shape[2]):
             group = weight[row, g * size : min(columns, (g + 1) * size)]
-            scale, chosen = _fit_group(group, levels, middles, tops, low, high, scratch)
-            scales[row, g] = scale
-            selectors[row, g] = chosen
-    return scales, selectors
+            of_group = scales[:, row, g].copy()
+            selectors[row, g] = _choose_in_group(
+                group, of_group, levels, thresholds, n_levels, scratch
+            )
+    return selectors
+
+
+@parallel
+def extrema(weight: F32, size: int) -> tuple[F32, F32]:
+    """Least and greatest weight of each group, ``[rows, groups]``."""
+    rows, columns = weight.shape
+    groups = (columns + size - 1) // size
+    low, high = np.empty((rows, groups), np.float32), np.empty((rows, groups), np.float32)
+    for row in numba.prange(rows):
+        for g in range(groups):
+            least, most = weight[row, g * size], weight[row, g * size]
+            for i in range(g * size, min(columns, (g + 1) * size)):
+                value = weight[row, i]
+                least = value if value < least else least
+                most = value if value > most else most
+            low[row, g], high[row, g] = least, most
+    return low, high
+
+
+@jit
+def cell(x: Scalar, thresholds: F32) -> int:
+    """Number of thresholds below ``x``."""
+    low, high = 0, thresholds.size
+    while low < high:
+        middle = (low + high) >> 1
+        if x > thresholds[middle]:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def _cells(x: F32, n: int, thresholds: F32, index: U8) -> None:
+    """``index[i]`` = number of thresholds below ``x[i]``."""
+    if thresholds.size > 32:
+        for i in range(n):
+            index[i] = cell(x[i], thresholds)
+        return
+    for i in range(n):
+        index[i] = 0
+    for j in range(thresholds.size - 1):
+        threshold = thresholds[j]
+        for i in range(n):
+            index[i] += np.uint8(x[i] > threshold)
 
 
 @parallel
 def encode_grid(
-    weight: F32, size: int, scales: F32, selectors: U8, levels: F32, codes_of: U8
+    weight: F32,
+    size: int,
+    scales: F32,
+    selectors: U8,
+    thresholds: F32,
+    codes_of: U8,
+    negative_zero: int,
 ) -> U8:
     """Codes ``[rows, columns]``; ``codes_of [candidates, n]`` names the code of each level."""
     rows, columns = weight.shape
     codes = np.empty((rows, columns), np.uint8)
-    middles = (levels[:, 1:] + levels[:, :-1]) / np.float32(2.0)
     for row in numba.prange(rows):
         ratio, index = np.empty(size, np.float32), np.empty(size, np.uint8)
         for g in range(scales.shape[1]):
             start, n = g * size, min(columns - g * size, size)
-            scale, chosen = scales[row, g], selectors[row, g]
-            if scale == 0:
-                scale = np.float32(np.inf)
+            chosen = selectors[row, g]
+            scale = scales[row, g] if scales[row, g] > 0 else np.float32(np.inf)
             for i in range(n):
                 ratio[i] = weight[row, start + i] / scale
-                index[i] = 0
-            for j in range(middles.shape[1]):
-                middle = middles[chosen, j]
-                for i in range(n):
-                    index[i] += np.uint8(ratio[i] > middle)
+            _cells(ratio, n, thresholds[chosen], index)
             for i in range(n):
-                codes[row, start + i] = codes_of[chosen, index[i]]
+                code = codes_of[chosen, index[i]]
+                below = (code == 0) & np.signbit(weight[row, start + i])
+                codes[row, start + i] = np.uint8(negative_zero) if below else code
     return codes
 
 
 @parallel
-def fit_symmetric(weight: F32, size: int, top: Scalar, low: Scalar, high: Scalar) -> F32:
-    """Scales ``[rows, groups]`` of symmetric integers."""
-    rows, columns = weight.shape
-    scales = np.empty((rows, (columns + size - 1) // size), np.float32)
-    for row in numba.prange(rows):
-        for g in range(scales.shape[1]):
-            group = weight[row, g * size : min(columns, (g + 1) * size)]
-            scales[row, g] = _clamp(_absmax(group) / top, low, high)
-    return scales
-
-
-@parallel
-def encode_symmetric(weight: F32, size: int, scales: F32, top: Scalar, mask: int) -> U8:
-    """Two's complement codes ``[rows, columns]``."""
+def encode_integer(
+    weight: F32, size: int, scales: F32, zeros: F32, least: Scalar, most: Scalar, mask: int
+) -> U8:
+    """Integer codes ``[rows, columns]``: rounded half to even, shifted, saturated."""
     rows, columns = weight.shape
     codes = np.empty((rows, columns), np.uint8)
     for row in numba.prange(rows):
         for g in range(scales.shape[1]):
             scale = scales[row, g] if scales[row, g] > 0 else np.float32(np.inf)
-            for i in range(g * size, min(columns, (g + 1) * size)):
-                rounded = _clamp(np.rint(weight[row, i] / scale), -top, top)
-                codes[row, i] = np.uint8(np.int32(rounded) & mask)
+            zero, start, stop = zeros[row, g], g * size, min(columns, (g + 1) * size)
+            if np.rint(zero) == zero:
+                for i in range(start, stop):
+                    shifted = np.rint(weight[row, i] / scale) + zero
+                    codes[row, i] = np.uint8(np.int32(min(max(shifted, least), most)) & mask)
+            else:
+                for i in range(start, stop):
+                    shifted = np.rint(weight[row, i] / scale + zero)
+                    codes[row, i] = np.uint8(np.int32(min(max(shifted, least), most)) & mask)
     return codes
-
-
-@parallel
-def fit_asymmetric(weight: F32, size: int, top: Scalar, low: Scalar, high: Scalar) -> F32:
-    """Scales ``[rows, groups]`` of asymmetric integers."""
-    rows, columns = weight.shape
-    scales = np.empty((rows, (columns + size - 1) // size), np.float32)
-    for row in numba.prange(rows):
-        for g in range(scales.shape[1]):
-            group = weight[row, g * size : min(columns, (g + 1) * size)]
-            scales[row, g] = _clamp((group.max() - group.min()) / top, low, high)
-    return scales
-
-
-@parallel
-def encode_asymmetric(weight: F32, size: int, scales: F32, top: Scalar) -> tuple[U8, U8]:
-    """Codes ``[rows, columns]`` and zero points ``[rows, groups]``."""
-    rows, columns = weight.shape
-    codes = np.empty((rows, columns), np.uint8)
-    zeros = np.empty(scales.shape, np.uint8)
-    for row in numba.prange(rows):
-        for g in range(scales.shape[1]):
-            start, stop = g * size, min(columns, (g + 1) * size)
-            scale = scales[row, g] if scales[row, g] > 0 else np.float32(np.inf)
-            least = weight[row, start:stop].min()
-            zero = _clamp(np.rint(-least / scale), np.float32(0.0), top)
-            zeros[row, g] = np.uint8(zero)
-            for i in range(start, stop):
-                rounded = np.rint(weight[row, i] / scale) + zero
-                codes[row, i] = np.uint8(_clamp(rounded, np.float32(0.0), top))
-    return codes, zeros
 
 
 @parallel

@@ -12,7 +12,7 @@ from typing import Literal
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.files import write_text
-from quant.formats import parse_spec
+from quant.spec import parse_spec
 
 HEAD = "lm_head"
 

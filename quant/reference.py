@@ -1,117 +1,141 @@
-"""Round to nearest: the readable numpy reference, step by step; ``quant.kernels`` is its twin.
+"""Rounding to a grid: the readable numpy reference, step by step; ``quant.kernels`` is its twin.
 
-Rules (BitMoD's released quantizer in float32; docs/formats.md):
-each group of a row is quantized alone. Grids: ``scale = clamp(absmax / largest level)``, each
-weight takes the nearest level, a tie on the midpoint the lower one; of several candidate grids
-the first with the strictly least squared error wins. Symmetric integers round half to even.
-Asymmetric integers: ``scale = clamp((max-min)/(2^b-1))``, ``zero = clamp(round(-min/scale))``.
+Rules (docs/formats.md): each group of a row is quantized alone. ``x = weight / scale`` takes the
+nearest level, a tie as the format says; of several candidate grids the first with the strictly
+least squared error wins. Integers round half to even, then add the zero point and saturate.
 
-Squared errors are float32, summed in float64 over eight interleaved lanes (a fixed order, which
-the vectorised twin shares), so both choose the same candidate whatever the thread count.
+Squared errors of ``choose`` are float32, summed in float64 over eight interleaved lanes, a fixed
+order which the vectorised twin shares, so both choose the same candidate on any thread count.
+``search`` sums moments of sorted weights instead, so that a candidate costs a few lookups.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.datatypes import F32
-from quant.formats import Format
 from quant.packing import U8
+from quant.scheme import Grid
 
 ERROR_LANES = 8
+F64 = NDArray[np.float64]
 
 
-def sorted_grid(table: F32) -> tuple[F32, U8]:
-    """Return the distinct levels of a table in rising order and a code of each; ``+0`` for 0."""
-    levels, first = np.unique(table, return_index=True)
-    return levels.astype(np.float32), first.astype(np.uint8)
+def blocks(weight: F32, size: int) -> Iterator[F32]:
+    """Yield the groups at each position, ``[out, <= size]``."""
+    for start in range(0, weight.shape[1], size):
+        yield weight[:, start : start + size]
 
 
-def fit_grid(weight: F32, format_: Format) -> tuple[F32, U8]:
-    """Choose scale and selector of every group.
+def extrema(weight: F32, size: int, mean: bool = False) -> tuple[F32, F32]:
+    """Return the least and greatest weight of each group, or twice the mean magnitude."""
+    if mean:
+        means = [np.abs(b).mean(axis=1, dtype=np.float64) for b in blocks(weight, size)]
+        both = np.stack(means, axis=1).astype(np.float32)
+        return both, both
+    low = np.stack([block.min(axis=1) for block in blocks(weight, size)], axis=1)
+    return low, np.stack([block.max(axis=1) for block in blocks(weight, size)], axis=1)
+
+
+def choose(weight: F32, size: int, scales: F32, levels: F32, thresholds: F32) -> U8:
+    """Return the candidate of each group with the least squared error, ``[out, groups]``.
 
     Args:
-        weight: Groups, ``[n, group]`` float32, finite.
-        format_: A format with tables and no zero point.
-
-    Returns:
-        Scales ``[n]`` float32 and selectors ``[n]`` uint8 (0 where there is one table).
+        weight: ``[out, in]`` float32, finite.
+        size: Group size.
+        scales: Of each candidate, ``[candidates, out, groups]``.
+        levels: Rising, ``[candidates, n]``.
+        thresholds: Upper ends of the cells, ``[candidates, n]``; the last is +Inf.
     """
-    absmax = np.abs(weight).max(axis=1)
-    best_scale, best_error = np.zeros_like(absmax), np.full(absmax.shape, np.inf)
-    selector = np.zeros(absmax.shape, np.uint8)
-    for index, table in enumerate(format_.tables):
-        scale = _clamped(absmax / np.abs(table).max(), format_)
-        levels, _ = sorted_grid(table)
-        rounded = levels[_nearest(weight / scale[:, None], levels)]
-        error = _squared_error(rounded * scale[:, None], weight)
-        better = error < best_error
-        best_error = np.where(better, error, best_error)
-        best_scale = np.where(better, scale, best_scale)
-        selector[better] = index
-    return best_scale, selector
+    selectors = np.zeros(scales.shape[1:], np.uint8)
+    for g, block in enumerate(blocks(weight, size)):
+        best = np.full(block.shape[0], np.inf)
+        for candidate in range(levels.shape[0]):
+            scale = scales[candidate, :, g, None]
+            cells = cell_of(block / _safe(scale), thresholds[candidate])
+            error = _squared_error(levels[candidate][cells] * scale, block)
+            better = error < best
+            best = np.where(better, error, best)
+            selectors[better, g] = candidate
+    return selectors
 
 
-def encode_grid(weight: F32, scales: F32, selectors: U8, format_: Format) -> U8:
-    """Return the codes ``[n, group]`` of groups under given scales ``[n]`` and selectors."""
-    codes = np.empty(weight.shape, np.uint8)
-    for index, table in enumerate(format_.tables):
-        chosen = selectors == index
-        levels, level_codes = sorted_grid(table)
-        codes[chosen] = level_codes[_nearest(_ratio(weight[chosen], scales[chosen]), levels)]
-    return codes
+def search(
+    weight: F32,
+    size: int,
+    scales: F32,
+    zeros: F32,
+    levels: F32,
+    thresholds: F32,
+    factors: F32,
+    importance: F32,
+) -> tuple[F64, NDArray[np.int64]]:
+    """Return the least squared error over scale factors, and which one, per candidate and group.
+
+    Both are ``[candidates, out, groups]``. Sums over a cell of ``h*(w - q)^2`` are taken from
+    running sums of ``h``, ``h*w`` and ``h*w^2`` over the sorted weights, in float64.
+    """
+    error = np.full(scales.shape, np.inf)
+    best = np.zeros(scales.shape, np.int64)
+    counted = np.broadcast_to(importance, weight.shape)
+    pairs = zip(blocks(weight, size), blocks(counted, size), strict=True)
+    for g, (block, weights) in enumerate(pairs):
+        order = np.argsort(block, axis=1, kind="stable")
+        rising = np.take_along_axis(block, order, axis=1)
+        moments = _moments(rising, np.take_along_axis(weights, order, axis=1))
+        for candidate in range(levels.shape[0]):
+            for index, factor in enumerate(factors):
+                scale = scales[candidate, :, g] * factor
+                found = _moment_error(
+                    rising, moments, scale, zeros[:, g], levels[candidate], thresholds[candidate]
+                )
+                better = found < error[candidate, :, g]
+                error[candidate, better, g] = found[better]
+                best[candidate, better, g] = index
+    return error, best
 
 
-def fit_symmetric(weight: F32, format_: Format) -> F32:
-    """Return ``clamp(absmax / (2^(b-1)-1))`` of every group, ``[n]`` float32."""
-    return _clamped(np.abs(weight).max(axis=1) / np.float32(_top(format_)), format_)
+def encode(weight: F32, size: int, scales: F32, selectors: U8, zeros: F32, grid: Grid) -> U8:
+    """Return the codes ``[out, in]`` under scales, selectors and zero points ``[out, groups]``."""
+    parts = []
+    for g, block in enumerate(blocks(weight, size)):
+        ratio = (block / _safe(scales[:, g, None])).astype(np.float32)
+        if grid.is_integer:
+            parts.append(_integer_codes(ratio, zeros[:, g, None], grid))
+            continue
+        codes = np.empty(block.shape, np.uint8)
+        for candidate in range(grid.levels.shape[0]):
+            rows = selectors[:, g] == candidate
+            codes[rows] = grid.codes[candidate][cell_of(ratio[rows], grid.thresholds[candidate])]
+        if grid.negative_zero:
+            codes[(codes == 0) & np.signbit(ratio)] = grid.negative_zero
+        parts.append(codes)
+    return np.concatenate(parts, axis=1)
 
 
-def encode_symmetric(weight: F32, scales: F32, format_: Format) -> U8:
-    """Return two's complement codes ``[n, group]``, rounded half to even, saturated."""
-    top = _top(format_)
-    rounded = np.clip(np.rint(_ratio(weight, scales)), -top, top).astype(np.int32)
-    codes: U8 = (rounded & (2**format_.element_bits - 1)).astype(np.uint8)
-    return codes
+def cell_of(x: F32, thresholds: F32) -> NDArray[np.intp]:
+    """Return the number of thresholds below ``x``: the index of its level."""
+    return np.searchsorted(thresholds, x, side="left")
 
 
-def fit_asymmetric(weight: F32, format_: Format) -> F32:
-    """Return ``clamp((max-min) / (2^b-1))`` of every group, ``[n]`` float32."""
-    span = weight.max(axis=1) - weight.min(axis=1)
-    return _clamped(span / np.float32(_top(format_)), format_)
+def _integer_codes(ratio: F32, zero: F32, grid: Grid) -> U8:
+    """Round half to even; an integer zero point is added after rounding (AWQ, BitMoD, GPTQ)."""
+    whole = np.rint(zero) == zero
+    shifted = np.where(whole, np.rint(ratio) + zero, np.rint(ratio + zero))
+    levels = grid.levels[0]
+    index = np.clip(shifted, levels[0], levels[-1]) - levels[0]
+    return np.asarray(grid.codes[0][index.astype(np.intp)], np.uint8)
 
 
-def encode_asymmetric(weight: F32, scales: F32, format_: Format) -> tuple[U8, U8]:
-    """Return codes ``[n, group]`` and zero points ``[n]`` under given scales."""
-    top = _top(format_)
-    zeros = np.clip(np.rint(_ratio(-weight.min(axis=1, keepdims=True), scales)), 0, top)
-    codes = np.clip(np.rint(_ratio(weight, scales)) + zeros, 0, top)
-    return codes.astype(np.uint8), zeros[:, 0].astype(np.uint8)
+def _safe(scales: F32) -> F32:
+    """A group whose stored scale is zero is all zeros: divide by infinity."""
+    return np.where(scales > 0, scales, np.float32(np.inf))
 
 
-def _top(format_: Format) -> int:
-    return int(format_.tables.max())
-
-
-def _clamped(scale: F32, format_: Format) -> F32:
-    low, high = format_.scale_range
-    return np.clip(scale, np.float32(low), np.float32(high))
-
-
-def _ratio(weight: F32, scales: F32) -> F32:
-    """Divide by the scale; a group whose stored scale is zero is all zeros."""
-    safe = np.where(scales > 0, scales, np.float32(np.inf))
-    return (weight / safe[:, None]).astype(np.float32)
-
-
-def _nearest(x: F32, levels: F32) -> NDArray[np.intp]:
-    """Index of the nearest level; a tie takes the lower."""
-    middles = (levels[1:] + levels[:-1]) / 2
-    return np.searchsorted(middles, x, side="left")
-
-
-def _squared_error(rounded: F32, weight: F32) -> NDArray[np.float64]:
+def _squared_error(rounded: F32, weight: F32) -> F64:
     difference = rounded - weight
     squared = difference * difference
     width = -(-weight.shape[1] // ERROR_LANES) * ERROR_LANES
@@ -124,3 +148,27 @@ def _squared_error(rounded: F32, weight: F32) -> NDArray[np.float64]:
     for lane in range(ERROR_LANES):
         total += lanes[:, lane]
     return total
+
+
+def _moments(rising: F32, weights: F32) -> F64:
+    """Running sums of h, h*w and h*w*w from zero, ``[3, out, n + 1]``."""
+    w, h = rising.astype(np.float64), weights.astype(np.float64)
+    sums = np.stack([h, h * w, h * w * w]).cumsum(axis=2)
+    return np.pad(sums, ((0, 0), (0, 0), (1, 0)))
+
+
+def _moment_error(
+    rising: F32, moments: F64, scale: F32, zero: F32, levels: F32, thresholds: F32
+) -> F64:
+    n, start = rising.shape[1], np.zeros(rising.shape[0], np.int64)
+    rows, error = np.arange(rising.shape[0]), np.zeros(rising.shape[0])
+    for level, threshold in zip(levels, thresholds, strict=True):
+        end = np.full_like(start, n)
+        if np.isfinite(threshold):
+            limit = (threshold - zero) * scale
+            end = np.maximum(start, (rising <= limit[:, None]).sum(axis=1))
+        h, hw, hww = moments[:, rows, end] - moments[:, rows, start]
+        value = ((level - zero) * scale).astype(np.float64)
+        error += hww - 2.0 * value * hw + value * value * h
+        start = end
+    return error

@@ -9,10 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.datatypes import F32
-from quant.formats import FormatSpec
-from quant.packing import U8, unpack
+from quant.packing import U8
+from quant.scales import E4M3, power_of_two
+from quant.spec import FormatSpec
 
 Value = TypeVar("Value", bound=np.generic)
+PARTS = (
+    "codes",
+    "scales",
+    "row_scales",
+    "tensor_scale",
+    "selectors",
+    "zero_points",
+    "codebooks",
+    "micro_exponents",
+)
+"""The arrays that a tensor may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +32,20 @@ class QuantizedTensor:
     """A quantized ``[out, in]`` weight.
 
     Attributes:
-        spec: Format, group size and scale.
+        spec: Format, group size, scale and rule.
         shape: ``(out, in)``.
         codes: Packed codes, ``[out, ceil(in*bits/8)]`` uint8.
-        scales: ``[out, groups]``: float16, float32, or uint8 under a row scale.
+        scales: ``[out, groups]``: float16, float32, or uint8 (int8, E8M0, E4M3, E6M2 codes);
+            ``[out, 0]`` for codebooks.
         row_scales: ``[out]`` float16 for ``int8`` scales, else None.
-        selectors: ``[out, groups]`` uint8, the group's special value; None where there is none.
-        zero_points: ``[out, groups]`` uint8; None for symmetric formats.
+        tensor_scale: ``[1]`` float32 over all scales (NVFP4, two levels), else None.
+        selectors: ``[out, groups]`` uint8, the group's special value; ``[1, 1]`` where the tensor
+            chose one; None where there is no choice.
+        zero_points: ``[out, groups]`` uint8, or float16 under the rule ``float-zero``; None for
+            symmetric formats.
+        codebooks: ``[out, 2^bits]`` float16, the levels of each row; None but for codebooks.
+        micro_exponents: ``[out, groups, 3]`` uint8, HiF4's one-bit exponents: a byte for groups
+            of 8, two for groups of 4.
     """
 
     spec: FormatSpec
@@ -35,7 +54,10 @@ class QuantizedTensor:
     scales: NDArray[np.generic]
     row_scales: NDArray[np.float16] | None = None
     selectors: U8 | None = None
-    zero_points: U8 | None = None
+    zero_points: NDArray[np.generic] | None = None
+    tensor_scale: NDArray[np.float32] | None = None
+    codebooks: NDArray[np.float16] | None = None
+    micro_exponents: U8 | None = None
 
     @property
     def storage_bits(self) -> int:
@@ -49,34 +71,55 @@ class QuantizedTensor:
 
     def unpack_codes(self) -> U8:
         """Return the codes, ``[out, in]`` uint8, one a byte."""
-        return unpack(self.codes, self.spec.format.element_bits, self.shape[1])
+        from quant import kernels
+
+        return kernels.unpack(self.codes, self.spec.format.element_bits, self.shape[1])
 
     def group_scales(self) -> F32:
         """Return the scale of each group as it is used, ``[out, groups]`` float32.
 
         With int8 scales this is the exact product of the 8-bit scale and the row's fp16 scale.
         """
+        if self.spec.scale == "e8m0":
+            return power_of_two(self.scales.astype(np.uint8))
+        if self.spec.scale == "e4m3":
+            scales = E4M3.levels[self.scales.astype(np.uint8)]
+            return scales if self.tensor_scale is None else scales * self.tensor_scale
         scales = self.scales.astype(np.float32)
         if self.row_scales is not None:
             scales *= self.row_scales.astype(np.float32)[:, None]
         return scales
 
+    def group_zeros(self) -> F32:
+        """Return the zero point of each group, ``[out, groups]`` float32; 0 where there is none."""
+        if self.zero_points is None:
+            return np.zeros(self.scales.shape, np.float32)
+        return self.zero_points.astype(np.float32)
+
+    def group_selectors(self) -> U8:
+        """Return the table of each group, ``[out, groups]`` uint8."""
+        if self.selectors is None:
+            return np.zeros(self.scales.shape, np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(self.selectors, self.scales.shape))
+
     def levels(self) -> F32:
         """Return the value of each code before scaling, less the zero point, ``[out, in]``."""
-        codes, tables = self.unpack_codes(), self.spec.format.tables
-        if self.selectors is not None:
-            chosen: F32 = tables[self._by_weight(self.selectors), codes]
-            return chosen
-        levels: F32 = tables[0][codes]
-        if self.zero_points is not None:
-            levels -= self._by_weight(self.zero_points).astype(np.float32)
-        return levels
+        ones = np.ones(self.scales.shape, np.float32)
+        return self._decode(ones)
 
     def dequantize(self) -> F32:
-        """Return ``level * scale``, ``[out, in]`` float32."""
-        values = self.levels()
-        values *= self._by_weight(self.group_scales())
-        return values
+        """Return the weights that the codes mean, ``[out, in]`` float32: ``level * scale``."""
+        from quant import layouts
 
-    def _by_weight(self, per_group: NDArray[Value]) -> NDArray[Value]:
-        return np.repeat(per_group, self.spec.group_size, axis=1)[:, : self.shape[1]]
+        if self.spec.format.layout != "grid":
+            return layouts.decode(self)
+        return self._decode(self.group_scales())
+
+    def _decode(self, scales: F32) -> F32:
+        from quant import kernels
+
+        size = min(self.spec.group_size, self.shape[1])
+        tables = self.spec.format.tables
+        return kernels.decode(
+            self.unpack_codes(), size, scales, self.group_selectors(), self.group_zeros(), tables
+        )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import FloatType, IntType
-from quant.formats import FormatSpec
+from quant.datatypes import Codebook, FloatType, IntType
+from quant.spec import FormatSpec
 
 FOLDER = resources.files("roofline") / "hardware"
 WIDER = {
@@ -101,7 +101,7 @@ def _kind(spec: FormatSpec) -> str:
     element = spec.format.element
     if isinstance(element, IntType):
         return "int4" if element.bits <= 4 else "int8"
-    if isinstance(element, FloatType):
+    if isinstance(element, FloatType | Codebook):
         return "fp8"
     return spec.format.name
 

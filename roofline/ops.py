@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quant.formats import FormatSpec
+from quant.spec import FormatSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quant.common.errors import RequestError, unknown_name
-from quant.formats import FormatSpec, parse_spec
 from quant.plan import HEAD, assign
+from quant.spec import FormatSpec, parse_spec
 from roofline.models import load_config
 from roofline.models.llama import LlamaConfig, Step, build
 from roofline.ops import Linear, Op

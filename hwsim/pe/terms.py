@@ -17,9 +17,11 @@ from functools import lru_cache
 import numpy as np
 
 from quant.common.errors import RequestError
-from quant.datatypes import IntType, PlainType
-from quant.formats import FORMATS, Format, FormatSpec, get_format
+from quant.datatypes import FloatType, IntType
+from quant.formats import FORMATS, get_format
 from quant.packing import U8
+from quant.scheme import Format
+from quant.spec import FormatSpec
 
 MAX_EXP = 3
 """The exp field of a term is two bits wide."""
@@ -61,7 +63,15 @@ class TermTable:
 
 def pe_formats() -> list[str]:
     """Return the names of the formats that have terms."""
-    return [name for name, entry in FORMATS.items() if not isinstance(entry.element, PlainType)]
+    return [name for name, entry in FORMATS.items() if _has_terms(entry)]
+
+
+def _has_terms(entry: Format) -> bool:
+    """Whether a format is of those that the decoder's table holds: integers, FP3, FP4, BitMoD."""
+    if entry.rules[0] not in {"absmax", "minmax"} or entry.scale or entry.element_bits < 2:
+        return False
+    small_float = isinstance(entry.element, FloatType) and entry.element_bits <= 4
+    return isinstance(entry.element, IntType) or small_float
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +82,7 @@ def term_table(name: str) -> TermTable:
         RequestError: unknown format, or one whose levels are no short sums of signed powers of two.
     """
     entry = get_format(name)
-    if isinstance(entry.element, PlainType):
+    if not _has_terms(entry):
         allowed = ", ".join(pe_formats())
         raise RequestError(f"format {name!r} cannot run on a bit-serial PE; it takes: {allowed}")
     if isinstance(entry.element, IntType):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quant.formats import parse_spec
 from quant.plan import HEAD, Plan
+from quant.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

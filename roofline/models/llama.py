@@ -8,7 +8,7 @@ from typing import Any
 
 from quant.common.config import parse
 from quant.common.errors import RequestError
-from quant.formats import FormatSpec
+from quant.spec import FormatSpec
 from roofline.ops import AttentionScores, AttentionValues, Elementwise, Embedding, Linear, Op
 
 FormatOf = Callable[[str], FormatSpec]

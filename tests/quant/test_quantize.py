@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 import quant
 from quant.common.errors import RequestError
-from quant.formats import FORMATS, SCALE_BITS
-from quant.quantize import Backend
+from quant.fit import Backend
+from quant.formats import FORMATS
+from quant.spec import SCALE_BITS
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_quant_fp32.npz"
 NAMES = {"mixed_bitmod@3": "bitmod3", "mixed_bitmod@4": "bitmod4", "fp3": "fp3", "fp4": "fp4"}
 NAMES |= {f"int{bits}": f"int{bits}" for bits in range(2, 9)}
 NAMES |= {f"int{bits}_asym": f"int{bits}-asym" for bits in range(2, 9)}
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
+GRIDS = [name for name in QUANTIZED if FORMATS[name].layout == "grid"]
 BACKENDS: list[Backend] = ["numba", "numpy"]
 
 
@@ -68,7 +70,7 @@ def awkward_weight() -> NDArray[np.float32]:
     return weight
 
 
-@pytest.mark.parametrize("name", QUANTIZED)
+@pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("scale", SCALE_BITS)
 def test_numba_equals_numpy(name: str, scale: str) -> None:
     weight = awkward_weight()
@@ -80,16 +82,18 @@ def test_numba_equals_numpy(name: str, scale: str) -> None:
     assert np.isfinite(fast.dequantize()).all()
 
 
-@pytest.mark.parametrize("name", QUANTIZED)
+@pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("scale", SCALE_BITS)
 def test_storage_bits_are_the_bits_stored(name: str, scale: str) -> None:
     qt = quant.quantize(awkward_weight(), name, group_size=64, scale=scale)
     entry = qt.spec.format
     stored = qt.codes.nbytes * 8 + qt.scales.nbytes * 8
-    stored += 0 if qt.row_scales is None else qt.row_scales.nbytes * 8
+    for part in (qt.row_scales, qt.tensor_scale):
+        stored += 0 if part is None else part.nbytes * 8
     stored += qt.scales.size * (entry.selector_bits + entry.zero_point_bits)
+    stored += 8 * (entry.selection == "tensor" and entry.candidates > 1)
     assert qt.storage_bits == stored
-    assert (qt.selectors is not None) == (entry.selector_bits > 0)
+    assert (qt.selectors is not None) == (entry.candidates > 1)
     assert (qt.zero_points is not None) == (entry.zero_point_bits > 0)
 
 

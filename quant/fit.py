@@ -1,0 +1,201 @@
+"""The parameters of every group: scale rules, choice among candidates, clipping search.
+
+``fit`` finds scales, selectors and zero points of a weight; ``quant.quantize`` rounds with them.
+Methods call the same two steps, so any grid format goes through each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant import reference
+from quant.datatypes import F32, FloatType, IntType
+from quant.packing import U8
+from quant.scales import E4M3_LARGEST, E8M0_BIAS, Scales, exponent_above, store_scales
+from quant.scheme import Format, Grid, grid_of
+from quant.spec import FormatSpec
+
+Backend = Literal["numba", "numpy"]
+ANT_SHRINKS = tuple(percent / 100 for percent in range(75, 150))
+"""ANT's search: 0.75 to 1.49 times the absolute maximum (release, w_low=75, w_up=150)."""
+_CLAMPED_RULES = {"absmax", "full-range", "no-clip", "minmax", "minmax-zero", "float-zero"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What rounding needs of every group, ``[out, groups]`` each.
+
+    Attributes:
+        scales: As stored and as used.
+        selectors: Index of the candidate in ``format.tables``.
+        zeros: Zero points as used; zeros for symmetric formats.
+    """
+
+    scales: Scales
+    selectors: U8
+    zeros: F32
+
+
+def fit(
+    weight: F32,
+    spec: FormatSpec,
+    *,
+    shrinks: tuple[float, ...] = (),
+    importance: F32 | None = None,
+    within: Scales | None = None,
+    backend: Backend = "numba",
+) -> Fit:
+    """Find scales, selectors and zero points.
+
+    Args:
+        weight: ``[out, in]`` float32, finite.
+        spec: A grid format.
+        shrinks: Multiples of the scale to try; the one with the least squared error wins, the
+            first of equals. None: the format's rule alone.
+        importance: ``[in]``, how much the squared error of each column counts (with shrinks).
+        within: Row and tensor scales to stay under, when ``weight`` is a part of a larger one.
+        backend: Fused kernels, or the numpy reference; the results are equal.
+    """
+    entry, rule = spec.format, spec.scale_rule
+    grid = grid_of(entry, rule)
+    size = min(spec.group_size, weight.shape[1])
+    low, high = _extrema(weight, size, spec, backend)
+    raw = raw_scales(low, high, grid, spec)
+    if within is None and spec.has_tensor_scale:
+        # NVFP4: the largest scale of the tensor is E4M3's largest value.
+        absmax = np.maximum(np.abs(low), np.abs(high)).max() / (E4M3_LARGEST * grid.tops.min())
+        within = Scales(raw[0], None, raw[0], np.float32(absmax) or np.float32(1))
+    if rule == "search":
+        shrinks = ANT_SHRINKS
+    if spec.scale in {"e8m0", "e4m3"} and not shrinks:
+        raw = np.stack([_store(part, spec, within).used for part in raw])
+    selectors = np.zeros(raw.shape[1:], np.uint8)
+    if shrinks:
+        zeros = zero_points(low, raw[0], spec, entry)
+        selectors, raw = _search(
+            weight, size, raw, zeros, grid, shrinks, importance, entry, backend
+        )
+    elif entry.candidates > 1:
+        choose = _choose(backend)
+        selectors = choose(weight, size, raw, grid.levels, grid.thresholds)
+    chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
+    scales = _store(np.ascontiguousarray(chosen), spec, within)
+    return Fit(scales, selectors, zero_points(low, scales.used, spec, entry))
+
+
+def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
+    """Return the scale of every candidate before it is stored, ``[candidates, out, groups]``.
+
+    ``low`` and ``high`` are the extreme weights of each group (for absmean: the mean magnitude).
+    """
+    rule, entry = spec.scale_rule, spec.format
+    absmax = np.maximum(np.abs(low), np.abs(high))
+    if rule in {"floor", "rceil", "even", "ceil"}:
+        return np.stack([mx_scale(absmax, float(top), entry, rule) for top in grid.tops])
+    if rule == "no-clip":
+        # torchao's SYMMETRIC_NO_CLIPPING_ERR: neither end of -2^(b-1)..2^(b-1)-1 is exceeded.
+        half = np.float32(2 ** (entry.element_bits - 1))
+        raw = np.maximum(-np.minimum(low, 0) / half, np.maximum(high, 0) / (half - 1))[None]
+    elif entry.is_asymmetric:
+        if rule == "minmax-zero":
+            low, high = np.minimum(low, 0), np.maximum(high, 0)
+        raw = ((high - low) / grid.tops[0])[None]
+    elif rule == "full-range":
+        raw = (absmax / np.float32((2**entry.element_bits - 1) / 2))[None]
+    elif rule == "absmean":
+        raw = np.maximum(high, np.float32(1e-5))[None]
+    else:
+        raw = np.stack([absmax / top for top in grid.tops])
+    if rule not in _CLAMPED_RULES:
+        return raw.astype(np.float32)
+    least, most = (np.float32(bound) for bound in entry.scale_range)
+    return np.clip(raw, least, most).astype(np.float32)
+
+
+def mx_scale(absmax: F32, top: float, entry: Format, rule: str) -> F32:
+    """Return the power of two for blocks of these absolute maxima.
+
+    floor: OCP MX v1.0, section 6.3; rceil: NVIDIA cuBLAS, nothing is clipped; even: AMD Quark,
+    compressed-tensors, absmax rounded to the element's mantissa first; ceil: torchao.
+    """
+    if rule == "rceil":
+        exponent = exponent_above((absmax / np.float32(top)).astype(np.float32))
+    else:
+        _, above = np.frexp(absmax)
+        floor = above - 1
+        if rule == "even":
+            width = entry.element.mantissa_bits if isinstance(entry.element, FloatType) else 6
+            mantissa = np.ldexp(absmax, -floor)
+            floor = floor + (mantissa >= 2 - 2.0 ** -(width + 1))
+        if rule == "ceil":
+            floor = exponent_above(absmax)
+        exponent = floor - int(np.floor(np.log2(top)))
+    exponent = np.where(absmax > 0, exponent, -E8M0_BIAS)
+    return np.ldexp(np.float32(1), np.clip(exponent, -E8M0_BIAS, E8M0_BIAS)).astype(np.float32)
+
+
+def zero_points(low: F32, used: F32, spec: FormatSpec, entry: Format) -> F32:
+    """Return the zero points under the scales in use, ``[out, groups]`` float32."""
+    if not entry.is_asymmetric:
+        return np.zeros(used.shape, np.float32)
+    if spec.scale_rule == "minmax-zero":
+        low = np.minimum(low, 0)
+    ratio = -low / np.where(used > 0, used, np.float32(np.inf))
+    if spec.scale_rule == "float-zero":
+        return np.clip(ratio, -65504, 65504).astype(np.float16).astype(np.float32)
+    assert isinstance(entry.element, IntType)
+    return np.clip(np.rint(ratio), 0, entry.element.maximum).astype(np.float32)
+
+
+def _store(raw: F32, spec: FormatSpec, within: Scales | None) -> Scales:
+    if within is not None:
+        return within.store_more(raw, spec.scale)
+    return store_scales(raw, spec.scale)
+
+
+def _extrema(weight: F32, size: int, spec: FormatSpec, backend: Backend) -> tuple[F32, F32]:
+    """Least and greatest weight of each group; for absmean the mean magnitude, twice."""
+    if spec.scale_rule == "absmean" or backend == "numpy":
+        return reference.extrema(weight, size, spec.scale_rule == "absmean")
+    from quant import kernels
+
+    return kernels.extrema(weight, size)
+
+
+def _choose(backend: Backend) -> Callable[[F32, int, F32, F32, F32], U8]:
+    if backend == "numpy":
+        return reference.choose
+    from quant import kernels
+
+    return kernels.choose
+
+
+def _search(
+    weight: F32,
+    size: int,
+    raw: F32,
+    zeros: F32,
+    grid: Grid,
+    shrinks: tuple[float, ...],
+    importance: F32 | None,
+    entry: Format,
+    backend: Backend,
+) -> tuple[U8, F32]:
+    """Choose candidate and shrink together; return selectors and the shrunken scales."""
+    if backend == "numpy":
+        search = reference.search
+    else:
+        from quant.kernels_search import search
+    counts = np.ones(weight.shape[1], np.float32) if importance is None else importance
+    factors = np.array(shrinks, np.float32)
+    error, best = search(weight, size, raw, zeros, grid.levels, grid.thresholds, factors, counts)
+    shrunken = raw * factors[best]
+    if entry.selection == "tensor":
+        total: NDArray[np.float64] = error.sum(axis=(1, 2))
+        return np.full(raw.shape[1:], total.argmin(), np.uint8), shrunken
+    return error.argmin(axis=0).astype(np.uint8), shrunken

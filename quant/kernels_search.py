@@ -1,0 +1,96 @@
+"""The Numba twin of ``quant.reference.search``: many scales a group, from sorted running sums."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.common.jit import jit, parallel
+from quant.datatypes import F32
+from quant.kernels import Scalar
+
+F64 = NDArray[np.float64]
+
+
+@jit
+def _sorted_moments(group: F32, importance: F32, rising: F32, moments: F64) -> None:
+    """Sort a group; ``moments [3, n + 1]`` = running sums of h, h*w, h*w*w from zero."""
+    order = np.argsort(group, kind="mergesort")
+    for k in range(3):
+        moments[k, 0] = 0.0
+    for i in range(group.size):
+        w, h = np.float64(group[order[i]]), np.float64(importance[order[i]])
+        rising[i] = group[order[i]]
+        moments[0, i + 1] = moments[0, i] + h
+        moments[1, i + 1] = moments[1, i] + h * w
+        moments[2, i + 1] = moments[2, i] + h * w * w
+
+
+@jit
+def _end_of_cell(rising: F32, start: int, n: int, limit: Scalar) -> int:
+    """First position from ``start`` whose weight lies above ``limit``."""
+    low, high = start, n
+    while low < high:
+        middle = (low + high) >> 1
+        if rising[middle] <= limit:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def _error(
+    rising: F32, moments: F64, n: int, scale: Scalar, zero: Scalar, levels: F32, thresholds: F32
+) -> float:
+    error, start = 0.0, 0
+    for j in range(levels.size):
+        end = n
+        if np.isfinite(thresholds[j]):
+            end = _end_of_cell(rising, start, n, (thresholds[j] - zero) * scale)
+        h = moments[0, end] - moments[0, start]
+        hw = moments[1, end] - moments[1, start]
+        hww = moments[2, end] - moments[2, start]
+        value = np.float64((levels[j] - zero) * scale)
+        error += hww - 2.0 * value * hw + value * value * h
+        start = end
+        if end == n and not np.isfinite(thresholds[j]):
+            break
+    return error
+
+
+@parallel
+def search(
+    weight: F32,
+    size: int,
+    scales: F32,
+    zeros: F32,
+    levels: F32,
+    thresholds: F32,
+    factors: F32,
+    importance: F32,
+) -> tuple[F64, NDArray[np.int64]]:
+    """Least error over the factors, and which: ``[candidates, rows, groups]``."""
+    rows, columns = weight.shape
+    error = np.empty(scales.shape)
+    best = np.zeros(scales.shape, np.int64)
+    for row in numba.prange(rows):
+        rising, moments = np.empty(size, np.float32), np.empty((3, size + 1))
+        for g in range(scales.shape[2]):
+            start, stop = g * size, min(columns, (g + 1) * size)
+            n = stop - start
+            _sorted_moments(weight[row, start:stop], importance[start:stop], rising, moments)
+            for candidate in range(levels.shape[0]):
+                least = np.inf
+                for index in range(factors.size):
+                    scale = scales[candidate, row, g] * factors[index]
+                    found = _error(
+                        rising, moments, n, scale, zeros[row, g],
+                        levels[candidate], thresholds[candidate],
+                    )  # fmt: skip
+                    if found < least:
+                        least = found
+                        best[candidate, row, g] = index
+                error[candidate, row, g] = least
+    return error, best
