@@ -46,7 +46,9 @@ def fit(
     spec: FormatSpec,
     *,
     shrinks: tuple[float, ...] = (),
+    norm: float = 2.0,
     importance: F32 | None = None,
+    factors: tuple[F32, F32] | None = None,
     within: Scales | None = None,
     backend: Backend = "numba",
 ) -> Fit:
@@ -55,9 +57,12 @@ def fit(
     Args:
         weight: ``[out, in]`` float32, finite.
         spec: A grid format.
-        shrinks: Multiples of the scale to try; the one with the least squared error wins, the
-            first of equals. None: the format's rule alone.
-        importance: ``[in]``, how much the squared error of each column counts (with shrinks).
+        shrinks: Multiples of the range to try; the one with the least error wins, the first of
+            equals. None: the format's rule alone.
+        norm: Errors are summed to this power (with shrinks; GPTQ's code: 2.4).
+        importance: ``[in]``, how much the error of each column counts (with shrinks).
+        factors: ``[out, groups]`` each: multiples of the least and the greatest weight of every
+            group, for clipping that was found elsewhere.
         within: Row and tensor scales to stay under, when ``weight`` is a part of a larger one.
         backend: Fused kernels, or the numpy reference; the results are equal.
     """
@@ -65,6 +70,8 @@ def fit(
     grid = grid_of(entry, rule)
     size = min(spec.group_size, weight.shape[1])
     low, high = _extrema(weight, size, spec, backend)
+    if factors is not None:
+        low, high = low * factors[0], high * factors[1]
     raw = raw_scales(low, high, grid, spec)
     if within is None and spec.has_tensor_scale:
         # NVFP4: the largest scale of the tensor is E4M3's largest value.
@@ -76,16 +83,16 @@ def fit(
         raw = np.stack([_store(part, spec, within).used for part in raw])
     selectors = np.zeros(raw.shape[1:], np.uint8)
     if shrinks:
-        zeros = zero_points(low, raw[0], spec, entry)
-        selectors, raw = _search(
-            weight, size, raw, zeros, grid, shrinks, importance, entry, backend
-        )
+        zeros = zero_points(low, raw[0], spec)
+        sought = _Search(np.array(shrinks, np.float32), norm, importance, backend)
+        selectors, factor = sought.run(weight, size, raw, zeros, grid, entry)
+        raw, low = raw * factor, low * factor
     elif entry.candidates > 1:
         choose = _choose(backend)
         selectors = choose(weight, size, raw, grid.levels, grid.thresholds)
     chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
     scales = _store(np.ascontiguousarray(chosen), spec, within)
-    return Fit(scales, selectors, zero_points(low, scales.used, spec, entry))
+    return Fit(scales, selectors, zero_points(low, scales.used, spec))
 
 
 def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
@@ -139,8 +146,9 @@ def mx_scale(absmax: F32, top: float, entry: Format, rule: str) -> F32:
     return np.ldexp(np.float32(1), np.clip(exponent, -E8M0_BIAS, E8M0_BIAS)).astype(np.float32)
 
 
-def zero_points(low: F32, used: F32, spec: FormatSpec, entry: Format) -> F32:
+def zero_points(low: F32, used: F32, spec: FormatSpec) -> F32:
     """Return the zero points under the scales in use, ``[out, groups]`` float32."""
+    entry = spec.format
     if not entry.is_asymmetric:
         return np.zeros(used.shape, np.float32)
     if spec.scale_rule == "minmax-zero":
@@ -175,27 +183,34 @@ def _choose(backend: Backend) -> Callable[[F32, int, F32, F32, F32], U8]:
     return kernels.choose
 
 
-def _search(
-    weight: F32,
-    size: int,
-    raw: F32,
-    zeros: F32,
-    grid: Grid,
-    shrinks: tuple[float, ...],
-    importance: F32 | None,
-    entry: Format,
-    backend: Backend,
-) -> tuple[U8, F32]:
-    """Choose candidate and shrink together; return selectors and the shrunken scales."""
-    if backend == "numpy":
-        search = reference.search
-    else:
-        from quant.kernels_search import search
-    counts = np.ones(weight.shape[1], np.float32) if importance is None else importance
-    factors = np.array(shrinks, np.float32)
-    error, best = search(weight, size, raw, zeros, grid.levels, grid.thresholds, factors, counts)
-    shrunken = raw * factors[best]
-    if entry.selection == "tensor":
-        total: NDArray[np.float64] = error.sum(axis=(1, 2))
-        return np.full(raw.shape[1:], total.argmin(), np.uint8), shrunken
-    return error.argmin(axis=0).astype(np.uint8), shrunken
+@dataclass(frozen=True)
+class _Search:
+    """A search over multiples of the range of every group."""
+
+    shrinks: F32
+    norm: float
+    importance: F32 | None
+    backend: Backend
+
+    def run(
+        self, weight: F32, size: int, raw: F32, zeros: F32, grid: Grid, entry: Format
+    ) -> tuple[U8, F32]:
+        """Return selectors and the factor of the chosen candidate, ``[out, groups]`` each."""
+        counts = self.importance
+        if counts is None:
+            counts = np.ones(weight.shape[1], np.float32)
+        found = (weight, size, raw, zeros, grid.levels, grid.thresholds, self.shrinks, counts)
+        if self.norm != 2.0:
+            error, best = reference.search_norm(*found, self.norm)
+        elif self.backend == "numpy":
+            error, best = reference.search(*found)
+        else:
+            from quant.kernels_search import search
+
+            error, best = search(*found)
+        selectors = error.argmin(axis=0).astype(np.uint8)
+        if entry.selection == "tensor":
+            total: NDArray[np.float64] = error.sum(axis=(1, 2))
+            selectors[:] = total.argmin()
+        chosen = np.take_along_axis(best, selectors[None].astype(np.intp), axis=0)[0]
+        return selectors, self.shrinks[chosen]

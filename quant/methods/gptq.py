@@ -1,0 +1,212 @@
+"""GPTQ: columns are rounded one by one, each one's error is moved onto those still to come.
+
+Frantar et al., arXiv 2210.17323; conventions of IST-DASLab's ``gptq.py``: dead inputs, damping by
+1 % of the mean diagonal, blocks of 128 columns. Any grid or codebook goes through it: the group
+parameters come from ``quant.fit``, the rounding is the format's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quant import kernels
+from quant.common.errors import RequestError
+from quant.datatypes import F32
+from quant.fit import Fit, fit
+from quant.methods.base import LayerStatistics
+from quant.methods.kernels import round_block
+from quant.packing import U8
+from quant.quantize import assemble
+from quant.scales import Scales
+from quant.scheme import Grid, grid_of
+from quant.spec import FormatSpec
+from quant.tensor import QuantizedTensor
+
+MOST_DAMPING = 1.0
+
+
+@dataclass(frozen=True)
+class GptqOptions:
+    """How GPTQ goes about it.
+
+    Attributes:
+        damping: Part of the mean diagonal that is added to the diagonal.
+        act_order: Round the columns with the largest diagonal first.
+        static_groups: Group parameters from the unchanged weights; else from the weights as they
+            are when the group's first column is reached. Groups stay contiguous, so act-order
+            always takes static ones.
+        block: Columns a block.
+        shrinks: Clipping factors to try for each group; empty: none.
+        norm: Power of the errors that clipping compares (the released code: 2.4).
+    """
+
+    damping: float = 0.01
+    act_order: bool = True
+    static_groups: bool = True
+    block: int = 128
+    shrinks: tuple[float, ...] = ()
+    norm: float = 2.0
+
+
+def quantize(
+    weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
+) -> QuantizedTensor:
+    """Round a layer with the default options."""
+    if statistics is None:
+        raise RequestError("gptq needs calibration")
+    return gptq(weight, statistics.hessian, spec)
+
+
+def gptq(
+    weight: F32, hessian: F32, spec: FormatSpec, options: GptqOptions | None = None
+) -> QuantizedTensor:
+    """Round ``weight [out, in]`` so that ``tr((W - Q) H (W - Q)^T)`` stays small.
+
+    Args:
+        weight: Finite float32.
+        hessian: ``H [in, in]`` float32, ``E[x x^T]`` of the inputs up to a factor.
+        spec: A grid or codebook format.
+        options: As GptqOptions says.
+
+    Raises:
+        RequestError: a Hessian of another shape or with NaN, or a format of pairs or blocks.
+    """
+    options = options or GptqOptions()
+    columns = weight.shape[1]
+    if hessian.shape != (columns, columns) or not np.isfinite(hessian).all():
+        raise RequestError(f"Hessian of shape {hessian.shape}: finite [{columns}, {columns}] needed")
+    dead = np.diag(hessian) == 0
+    work = np.where(dead, np.float32(0), weight)
+    rounding = _Rounding.of(work, spec, hessian, options)
+    order = np.arange(columns)
+    if options.act_order:
+        order = np.argsort(-np.where(dead, 0, np.diag(hessian)), kind="stable")
+    inverse = inverse_factor(hessian[np.ix_(order, order)], options.damping)
+    codes = rounding.run(np.ascontiguousarray(work[:, order]), inverse, order)
+    back = np.empty_like(codes)
+    back[:, order] = codes
+    return rounding.finish(back)
+
+
+def inverse_factor(hessian: F32, damping: float) -> F32:
+    """Return the upper ``U`` with ``H^-1 = U^T U``, raising the damping until H is definite.
+
+    One Cholesky factor of H with rows and columns reversed gives ``H = R R^T`` with R upper, so
+    ``U = R^-1``: a third of the work of factor, inverse, factor.
+    """
+    matrix = torch.from_numpy(hessian).clone()
+    diagonal = matrix.diagonal()
+    diagonal[diagonal == 0] = 1
+    mean = float(diagonal.mean())
+    eye = torch.eye(len(matrix))
+    while damping <= MOST_DAMPING:
+        flipped = (matrix + damping * mean * eye).flip(0, 1)
+        lower, failed = torch.linalg.cholesky_ex(flipped)
+        if not failed:
+            upper = lower.flip(0, 1).contiguous()
+            inverse = torch.linalg.solve_triangular(upper, eye, upper=True)
+            return inverse.numpy()
+        damping = max(damping * 10, 1e-4)
+    raise RequestError("the Hessian is not positive semidefinite: GPTQ cannot use it")
+
+
+@dataclass
+class _Rounding:
+    """The grids of a layer and the parameters of its groups, fixed or filled in on the way."""
+
+    spec: FormatSpec
+    grid: Grid
+    found: Fit
+    shape: tuple[int, int]
+    options: GptqOptions
+    codebooks: NDArray[np.float16] | None = None
+
+    @classmethod
+    def of(cls, weight: F32, spec: FormatSpec, hessian: F32, options: GptqOptions) -> _Rounding:
+        shape = (weight.shape[0], weight.shape[1])
+        if spec.format.layout == "codebook":
+            return cls._of_codebooks(weight, spec, np.diag(hessian).copy(), options)
+        if spec.format.layout != "grid":
+            raise RequestError(f"gptq rounds to grids: {spec.format.name} has pairs or blocks")
+        found = fit(weight, spec, shrinks=options.shrinks, norm=options.norm)
+        return cls(spec, grid_of(spec.format, spec.scale_rule), found, shape, options)
+
+    @classmethod
+    def _of_codebooks(
+        cls, weight: F32, spec: FormatSpec, importance: F32, options: GptqOptions
+    ) -> _Rounding:
+        """One grid a row: fp16 centers, found with the diagonal of H as importance."""
+        from quant import codebooks
+
+        tensor = codebooks.quantize(weight, spec, importance)
+        assert tensor.codebooks is not None
+        levels = tensor.codebooks.astype(np.float32)
+        middles = (levels[:, 1:] + levels[:, :-1]) / 2
+        thresholds = np.pad(middles, ((0, 0), (0, 1)), constant_values=np.inf)
+        numbers = np.broadcast_to(np.arange(levels.shape[1], dtype=np.uint8), levels.shape)
+        grid = Grid(levels, numbers, thresholds, levels.max(axis=1), False, 0)
+        ones = np.ones((weight.shape[0], 1), np.float32)
+        rows = np.arange(weight.shape[0])[:, None]
+        found = Fit(scales=Scales(ones, None, ones), selectors=rows, zeros=ones * 0)  # type: ignore[arg-type]
+        shape = (weight.shape[0], weight.shape[1])
+        return cls(spec, grid, found, shape, options, tensor.codebooks)
+
+    def run(self, work: F32, inverse: F32, order: NDArray[np.intp]) -> U8:
+        """Round the columns of ``work`` (already in ``order``), block after block."""
+        rows, columns = work.shape
+        codes = np.empty((rows, columns), np.uint8)
+        whole = torch.from_numpy(work)
+        for start in range(0, columns, self.options.block):
+            stop = min(columns, start + self.options.block)
+            if not (self.options.act_order or self.options.static_groups):
+                self._refit(work, start, stop)
+            part = np.ascontiguousarray(work[:, start:stop])
+            found, errors = self._round(part, inverse[start:stop, start:stop], order[start:stop])
+            codes[:, start:stop] = found
+            if stop < columns:
+                later = torch.from_numpy(inverse[start:stop, stop:])
+                whole[:, stop:].addmm_(torch.from_numpy(errors), later, alpha=-1)
+        return codes
+
+    def finish(self, codes: U8) -> QuantizedTensor:
+        packed = kernels.pack(codes, self.spec.format.element_bits)
+        if self.codebooks is None:
+            return assemble(self.spec, self.shape, packed, self.found)
+        none = np.zeros((self.shape[0], 0), np.float16)
+        return QuantizedTensor(self.spec, self.shape, packed, none, codebooks=self.codebooks)
+
+    def _round(self, part: F32, inverse: F32, order: NDArray[np.intp]) -> tuple[U8, F32]:
+        group = order // min(self.spec.group_size, self.shape[1])
+        scales = np.ascontiguousarray(self.found.scales.used[:, group])
+        zeros = np.ascontiguousarray(self.found.zeros[:, group])
+        tables = np.ascontiguousarray(self.found.selectors[:, group]).astype(np.int32)
+        codes, errors = np.empty(part.shape, np.uint8), np.empty(part.shape, np.float32)
+        grid = self.grid
+        round_block(
+            part, np.ascontiguousarray(inverse), scales, zeros, tables, grid.levels,
+            grid.thresholds, grid.codes, grid.is_integer, codes, errors,
+        )  # fmt: skip
+        return codes, errors
+
+    def _refit(self, work: F32, start: int, stop: int) -> None:
+        """Fit the groups that begin in this block to the weights as they are now."""
+        size = min(self.spec.group_size, self.shape[1])
+        for group in range(-(-start // size), -(-stop // size)):
+            columns = np.ascontiguousarray(work[:, group * size : (group + 1) * size])
+            old, options = self.found, self.options
+            part = fit(
+                columns, self.spec, shrinks=options.shrinks, norm=options.norm, within=old.scales
+            )
+            for into, new in (
+                (old.scales.stored, part.scales.stored),
+                (old.scales.used, part.scales.used),
+                (old.selectors, part.selectors),
+                (old.zeros, part.zeros),
+            ):
+                into[:, group] = new[:, 0]
+
+
