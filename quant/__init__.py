@@ -15,28 +15,34 @@ from quant.spec import FormatSpec, parse_spec
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
-    from quant.apply import QuantizedLinear as QuantizedLinear
+    from quant.activations import rounded_activations as rounded_activations
     from quant.apply import quantize_model as quantize_model
+    from quant.apply import quantized as quantized
     from quant.checkpoint import load_quantized as load_quantized
     from quant.checkpoint import save_quantized as save_quantized
     from quant.data import calibration_tokens as calibration_tokens
     from quant.data import evaluation_tokens as evaluation_tokens
     from quant.evaluate import Perplexity as Perplexity
     from quant.evaluate import perplexity as perplexity
+    from quant.layers import QuantizedLinear as QuantizedLinear
     from quant.models import load_model as load_model
     from quant.plan import Plan as Plan
+    from quant.user_grids import user_format as user_format
 
 _HOME = {
     "Perplexity": "evaluate",
     "Plan": "plan",
-    "QuantizedLinear": "apply",
+    "QuantizedLinear": "layers",
     "calibration_tokens": "data",
     "evaluation_tokens": "data",
     "load_model": "models",
     "load_quantized": "checkpoint",
     "perplexity": "evaluate",
     "quantize_model": "apply",
+    "quantized": "apply",
+    "rounded_activations": "activations",
     "save_quantized": "checkpoint",
+    "user_format": "user_grids",
 }
 __all__ = [  # noqa: PLE0604  the table above is the one list of late names
     "FORMATS",

@@ -1,11 +1,11 @@
-"""quantize_model(): the linear layers of a torch model take the weights that their codes mean."""
+"""quantize_model(): the layers of a torch model take the weights that their codes mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,38 +13,18 @@ from torch import nn
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
+from quant.datatypes import F32
+from quant.layers import QuantizedLinear, linear_layers, matrix, with_codes
+from quant.methods import get_method, implementation
+from quant.methods.base import LayerStatistics, Method
+from quant.methods.calibration import blocks, statistics
 from quant.plan import Plan, assign
-from quant.quantize import quantize
+from quant.quantize import as_matrix, quantize, specification
 from quant.spec import FormatSpec, parse_spec
 from quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class QuantizedLinear(nn.Module):
-    """A linear layer whose weight is a QuantizedTensor.
-
-    ``weight`` is the dequantized weight in the layer's data type, derived from ``tensor`` and not
-    saved; ``tensor`` is what the checkpoint, the simulator and the RTL use.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-
-    def __init__(
-        self, tensor: QuantizedTensor, bias: torch.Tensor | None, dtype: torch.dtype
-    ) -> None:
-        super().__init__()
-        self.tensor = tensor
-        weight = torch.from_numpy(tensor.dequantize()).to(dtype)
-        self.register_buffer("weight", weight, persistent=False)
-        own = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self.register_parameter("bias", own)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return ``inputs @ weight.T + bias``."""
-        return nn.functional.linear(inputs, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -108,63 +88,78 @@ class QuantizationReport:
         )
 
 
-def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the linear layers by module path, in the model's order."""
-    kinds = (nn.Linear, QuantizedLinear)
-    return {path: module for path, module in model.named_modules() if isinstance(module, kinds)}
-
-
 def quantize_model(
     model: nn.Module,
     formats: str | Mapping[str, str] | Plan,
     *,
     group_size: int | None = None,
     scale: str | None = None,
-    method: str = "rtn",
+    method: str = "",
+    calibration: Any = None,  # noqa: ANN401  tokens or batches
 ) -> QuantizationReport:
-    """Replace linear layers by QuantizedLinear, in place.
+    """Replace linear layers and convolutions by layers of codes, in place.
 
     Args:
-        model: Any torch model with ``nn.Linear`` layers, of any floating-point type.
+        model: Any torch model, of any floating-point type.
         formats: One format for every layer but the head, a mapping from module paths or patterns
             (``{"*": "bitmod4", "lm_head": "int8"}``), or a Plan. fp16, bf16 and fp32 leave alone.
         group_size: Overrides the formats' group sizes.
         scale: Overrides the formats' scales.
-        method: ``rtn``, round to nearest.
+        method: How weights are rounded (``quant.methods.METHODS``); empty: the plan's, else
+            ``rtn``, round to nearest. Methods that look at blocks round layers outside of them,
+            such as the head, to nearest.
+        calibration: Token ids ``[n]``, or a sequence of batches (tensors, or mappings of the
+            model's arguments), for the methods that need them.
 
     Raises:
-        RequestError: an unknown format, layer or method, or a weight with NaN or Inf (named).
+        RequestError: an unknown format, layer or method, a method without its calibration, or a
+            weight with NaN or Inf (named).
     """
-    if method != "rtn":
-        raise RequestError(f"unknown method {method!r} (known: rtn)")
+    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
+    entry = get_method(named)
+    if entry.calibration == "required" and calibration is None:
+        raise RequestError(f"method {named!r} needs calibration=: tokens or batches of inputs")
     layers = linear_layers(model)
-    chosen = assign(formats, layers)
-    reports = {}
-    for path, text in track(chosen.items(), "quantizing", len(chosen)):
+    specs = {}
+    for path, text in assign(formats, layers).items():
         spec = parse_spec(text)
-        if spec.format.is_plain:
-            continue
-        layer = layers[path]
-        assert isinstance(layer.weight, torch.Tensor)
-        reports[path] = _quantize_layer(path, layer.weight, spec, group_size, scale)
-        bias = layer.bias if isinstance(layer.bias, torch.Tensor) else None
-        new = QuantizedLinear(reports[path].tensor, bias, layer.weight.dtype)
-        model.set_submodule(path, new)
-    return QuantizationReport(reports, *_rest(model))
+        if not spec.format.is_plain:
+            specs[path] = specification(spec, group_size, scale)
+            check_weight(path, layers[path])
+    run = _Run(model, specs, implementation(entry).quantize, {})
+    if entry.scope == "model":
+        for path, tensor in run.rounding(model, layers, specs, calibration).items():
+            run.put(path, tensor)
+    elif calibration is None or entry.calibration == "none":
+        for path in track(specs, f"quantizing ({named})", len(specs)):
+            run.one(path, None)
+    else:
+        run.by_blocks(entry, calibration)
+    return QuantizationReport(run.reports, *_rest(model))
 
 
 @contextmanager
 def quantized(
-    model: nn.Module, formats: str | Mapping[str, str] | Plan
+    model: nn.Module,
+    formats: str | Mapping[str, str] | Plan,
+    *,
+    method: str = "",
+    calibration: Any = None,  # noqa: ANN401  as above
 ) -> Iterator[QuantizationReport]:
-    """Quantize a model for the length of a block; afterwards it has its own layers again."""
+    """Quantize a model for the length of a block; afterwards it is as it was."""
     before = linear_layers(model)
-    report = quantize_model(model, formats)
+    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
+    changed = get_method(named).scope == "block"
+    values = {n: p.detach().clone() for n, p in model.named_parameters()} if changed else {}
     try:
+        report = quantize_model(model, formats, method=method, calibration=calibration)
         yield report
     finally:
-        for path in report.layers:
-            model.set_submodule(path, before[path])
+        for path, layer in before.items():
+            model.set_submodule(path, layer)
+        with torch.no_grad():
+            for name, value in values.items():
+                model.get_parameter(name).copy_(value)
 
 
 @contextmanager
@@ -172,10 +167,7 @@ def replaced(model: nn.Module, tensors: Mapping[str, QuantizedTensor]) -> Iterat
     """Give layers the weights of these codes for the length of a block."""
     before = linear_layers(model)
     for path, tensor in tensors.items():
-        layer = before[path]
-        assert isinstance(layer.weight, torch.Tensor)
-        bias = layer.bias if isinstance(layer.bias, torch.Tensor) else None
-        model.set_submodule(path, QuantizedLinear(tensor, bias, layer.weight.dtype))
+        model.set_submodule(path, with_codes(before[path], tensor))
     try:
         yield
     finally:
@@ -183,17 +175,57 @@ def replaced(model: nn.Module, tensors: Mapping[str, QuantizedTensor]) -> Iterat
             model.set_submodule(path, before[path])
 
 
-def _quantize_layer(
-    path: str, weight: torch.Tensor, spec: FormatSpec, group_size: int | None, scale: str | None
-) -> LayerReport:
-    values = weight.detach().float().cpu().numpy()
+def check_weight(path: str, layer: nn.Module) -> None:
+    """Raise a RequestError that names a layer's first weight that is no finite number."""
     try:
-        tensor = quantize(values, spec, group_size=group_size, scale=scale)
+        as_matrix(matrix(layer))
     except RequestError as error:
         raise RequestError(f"layer {path}: {error}") from None
-    difference = tensor.dequantize() - values
-    power = max(float(np.vdot(values, values)), 1e-300)
-    return LayerReport(tensor, float(np.vdot(difference, difference)) / power)
+
+
+@dataclass
+class _Run:
+    """One run over a model: what is done so far."""
+
+    model: nn.Module
+    specs: dict[str, FormatSpec]
+    rounding: Callable[..., Any]
+    reports: dict[str, LayerReport]
+
+    def by_blocks(self, entry: Method, calibration: Any) -> None:  # noqa: ANN401  as above
+        """Go through the model block by block; the next block sees what quantized ones give."""
+        references = entry.name == "omniquant"
+        for block in blocks(self.model, calibration, references=references):
+            paths = [path for path in block.layers if path in self.specs]
+            if entry.scope == "block" and paths:
+                chosen = {path: self.specs[path] for path in paths}
+                for path, tensor in self.rounding(block, chosen).items():
+                    self.put(path, tensor)
+            elif paths:
+                known = statistics(block, paths)
+                for path in paths:
+                    self.one(path, known.pop(path))
+        for path in self.specs.keys() - self.reports.keys():
+            self.put(path, quantize(self._matrix(path), self.specs[path]))
+
+    def one(self, path: str, known: LayerStatistics | None) -> None:
+        """Round one layer by itself."""
+        try:
+            tensor = self.rounding(self._matrix(path), self.specs[path], known)
+        except RequestError as error:
+            raise RequestError(f"layer {path}: {error}") from None
+        self.put(path, tensor)
+
+    def put(self, path: str, tensor: QuantizedTensor) -> None:
+        """Report a layer and let the model compute with its codes."""
+        values = self._matrix(path)
+        difference = tensor.dequantize() - values
+        power = max(float(np.vdot(values, values)), 1e-300)
+        self.reports[path] = LayerReport(tensor, float(np.vdot(difference, difference)) / power)
+        self.model.set_submodule(path, with_codes(self.model.get_submodule(path), tensor))
+
+    def _matrix(self, path: str) -> F32:
+        return matrix(self.model.get_submodule(path))
 
 
 def _rest(model: nn.Module) -> tuple[int, int]:
@@ -201,3 +233,6 @@ def _rest(model: nn.Module) -> tuple[int, int]:
     parameters = list(model.parameters())
     bits = sum(p.numel() * p.element_size() * 8 for p in parameters)
     return bits, sum(p.numel() for p in parameters)
+
+
+__all__ = ["QuantizationReport", "QuantizedLinear", "linear_layers", "quantize_model", "quantized"]

@@ -12,6 +12,7 @@ from typing import Literal
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.files import write_text
+from quant.methods import METHODS
 from quant.spec import parse_spec
 
 HEAD = "lm_head"
@@ -30,11 +31,11 @@ class Plan:
 
     layers: dict[str, str]
     model: str = ""
-    method: Literal["rtn"] = "rtn"
+    method: str = "rtn"
     schema: Literal["plan/1"] = field(default="plan/1", kw_only=True)
 
     def __post_init__(self) -> None:
-        faults = []
+        faults = [] if self.method in METHODS else [_unknown_method(self.method)]
         for path, text in self.layers.items():
             try:
                 parse_spec(text)
@@ -91,6 +92,10 @@ def assign(formats: str | Mapping[str, str] | Plan, paths: Iterable[str]) -> dic
     for text in chosen.values():
         parse_spec(text)
     return {path: chosen[path] for path in known if path in chosen}
+
+
+def _unknown_method(name: str) -> str:
+    return str(unknown_name("method", name, METHODS))
 
 
 def _short(paths: list[str]) -> list[str]:

@@ -40,9 +40,7 @@ class LayerStatistics:
         """Return the statistics of ``x / factors``, ``factors [in]``."""
         inverse: NDArray[np.float32] = (1 / factors).astype(np.float32)
         hessian = self.hessian * inverse[:, None] * inverse
-        return LayerStatistics(
-            hessian, self.mean_abs * inverse, self.max_abs * inverse, self.count
-        )
+        return LayerStatistics(hessian, self.mean_abs * inverse, self.max_abs * inverse, self.count)
 
 
 LayerFunction = Callable[[F32, FormatSpec, LayerStatistics | None], QuantizedTensor]

@@ -52,9 +52,7 @@ class GptqOptions:
     norm: float = 2.0
 
 
-def quantize(
-    weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
-) -> QuantizedTensor:
+def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
     """Round a layer with the default options."""
     if statistics is None:
         raise RequestError("gptq needs calibration")
@@ -78,7 +76,9 @@ def gptq(
     options = options or GptqOptions()
     columns = weight.shape[1]
     if hessian.shape != (columns, columns) or not np.isfinite(hessian).all():
-        raise RequestError(f"Hessian of shape {hessian.shape}: finite [{columns}, {columns}] needed")
+        raise RequestError(
+            f"Hessian of shape {hessian.shape}: finite [{columns}, {columns}] needed"
+        )
     dead = np.diag(hessian) == 0
     work = np.where(dead, np.float32(0), weight)
     rounding = _Rounding.of(work, spec, hessian, options)
@@ -109,7 +109,8 @@ def inverse_factor(hessian: F32, damping: float) -> F32:
         if not failed:
             upper = lower.flip(0, 1).contiguous()
             inverse = torch.linalg.solve_triangular(upper, eye, upper=True)
-            return inverse.numpy()
+            result: F32 = inverse.numpy()
+            return result
         damping = max(damping * 10, 1e-4)
     raise RequestError("the Hessian is not positive semidefinite: GPTQ cannot use it")
 
@@ -145,8 +146,8 @@ class _Rounding:
         tensor = codebooks.quantize(weight, spec, importance)
         assert tensor.codebooks is not None
         levels = tensor.codebooks.astype(np.float32)
-        middles = (levels[:, 1:] + levels[:, :-1]) / 2
-        thresholds = np.pad(middles, ((0, 0), (0, 1)), constant_values=np.inf)
+        middles = (levels[:, 1:] + levels[:, :-1]) / np.float32(2)
+        thresholds = np.pad(middles, ((0, 0), (0, 1)), constant_values=np.inf).astype(np.float32)
         numbers = np.broadcast_to(np.arange(levels.shape[1], dtype=np.uint8), levels.shape)
         grid = Grid(levels, numbers, thresholds, levels.max(axis=1), False, 0)
         ones = np.ones((weight.shape[0], 1), np.float32)
@@ -208,5 +209,3 @@ class _Rounding:
                 (old.zeros, part.zeros),
             ):
                 into[:, group] = new[:, 0]
-
-

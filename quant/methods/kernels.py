@@ -49,11 +49,9 @@ def round_block(
             ratio = value / scale if scale > 0 else np.float32(0.0)
             if is_integer:
                 least, most = levels[table, 0], levels[table, levels.shape[1] - 1]
-                if np.rint(zero) == zero:
-                    shifted = np.rint(ratio) + zero
-                else:
-                    shifted = np.rint(ratio + zero)
-                k = np.int64(min(max(shifted, least), most) - least)
+                whole = np.rint(zero) == zero
+                shifted = np.rint(ratio) + zero if whole else np.rint(ratio + zero)
+                k = int(min(max(shifted, least), most) - least)
             else:
                 k = cell(ratio, thresholds[table])
             codes[row, i] = codes_of[table, k]

@@ -1,0 +1,117 @@
+"""PEQA: integers and zero points are frozen, only the scales are trained on the language model.
+
+Kim et al., arXiv 2305.14152: weights start rounded to nearest; AdamW with linear decay. Here the
+trained number is the relative change of each group's scale, so that one learning rate fits all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from quant.common.errors import RequestError
+from quant.common.progress import track
+from quant.layers import as_weight, matrix
+from quant.methods.calibration import as_batches
+from quant.quantize import quantize as round_to_nearest
+from quant.scales import store_scales
+from quant.spec import FormatSpec
+from quant.tensor import QuantizedTensor
+
+EPOCHS = 2
+LEARNING_RATE = 2e-3
+
+
+@dataclass
+class _Trained:
+    """A layer with frozen codes: ``level * scale * (1 + change)``."""
+
+    tensor: QuantizedTensor
+    levels: torch.Tensor
+    scales: torch.Tensor
+    change: torch.Tensor
+
+    @classmethod
+    def of(cls, tensor: QuantizedTensor, dtype: torch.dtype) -> _Trained:
+        scales = torch.from_numpy(tensor.group_scales())
+        change = torch.zeros_like(scales, requires_grad=True)
+        return cls(tensor, torch.from_numpy(tensor.levels()).to(dtype), scales, change)
+
+    def weight(self) -> torch.Tensor:
+        """Return the weight ``[out, in]`` with gradients to the change of the scales."""
+        scales = (self.scales * (1 + self.change)).to(self.levels.dtype)
+        rows, columns = self.levels.shape
+        size = min(self.tensor.spec.group_size, columns)
+        whole = columns // size * size
+        body = self.levels[:, :whole].view(rows, -1, size) * scales[:, : whole // size, None]
+        rest = self.levels[:, whole:] * scales[:, -1:]
+        return torch.cat([body.reshape(rows, whole), rest], dim=1)
+
+    def done(self) -> QuantizedTensor:
+        """Return the codes under the trained scales, as they are stored."""
+        raw = (self.scales * (1 + self.change.detach()).clamp_min(0)).numpy()
+        scales = store_scales(np.ascontiguousarray(raw), self.tensor.spec.scale)
+        return replace(self.tensor, scales=scales.stored, row_scales=scales.rows)
+
+
+def quantize(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    specs: Mapping[str, FormatSpec],
+    calibration: Any,  # noqa: ANN401  tokens or batches
+) -> dict[str, QuantizedTensor]:
+    """Round every layer, train the scales on next-token prediction, and return the codes.
+
+    Raises:
+        RequestError: a format whose scales are no free numbers, or batches without ``input_ids``.
+    """
+    batches = as_batches(calibration)
+    if any("input_ids" not in batch for batch in batches):
+        raise RequestError("peqa trains on text: calibration must be token ids")
+    trained = {}
+    for path, spec in specs.items():
+        if spec.format.layout != "grid" or spec.scale in {"e8m0", "e4m3"}:
+            raise RequestError(f"peqa trains continuous scales: {spec} has none")
+        weight = layers[path].weight
+        assert isinstance(weight, torch.Tensor)
+        rounded = round_to_nearest(matrix(layers[path]), spec)
+        trained[path] = _Trained.of(rounded, torch.float32)
+    _train(model, trained, batches)
+    return {path: layer.done() for path, layer in trained.items()}
+
+
+def _train(model: nn.Module, trained: Mapping[str, _Trained], batches: list[Any]) -> None:
+    steps = EPOCHS * len(batches)
+    optimizer = torch.optim.AdamW(
+        [layer.change for layer in trained.values()], lr=LEARNING_RATE, weight_decay=0.0
+    )
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad = False
+    try:
+        for step in track(range(steps), "training scales", steps):
+            loss = _loss(model, trained, batches[step % len(batches)])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            decay.step()
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad = True
+
+
+def _loss(model: nn.Module, trained: Mapping[str, _Trained], batch: Any) -> torch.Tensor:  # noqa: ANN401
+    with torch.autocast("cpu", torch.bfloat16):
+        weights = {
+            f"{path}.weight": as_weight(model.get_submodule(path), layer.weight())
+            for path, layer in trained.items()
+        }
+        output = torch.func.functional_call(model, weights, (), {**batch, "use_cache": False})
+        logits = output.logits[0, :-1].float()
+    return nn.functional.cross_entropy(logits, batch["input_ids"][0, 1:])

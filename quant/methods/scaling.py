@@ -1,0 +1,170 @@
+"""Moving scale between a layer's inputs and its weights, folded into what produces the inputs.
+
+``y = W x = (W s)(x / s)`` per input channel: the division goes into the norm before, or into the
+rows of the linear layer before (AWQ, SmoothQuant). Which module produces an input is observed on a
+batch, not guessed from names; a linear producer is checked by halving it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from quant.datatypes import F32
+from quant.layers import columns, matrix, set_matrix
+from quant.methods.base import LayerStatistics
+from quant.methods.calibration import Block, first
+
+# (producer, consumer) names of linear layers with only element-wise work between them.
+LINEAR_PAIRS = (("up_proj", "down_proj"), ("v_proj", "o_proj"))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Layers that see the same input, and the module that makes it.
+
+    Attributes:
+        paths: The layers.
+        producer: A norm with a weight per channel, or a linear layer.
+    """
+
+    paths: tuple[str, ...]
+    producer: nn.Module
+
+
+def shared_inputs(block: Block) -> list[Shared]:
+    """Return the groups of layers whose input scale can be folded away."""
+    inputs, norms = _observe(block)
+    groups: dict[int, list[str]] = {}
+    for path, tensor in inputs.items():
+        groups.setdefault(id(tensor), []).append(path)
+    found = []
+    for key, paths in groups.items():
+        if key in norms:
+            found.append(Shared(tuple(paths), norms[key]))
+    for producer, consumer in _linear_pairs(block):
+        if _halves(block, producer, consumer, inputs[consumer]):
+            found.append(Shared((consumer,), block.layers[producer]))
+    return found
+
+
+def fold(block: Block, shared: Shared, factors: F32) -> None:
+    """Multiply the weights' columns by ``factors [in]`` and divide what makes the input."""
+    for path in shared.paths:
+        set_matrix(block.layers[path], matrix(block.layers[path]) * factors)
+    producer = shared.producer
+    if isinstance(producer, nn.Linear):
+        set_matrix(producer, matrix(producer) / factors[:, None])
+    else:
+        divisor = torch.from_numpy(factors)
+        offset = _offset(producer)
+        assert isinstance(producer.weight, torch.Tensor)
+        with torch.no_grad():
+            scaled = (producer.weight.float() + offset) / divisor - offset
+            producer.weight.copy_(scaled)
+    bias = getattr(producer, "bias", None)
+    if isinstance(bias, torch.Tensor):
+        with torch.no_grad():
+            bias.div_(torch.from_numpy(factors).to(bias.dtype))
+
+
+def rescaled(
+    statistics: dict[str, LayerStatistics], shared: Shared, factors: F32
+) -> dict[str, LayerStatistics]:
+    """Return the statistics as they are after ``fold``."""
+    return statistics | {path: statistics[path].scaled(factors) for path in shared.paths}
+
+
+def centred(factors: F32) -> F32:
+    """Return positive factors divided by the root of their largest times their smallest."""
+    factors = np.maximum(factors, np.float32(1e-4))
+    middle = np.sqrt(np.float64(factors.max()) * np.float64(factors.min()))
+    result: F32 = (factors / middle).astype(np.float32)
+    return result
+
+
+def _observe(block: Block) -> tuple[dict[str, torch.Tensor], dict[int, nn.Module]]:
+    """The input of every layer, and by identity of its output every norm."""
+    inputs: dict[str, torch.Tensor] = {}
+    norms: dict[int, nn.Module] = {}
+    kept: list[torch.Tensor] = []  # identities stay unique while the tensors live
+
+    def note_input(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+            inputs[path] = args[0]
+
+        return hook
+
+    def note_output(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+        if isinstance(output, torch.Tensor):
+            kept.append(output)
+            norms[id(output)] = module
+
+    hooks = [m.register_forward_pre_hook(note_input(p)) for p, m in block.layers.items()]
+    hooks += [m.register_forward_hook(note_output) for m in block.module.modules() if _is_norm(m)]
+    _run_once(block, hooks)
+    return inputs, norms
+
+
+def _is_norm(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    leaf = next(module.children(), None) is None
+    return leaf and isinstance(weight, torch.Tensor) and weight.dim() == 1
+
+
+def _linear_pairs(block: Block) -> list[tuple[str, str]]:
+    found = []
+    for before, after in LINEAR_PAIRS:
+        for path in block.layers:
+            other = path.rsplit(".", 1)[0] + "." + after
+            if path.endswith("." + before) and other in block.layers:
+                rows, inputs = matrix(block.layers[path]).shape[0], matrix(block.layers[other])
+                if rows == inputs.shape[1]:
+                    found.append((path, other))
+    return found
+
+
+def _halves(block: Block, producer: str, consumer: str, before: torch.Tensor) -> bool:
+    """Whether halving the producer's rows halves the consumer's input: nothing else goes in."""
+    layer, seen = block.layers[producer], []
+    weight = matrix(layer)
+    hook = block.layers[consumer].register_forward_pre_hook(
+        lambda module, args: seen.append(columns(module, args[0]))
+    )
+    set_matrix(layer, weight * np.float32(0.5))
+    try:
+        _run_once(block, [hook])
+    finally:
+        set_matrix(layer, weight)
+    wanted = columns(block.layers[consumer], before) / 2
+    return bool(torch.allclose(seen[0], wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())))
+
+
+def _offset(norm: nn.Module) -> float:
+    """1 for norms that multiply by ``1 + weight`` (Gemma), else 0: seen with a weight of zero."""
+    assert isinstance(norm.weight, torch.Tensor)
+    weight = norm.weight.detach().clone()
+    bias = getattr(norm, "bias", None)
+    with torch.no_grad():
+        norm.weight.zero_()
+        probe = torch.linspace(-1, 1, len(weight), dtype=weight.dtype)[None]
+        output = first(norm(probe))
+        if isinstance(bias, torch.Tensor):
+            output = output - bias
+        norm.weight.copy_(weight)
+    return float(bool(output.abs().max() > 0))
+
+
+def _run_once(block: Block, hooks: list[Any]) -> None:
+    try:
+        with torch.no_grad():
+            args, kwargs = block.inputs[0]
+            block.module(*args, **kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
