@@ -11,7 +11,6 @@ from rich.table import Table
 
 from quant.common.cli import run, to_json
 from quant.common.errors import RequestError
-from quant.formats import FORMATS, get_format
 from quant.plan import Plan
 from quant.spec import parse_spec
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 
 Output = Literal["table", "json", "csv"]
 OutputOption = Annotated[Output, typer.Option("--output", help="How results are printed.")]
+CalibrationOption = Annotated[
+    int, typer.Option("--calibration", help="Calibration tokens (C4).", min=512)
+]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -35,16 +37,8 @@ def list_(output: OutputOption = "table") -> None:
     Example: quant list
     """
     from quant.catalog import MODELS
+    from quant.listing import format_rows, method_rows
 
-    formats = [
-        {
-            "name": entry.name,
-            "element_bits": entry.element_bits,
-            "special_values": ", ".join(f"{value:g}" for value in entry.special_values),
-            "source": entry.source,
-        }
-        for entry in FORMATS.values()
-    ]
     models = [
         {
             "name": m.name,
@@ -54,36 +48,36 @@ def list_(output: OutputOption = "table") -> None:
         }
         for m in MODELS.values()
     ]
+    tables = {"formats": format_rows(), "methods": method_rows(), "models": models}
     if output == "json":
-        print(to_json("quant.list/1", {"formats": formats, "models": models}))
+        print(to_json("quant.list/1", tables))
     else:
-        _print(formats, output)
-        _print(models, output)
+        for rows in tables.values():
+            _print(rows, output)
 
 
 @app.command()
 def show(name: str, output: OutputOption = "table") -> None:
-    """Show a format: the value of each code, for each special value.
+    """Show a format: its levels on a line, and the value of each code in each of its tables.
+
+    NAME may be a TOML file with a grid of your own.
 
     Example: quant show bitmod3
     """
-    entry = get_format(name)
-    tables = entry.tables
-    columns = entry.special_values or (None,)
-    rows = [
-        {"code": format(code, f"0{entry.element_bits}b")}
-        | {
-            "value" if special is None else f"special {special:g}": float(tables[index, code])
-            for index, special in enumerate(columns)
-        }
-        for code in range(tables.shape[1])
-    ]
+    from quant.listing import code_rows, number_line
+
+    spec = parse_spec(name)
+    entry = spec.format
+    rows = code_rows(entry)
+    bits = spec.effective_bits(4096, 4096)
     if output == "json":
-        facts = {"name": name, "element_bits": entry.element_bits, "source": entry.source}
-        print(to_json("quant.show/1", {**facts, "codes": rows}))
-    else:
-        print(f"{name}: {entry.element_bits} bits. {entry.source}")
-        _print(rows, output)
+        facts = {"name": entry.name, "element_bits": entry.element_bits, "effective_bits": bits}
+        print(to_json("quant.show/1", {**facts, "source": entry.source, "codes": rows}))
+        return
+    if output == "table":
+        print(f"{spec}: {entry.element_bits} bits a code, {bits:.3f} a weight (4096 x 4096)")
+        print(f"{entry.source}\n\n{number_line(entry)}\n")
+    _print(rows, output)
 
 
 @app.command("quantize")
@@ -92,18 +86,23 @@ def quantize_(
     folder: Annotated[Path, typer.Option("-o", "--out", help="Checkpoint folder to write.")],
     format_: Annotated[str, typer.Option("--format", help="NAME[:gGROUP][:SCALE].")] = "",
     plan: Annotated[Path | None, typer.Option(help="A plan file instead of one format.")] = None,
+    method: Annotated[str, typer.Option(help="How weights are rounded (quant list).")] = "",
+    calibration: CalibrationOption = 8192,
 ) -> None:
     """Quantize a model and write a checkpoint.
 
-    Example: quant quantize smollm2-135m --format bitmod4:g128:int8 -o smollm2-bitmod4
+    Example: quant quantize smollm2-135m --format bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
     formats = _formats(format_, plan)
     from quant.apply import quantize_model
     from quant.checkpoint import save_quantized
+    from quant.methods import get_method
     from quant.models import load_model
 
-    loaded, _ = load_model(model)
-    report = quantize_model(loaded, formats)
+    get_method(method or "rtn")
+    loaded, tokenizer = load_model(model)
+    text = _calibration(tokenizer, method, formats, calibration)
+    report = quantize_model(loaded, formats, method=method, calibration=text)
     rest = {name: parameter.detach() for name, parameter in loaded.named_parameters()}
     save_quantized(folder, report.tensors, model=model, rest=rest)
     print(f"{folder}: {_bits(report)}")
@@ -114,42 +113,55 @@ def eval_(
     model: str,
     format_: Annotated[list[str] | None, typer.Option("--format", help="May repeat.")] = None,
     plan: Annotated[Path | None, typer.Option(help="A plan file to evaluate too.")] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="May repeat.")] = None,
+    activations: Annotated[str, typer.Option(help="Format of activations, as int8:row.")] = "",
+    kv: Annotated[str, typer.Option(help="Format of keys and values, as int4-asym:g64.")] = "",
     tokens: Annotated[int, typer.Option(help="Evaluation tokens.", min=2)] = 16384,
     context: Annotated[int, typer.Option(help="Tokens of a window.", min=2)] = 1024,
+    calibration: CalibrationOption = 8192,
     dtype: Annotated[str, typer.Option(help="Compute type of the model.")] = "bfloat16",
     output: OutputOption = "table",
 ) -> None:
     """Measure perplexity, unquantized and in each format, with standard errors.
 
-    Example: quant eval smollm2-135m --format bitmod3:g128:int8 --format bitmod4:g128:int8
+    Example: quant eval smollm2-135m --format bitmod3 --format int3-asym --method rtn --method gptq
     """
     choices: dict[str, str | Plan] = {text: str(parse_spec(text)) for text in format_ or []}
     if plan is not None:
         choices[str(plan)] = Plan.load(plan)
-    from quant.apply import quantized
-    from quant.data import evaluation_tokens
-    from quant.evaluate import perplexity
-    from quant.models import load_model
+    from quant.evaluate import compare
+    from quant.methods import get_method
 
-    loaded, tokenizer = load_model(model, dtype=dtype)
-    text = evaluation_tokens(tokenizer, tokens)
-    base = perplexity(loaded, text, context, label="unquantized")
-    rows: list[dict[str, Any]] = [
-        {"format": "none", "perplexity": base.value, "ln_ppl": base.ln, "se": base.standard_error}
-    ]
-    for label, choice in choices.items():
-        with quantized(loaded, choice) as report:
-            measured = perplexity(loaded, text, context, label=label)
-        delta, error = measured.difference(base)
-        rows.append(
-            {"format": label, "perplexity": measured.value, "ln_ppl": measured.ln}
-            | {"se": measured.standard_error, "delta_ln_ppl": delta, "delta_se": error}
-            | {"effective_bits": report.effective_bits}
-        )
+    for name in method or []:
+        get_method(name)
+    for text in (activations, kv):
+        if text:
+            parse_spec(text)
+    rows = compare(
+        model,
+        choices,
+        methods=method or [""],
+        tokens=tokens,
+        context=context,
+        calibration=calibration,
+        dtype=dtype,
+        activations=activations or None,
+        kv=kv or None,
+    )
     if output == "json":
         print(to_json("quant.eval/1", {"model": model, "tokens": tokens, "results": rows}))
     else:
         _print(rows, output)
+
+
+def _calibration(tokenizer: Any, method: str, formats: str | Plan, count: int) -> Any:  # noqa: ANN401
+    """Calibration tokens where the method looks at any."""
+    from quant.data import calibration_tokens
+    from quant.methods import get_method
+
+    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
+    needed = get_method(named).calibration != "none"
+    return calibration_tokens(tokenizer, count) if needed else None
 
 
 def _formats(format_: str, plan: Path | None) -> str | Plan:

@@ -42,6 +42,8 @@ class FormatSpec:
         fixed = self.format.layout in {"hif4", "codebook"}
         if fixed and self.scale != (self.format.scale or DEFAULT_SCALE):
             raise RequestError(f"scale {self.scale!r}: {self.format.name} has its own")
+        if self.format.layout == "pairs" and self.group_size != ROW:
+            raise RequestError(f"group size {self.group_size}: {self.format.name} has one a row")
         if fixed and self.group_size != (self.format.group_size or DEFAULT_GROUP):
             raise RequestError(
                 f"group size {self.group_size}: {self.format.name} has its own, "
@@ -84,7 +86,7 @@ class FormatSpec:
             return rows * columns * entry.element_bits
         codes = -(-columns * entry.element_bits // 8) * 8
         if entry.layout == "codebook":
-            return rows * (codes + 16 * 2**entry.element_bits)
+            return rows * (codes + (16 << entry.element_bits))
         scale = HIF4_BITS if entry.layout == "hif4" else SCALE_BITS[self.scale]
         per_group = scale + entry.selector_bits + self.zero_point_bits
         per_row = codes + self.groups(columns) * per_group + ROW_SCALE_BITS.get(self.scale, 0)

@@ -27,6 +27,7 @@ from quant.spec import FormatSpec
 from quant.tensor import QuantizedTensor
 
 MOST_DAMPING = 1.0
+SHRINKS = tuple(1 - i / 25 for i in range(16))
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class GptqOptions:
         block: Columns a block.
         shrinks: Clipping factors to try for each group; empty: none.
         norm: Power of the errors that clipping compares (the released code: 2.4).
+        weighted: Clipping weighs each column by the diagonal of the Hessian.
     """
 
     damping: float = 0.01
@@ -50,13 +52,15 @@ class GptqOptions:
     block: int = 128
     shrinks: tuple[float, ...] = ()
     norm: float = 2.0
+    weighted: bool = False
 
 
 def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
-    """Round a layer with the default options."""
+    """Round a layer in act-order, with static groups whose clipping weighs the columns."""
     if statistics is None:
         raise RequestError("gptq needs calibration")
-    return gptq(weight, statistics.hessian, spec)
+    shrinks = () if spec.format.layout == "codebook" else SHRINKS
+    return gptq(weight, statistics.hessian, spec, GptqOptions(shrinks=shrinks, weighted=True))
 
 
 def gptq(
@@ -133,7 +137,8 @@ class _Rounding:
             return cls._of_codebooks(weight, spec, np.diag(hessian).copy(), options)
         if spec.format.layout != "grid":
             raise RequestError(f"gptq rounds to grids: {spec.format.name} has pairs or blocks")
-        found = fit(weight, spec, shrinks=options.shrinks, norm=options.norm)
+        importance = np.diag(hessian).copy() if options.weighted and options.shrinks else None
+        found = fit(weight, spec, shrinks=options.shrinks, norm=options.norm, importance=importance)
         return cls(spec, grid_of(spec.format, spec.scale_rule), found, shape, options)
 
     @classmethod

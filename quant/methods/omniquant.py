@@ -21,7 +21,7 @@ from quant.spec import FormatSpec
 from quant.tensor import QuantizedTensor
 
 EPOCHS = 5
-LEARNING_RATE = 2e-2
+LEARNING_RATE = 8e-2
 START = 4.0
 
 
@@ -33,7 +33,8 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
         if spec.format.layout != "grid" or spec.scale in {"e8m0", "e4m3"}:
             raise RequestError(f"omniquant trains continuous scales: {spec} has none")
         rounded[path] = RoundedWeight(weights[path], spec, fit(weights[path], spec), START)
-    _train(block, rounded)
+    with torch.enable_grad():
+        _train(block, rounded)
     tensors = {}
     for path, spec in specs.items():
         found = fit(weights[path], spec, factors=rounded[path].factors())

@@ -81,7 +81,8 @@ def quantize(
         assert isinstance(weight, torch.Tensor)
         rounded = round_to_nearest(matrix(layers[path]), spec)
         trained[path] = _Trained.of(rounded, torch.float32)
-    _train(model, trained, batches)
+    with torch.enable_grad():
+        _train(model, trained, batches)
     return {path: layer.done() for path, layer in trained.items()}
 
 

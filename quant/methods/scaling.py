@@ -132,7 +132,7 @@ def _linear_pairs(block: Block) -> list[tuple[str, str]]:
 def _halves(block: Block, producer: str, consumer: str, before: torch.Tensor) -> bool:
     """Whether halving the producer's rows halves the consumer's input: nothing else goes in."""
     layer, seen = block.layers[producer], []
-    weight = matrix(layer)
+    weight = matrix(layer).copy()  # the layer's own memory otherwise
     hook = block.layers[consumer].register_forward_pre_hook(
         lambda module, args: seen.append(columns(module, args[0]))
     )

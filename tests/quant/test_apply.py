@@ -91,7 +91,8 @@ def test_plans(tmp_path: Path) -> None:
     for text, message in [
         ("schema = 'plan/2'", "'plan/1' is needed"),
         ("schema = 'plan/1'\nlayer = 1", "layer: no such key"),
-        ("schema = 'plan/1'\nlayers = 3\nmethod = 'magic'", r"method.*layers|layers.*method"),
+        ("schema = 'plan/1'\nlayers = 3\nmethod = 4", r"(?s)method.*layers|layers.*method"),
+        ("schema = 'plan/1'\nmethod = 'magic'\n[layers]\na = 'fpp4'", r"method.*layers\.a"),
         ("schema = 'plan/1'\n[layers]\na = 'int44'\nb = 'fpp4'", r"layers\.a.*layers\.b"),
         ("schema = ", "cannot be read as TOML"),
     ]:
