@@ -6,22 +6,26 @@ import numpy as np
 import torch
 
 from quant.datatypes import F32
-from quant.fit import Fit
+from quant.fit import Fit, zero_points
+from quant.scales import store_scales
 from quant.scheme import grid_of
 from quant.spec import FormatSpec
+
+MOST_START = 0.982
+"""No group starts above this factor: sigmoid(4), where the released code starts all of them."""
 
 
 class RoundedWeight:
     """A weight ``[out, in]`` rounded to a grid with trainable clipping of every group.
 
     ``sigmoid(logits)`` shrinks the least and the greatest weight of each group (OmniQuant's learned
-    weight clipping); candidates and the grid are those of the fit without clipping.
+    weight clipping). Training starts from a fit, whose candidates it keeps.
 
     Attributes:
         logits: ``[2, out, groups]``, trainable.
     """
 
-    def __init__(self, weight: F32, spec: FormatSpec, found: Fit, start: float) -> None:
+    def __init__(self, weight: F32, spec: FormatSpec, found: Fit) -> None:
         self.spec, self.columns = spec, weight.shape[1]
         self.size = min(spec.group_size, self.columns)
         padding = -self.columns % self.size
@@ -38,12 +42,24 @@ class RoundedWeight:
         self.selectors = torch.from_numpy(found.selectors.astype(np.int64))
         self.tops = torch.from_numpy(grid.tops)[self.selectors]
         self.is_integer = grid.is_integer
-        self.logits = torch.full((2, *found.selectors.shape), start, requires_grad=True)
+        spread = self.high - self.low
+        if not self._asymmetric:
+            spread = torch.maximum(self.low.abs(), self.high.abs())
+        start = torch.from_numpy(found.scales.used) * self.tops / spread.clamp_min(1e-12)
+        logits = torch.logit(start.clamp(0.02, MOST_START))
+        self.logits = logits.expand(2, *logits.shape).clone().requires_grad_()
 
-    def factors(self) -> tuple[F32, F32]:
-        """Return the clipping factors of the least and greatest weights, ``[out, groups]``."""
+    def fit(self) -> Fit:
+        """Return the parameters of the groups as they are now, stored as the format says."""
         low, high = torch.sigmoid(self.logits.detach())
-        return (low.numpy(), high.numpy()) if self._asymmetric else (high.numpy(), high.numpy())
+        least, most = self.low * low, self.high * high
+        if self._asymmetric:
+            raw = (most - least) / self.tops
+        else:
+            raw = torch.maximum(self.low.abs(), self.high.abs()) * high / self.tops
+        scales = store_scales(raw.contiguous().numpy(), self.spec.scale)
+        zeros = zero_points(least.numpy(), scales.used, self.spec)
+        return Fit(scales, self.selectors.numpy().astype(np.uint8), zeros)
 
     def __call__(self) -> torch.Tensor:
         """Return the rounded weight, ``[out, in]``, with gradients to the logits."""
