@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -127,6 +127,7 @@ class Grid:
     negative_zero: int
 
 
+@lru_cache(maxsize=512)
 def grid_of(format_: Format, rule: str = "") -> Grid:
     """Return the sorted levels of every candidate, their codes, and where one cell ends.
 

@@ -32,16 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.common.errors import RequestError, unknown_name
-from quant.compat.razer import (
-    F16,
-    Floats,
-    check_matrix,
-    floor_log2,
-    mean_square,
-    nearest,
-    rising,
-    wrap_int8,
-)
+from quant.compat import razer
+from quant.compat.razer import F16, Floats
 from quant.datatypes import F32, FloatType, IntType
 from quant.flint import flint_levels
 
@@ -58,29 +50,25 @@ _SCALE_RANGE = (np.float16(1e-5), np.float16(1e4))
 _INTEGER = re.compile(r"int([2-8])(_asym)?")
 
 
-def _minifloat(exponent_bits: int, mantissa_bits: int) -> F32:
-    """Every level in units of the smallest positive one, which makes them integers."""
-    values = FloatType(exponent_bits, mantissa_bits, 1).levels
-    return rising(values / values[values > 0].min())
-
-
 def _tables() -> dict[str, F32]:
     tables: dict[str, F32] = {}
     for bits, exponent in _MINIFLOATS:
-        table = _minifloat(exponent, bits - 1 - exponent)
+        values = FloatType(exponent, bits - 1 - exponent, 1).levels
+        # In units of the smallest positive level all of them are integers.
+        table = razer.rising(values / values[values > 0].min())
         tables[f"fp{bits}_e{exponent}m{bits - 1 - exponent}"] = table
         tables.setdefault(f"fp{bits}", table)
     for bits in (3, 4, 5, 6):
-        values = rising(IntType(bits).levels)
+        values = razer.rising(IntType(bits).levels)
         tables[f"int{bits}_grid"] = values[values >= -values.max()]
     for bits in (4, 5):
         values = np.array(flint_levels(bits - 1), np.float32)
-        tables[f"flint{bits}"] = rising(np.concatenate([values, -values]))
+        tables[f"flint{bits}"] = razer.rising(np.concatenate([values, -values]))
     for base, specials in _SPECIALS.items():
         for kind, value in specials.items():
             for side, sign in _SIDES.items():
                 filled = np.append(tables[base], np.float32(sign * value))
-                tables[f"{base}_{kind}_{side}"] = rising(filled)
+                tables[f"{base}_{kind}_{side}"] = razer.rising(filled)
     return tables
 
 
@@ -140,33 +128,24 @@ def levels(name: str) -> F32:
 
 
 def _canonical(name: str) -> str:
-    return name.replace("@", "").removesuffix("_sym")
+    return re.sub(r"^(int\d)_sym$", r"\1", name.replace("@", ""))
 
 
 def _halves(weight: Floats, group_size: int) -> F16:
     """Return the weight in half precision, ``[out, groups, group_size]``."""
-    check_matrix(weight)
-    size = group_size if group_size > 0 else weight.shape[1]
-    if weight.shape[1] % size:
-        raise RequestError(
-            f"group size {group_size}: it must divide the {weight.shape[1]} weights of a row, "
-            "or be 0 for one group per row"
-        )
+    size = razer.check_request(weight, group_size, weight.shape[-1:])
     with np.errstate(over="ignore"):
         return weight.astype(np.float16).reshape(weight.shape[0], -1, size)
 
 
-def _clamp(scale: F16, clamped: bool) -> F16:
-    return np.clip(scale, *_SCALE_RANGE) if clamped else scale
-
-
 def _absmax_scale(groups: F16, top: np.floating, clamped: bool) -> F16:
-    return _clamp(np.abs(groups).max(axis=-1, keepdims=True) / np.float16(top), clamped)
+    scale: F16 = np.abs(groups).max(axis=-1, keepdims=True) / np.float16(top)
+    return np.clip(scale, *_SCALE_RANGE) if clamped else scale
 
 
 def _by_list(groups: F16, table: F32, clamped: bool = True) -> _Assigned:
     scale = _absmax_scale(groups, np.abs(table).max(), clamped)
-    return nearest(groups / scale, table).astype(np.float16), scale
+    return razer.nearest(groups / scale, table).astype(np.float16), scale
 
 
 def _by_distance(groups: F16, table: F32) -> _Assigned:
@@ -195,18 +174,18 @@ def _offset_integers(groups: F16, bits: int, clamped: bool) -> _Assigned:
     """Codes less the zero point; a range that misses zero is not extended to it."""
     low, high = groups.min(axis=-1, keepdims=True), groups.max(axis=-1, keepdims=True)
     none, top = np.float16(0), np.float16(2**bits - 1)
-    scale = _clamp((high - low) / top, clamped)
+    scale = (high - low) / top
+    scale = np.clip(scale, *_SCALE_RANGE) if clamped else scale
     zero: F16 = np.round(-low / scale)
     # The earlier repository does not clamp the zero point either: it wraps as an int8.
-    zero = np.clip(zero, none, top) if clamped else wrap_int8(zero).astype(np.float16)
+    zero = np.clip(zero, none, top) if clamped else razer.wrap_int8(zero).astype(np.float16)
     return np.clip(np.round(groups / scale) + zero, none, top) - zero, scale
 
 
 def _assign(groups: F16, name: str, clamped: bool) -> _Assigned:
     """One type, of the release or, without its clamps, of the earlier repository."""
     if match := _INTEGER.fullmatch(name):
-        integers = _offset_integers if match[2] else _integers
-        return integers(groups, int(match[1]), clamped)
+        return (_offset_integers if match[2] else _integers)(groups, int(match[1]), clamped)
     if name not in _TABLES:
         plain = {f"int{b}{kind}" for b in range(2, 9) for kind in ("", "_asym")}
         searches = _SEARCHES | _MX if clamped else _EARLIER
@@ -223,7 +202,7 @@ def _search(
     kept, scales = np.zeros_like(groups), np.zeros_like(error)
     for at, candidate in enumerate(candidates):
         weights, scale = trial(candidate)
-        mean = mean_square(weights - groups).astype(np.float16)
+        mean = razer.mean_square(weights - groups).astype(np.float16)
         better = mean < error
         error[better], selectors[better] = mean[better], at
         kept[better], scales[better] = weights[better], scale[better, 0]
@@ -257,11 +236,9 @@ def choose_half(weight: Floats, name: str, group_size: int = 128) -> HalfChoice:
 
 def _mx(groups: F32, table: F32) -> F16:
     """The release's block format, in float32, with the table's maximum at twice the power."""
-    exponent = floor_log2(np.abs(groups).max(axis=-1, keepdims=True))
-    power = np.exp2(exponent.astype(np.float64)).astype(np.float32)
+    power = razer.exp2(razer.floor_log2(np.abs(groups).max(axis=-1, keepdims=True)))
     step = np.float32(2 / float(table.max()))
-    scaled: F32 = groups / power / step
-    return (nearest(scaled, table) * step * power).astype(np.float16)
+    return (razer.nearest(groups / power / step, table) * step * power).astype(np.float16)
 
 
 def quantize_half(weight: Floats, name: str, group_size: int = 128) -> F16:

@@ -16,6 +16,7 @@ The functions that follow the same authors' ``quant.compat.bitmod`` too stand he
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,12 @@ def floor_log2(x: F32) -> F32:
     return exponent
 
 
+def exp2(exponent: F32) -> F32:
+    """Return exact powers of two, subnormal ones too."""
+    power: F32 = np.exp2(exponent.astype(np.float64)).astype(np.float32)
+    return power
+
+
 def mean_square(errors: Floats) -> F32:
     """Return torch's mean of the squares over the last axis, before a rounding to half.
 
@@ -85,27 +92,33 @@ def wrap_int8(x: Floats) -> NDArray[np.int8]:
     return kept.astype(np.int32).astype(np.int8)
 
 
-def check_matrix(weight: Floats) -> None:
-    """Refuse what is no matrix of float16 or float32 numbers.
+def check_request(weight: Floats, group_size: int, run: tuple[int, ...]) -> int:
+    """Return the group size, where 0 and less mean a row.
+
+    Args:
+        weight: Must be a matrix of float16 or float32 numbers, and not empty.
+        group_size: As requested; must divide the run.
+        run: Shape of the weights that are split into groups: of a row, or of all rows.
 
     Raises:
-        RequestError: another type, another number of dimensions, or no weights at all.
+        RequestError: the weight or the group size is wrong.
     """
     if weight.ndim != 2 or weight.size == 0 or weight.dtype not in (np.float16, np.float32):
         raise RequestError(
             f"weight of {weight.dtype} {weight.shape}: float16 or float32 [out, in] is allowed"
         )
+    size = group_size if group_size > 0 else weight.shape[1]
+    if math.prod(run) % size:
+        raise RequestError(
+            f"group size {group_size}: it must divide {math.prod(run)} weights, "
+            "or be 0 for one group per row"
+        )
+    return size
 
 
 def _groups(weight: Floats, group_size: int) -> F32:
     """Return ``[groups, group_size]`` of the flattened weight, which can straddle rows."""
-    check_matrix(weight)
-    size = group_size if group_size > 0 else weight.shape[1]
-    if weight.size % size:
-        raise RequestError(
-            f"group size {group_size}: it must divide the {weight.size} weights, "
-            "or be 0 for one group per row"
-        )
+    size = check_request(weight, group_size, weight.shape)
     return weight.astype(np.float32).reshape(-1, size)
 
 
@@ -153,14 +166,14 @@ def _block_power(groups: F32) -> F32:
     exponent = floor_log2(np.where(absmax == 0, np.finfo(np.float32).tiny, absmax))
     exponent = np.maximum(exponent - np.float32(_E2M1_LARGEST_EXPONENT), np.float32(-127))
     exponent[exponent > 127] = np.nan
-    return np.exp2(exponent.astype(np.float64)).astype(np.float32)
+    return exp2(exponent)
 
 
 def _round_away(x: F32) -> F32:
     """Round to E2M1, half away from zero and saturating, by float32 additions of 0.5."""
     magnitude = np.abs(x)
     exponent = np.maximum(floor_log2(np.where(magnitude == 0, np.float32(1), magnitude)), 0)
-    step = np.exp2(exponent.astype(np.float64) - 1).astype(np.float32)
+    step = exp2(exponent - np.float32(1))
     rounded = np.floor(magnitude / step + np.float32(0.5)) * step
     clipped: F32 = np.sign(x) * np.minimum(rounded, _tables(False)[0][-1])
     return clipped
@@ -185,7 +198,7 @@ def _e4m3_scales(scales: F32) -> F32:
     factor = np.maximum(np.abs(scales).max() / np.float32(448), np.float32(1e-7))
     ratio = scales / factor
     exponent = np.maximum(floor_log2(np.where(ratio == 0, np.float32(1), ratio)), np.float32(-6))
-    step = np.exp2(exponent.astype(np.float64) - 3).astype(np.float32)
+    step = exp2(exponent - np.float32(3))
     rounded: F32 = np.round(ratio / step) * step * factor
     return rounded
 
