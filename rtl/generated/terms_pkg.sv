@@ -27,7 +27,11 @@ package terms_pkg;
     FmtFp3 = 5'd14,
     FmtFp4 = 5'd15,
     FmtBitmod3 = 5'd16,
-    FmtBitmod4 = 5'd17
+    FmtBitmod3Er = 5'd17,
+    FmtBitmod3Ea = 5'd18,
+    FmtBitmod4 = 5'd19,
+    FmtBitmod4Er = 5'd20,
+    FmtBitmod4Ea = 5'd21
   } format_e;
 
   // Width of a code, bit-serial steps, and kind of each format.
@@ -64,7 +68,11 @@ package terms_pkg;
       FmtFp3: return '{4'd3, 3'd1, 1'b1, 1'b0};
       FmtFp4: return '{4'd4, 3'd2, 1'b1, 1'b0};
       FmtBitmod3: return '{4'd3, 3'd2, 1'b1, 1'b0};
+      FmtBitmod3Er: return '{4'd3, 3'd2, 1'b1, 1'b0};
+      FmtBitmod3Ea: return '{4'd3, 3'd2, 1'b1, 1'b0};
       FmtBitmod4: return '{4'd4, 3'd2, 1'b1, 1'b0};
+      FmtBitmod4Er: return '{4'd4, 3'd2, 1'b1, 1'b0};
+      FmtBitmod4Ea: return '{4'd4, 3'd2, 1'b1, 1'b0};
       default: return '0;
     endcase
   endfunction
@@ -130,6 +138,38 @@ package terms_pkg;
       {FmtBitmod3, 2'd3, 4'b0101, 1'b0}: return '{1'b1, 1'b1, 2'd0};
       {FmtBitmod3, 2'd3, 4'b0110, 1'b0}: return '{1'b1, 1'b1, 2'd1};
       {FmtBitmod3, 2'd3, 4'b0111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod3Er, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Er, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod3Er, 2'd0, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd0, 4'b0100, 1'b1}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd0, 4'b0101, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd0, 4'b0110, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Er, 2'd0, 4'b0111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod3Er, 2'd1, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd1, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Er, 2'd1, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod3Er, 2'd1, 4'b0100, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd1, 4'b0100, 1'b1}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd1, 4'b0101, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Er, 2'd1, 4'b0110, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Er, 2'd1, 4'b0111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod3Ea, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Ea, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod3Ea, 2'd0, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd0, 4'b0100, 1'b1}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd0, 4'b0101, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Ea, 2'd0, 4'b0110, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd0, 4'b0111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod3Ea, 2'd1, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod3Ea, 2'd1, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd1, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod3Ea, 2'd1, 4'b0100, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd1, 4'b0100, 1'b1}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd1, 4'b0101, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod3Ea, 2'd1, 4'b0110, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod3Ea, 2'd1, 4'b0111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
       {FmtBitmod4, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
       {FmtBitmod4, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
       {FmtBitmod4, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd0};
@@ -216,6 +256,92 @@ package terms_pkg;
       {FmtBitmod4, 2'd3, 4'b1110, 1'b0}: return '{1'b1, 1'b1, 2'd3};
       {FmtBitmod4, 2'd3, 4'b1111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
       {FmtBitmod4, 2'd3, 4'b1111, 1'b1}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b0011, 1'b1}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b0101, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b0101, 1'b1}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b0110, 1'b0}: return '{1'b0, 1'b1, 2'd3};
+      {FmtBitmod4Er, 2'd0, 4'b0111, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b0111, 1'b1}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b1000, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b1000, 1'b1}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b1001, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b1010, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b1011, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b1011, 1'b1}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd0, 4'b1100, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b1101, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b1101, 1'b1}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd0, 4'b1110, 1'b0}: return '{1'b1, 1'b1, 2'd3};
+      {FmtBitmod4Er, 2'd0, 4'b1111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd0, 4'b1111, 1'b1}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b0011, 1'b1}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b0101, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b0101, 1'b1}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b0110, 1'b0}: return '{1'b0, 1'b1, 2'd3};
+      {FmtBitmod4Er, 2'd1, 4'b0111, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b0111, 1'b1}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b1000, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b1000, 1'b1}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b1001, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b1010, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b1011, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b1011, 1'b1}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Er, 2'd1, 4'b1100, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b1101, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b1101, 1'b1}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Er, 2'd1, 4'b1110, 1'b0}: return '{1'b1, 1'b1, 2'd3};
+      {FmtBitmod4Er, 2'd1, 4'b1111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Er, 2'd1, 4'b1111, 1'b1}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b0011, 1'b1}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b0101, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b0101, 1'b1}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b0110, 1'b0}: return '{1'b0, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd0, 4'b0111, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b0111, 1'b1}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b1000, 1'b1}: return '{1'b0, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd0, 4'b1001, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b1010, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b1011, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b1011, 1'b1}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd0, 4'b1100, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b1101, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b1101, 1'b1}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd0, 4'b1110, 1'b0}: return '{1'b1, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd0, 4'b1111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd0, 4'b1111, 1'b1}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b0001, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b0010, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b0011, 1'b0}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b0011, 1'b1}: return '{1'b0, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b0100, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b0101, 1'b0}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b0101, 1'b1}: return '{1'b0, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b0110, 1'b0}: return '{1'b0, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd1, 4'b0111, 1'b0}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b0111, 1'b1}: return '{1'b0, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b1000, 1'b1}: return '{1'b1, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd1, 4'b1001, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b1010, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b1011, 1'b0}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b1011, 1'b1}: return '{1'b1, 1'b1, 2'd0};
+      {FmtBitmod4Ea, 2'd1, 4'b1100, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b1101, 1'b0}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b1101, 1'b1}: return '{1'b1, 1'b1, 2'd1};
+      {FmtBitmod4Ea, 2'd1, 4'b1110, 1'b0}: return '{1'b1, 1'b1, 2'd3};
+      {FmtBitmod4Ea, 2'd1, 4'b1111, 1'b0}: return '{1'b1, 1'b1, 2'd2};
+      {FmtBitmod4Ea, 2'd1, 4'b1111, 1'b1}: return '{1'b1, 1'b1, 2'd2};
       default: return '0;
     endcase
   endfunction
