@@ -14,14 +14,13 @@ from quant.common.config import parse
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import atomic_folder, sha256_of
 from quant.plan import Plan
-from quant.spec import parse_spec
-from quant.tensor import QuantizedTensor
+from quant.spec import FormatSpec, parse_spec
+from quant.tensor import PARTS, QuantizedTensor
 
 if TYPE_CHECKING:
     import torch
 
 MANIFEST, CODES, REST = "manifest.json", "quantized.safetensors", "rest.safetensors"
-PARTS = ("codes", "scales", "row_scales", "selectors", "zero_points")
 
 
 @dataclass(frozen=True)
@@ -126,16 +125,42 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _tensor(path: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> QuantizedTensor:
     spec, (rows, columns) = parse_spec(layer.format), layer.shape
     parts: dict[str, Any] = {part: arrays.get(f"{path}.{part}") for part in PARTS}
-    groups = (rows, spec.groups(columns))
-    wanted = {
-        "codes": (rows, -(-columns * spec.format.element_bits // 8)),
-        "scales": groups,
-        "row_scales": (rows,) if spec.scale == "int8" else None,
-        "selectors": groups if spec.format.selector_bits else None,
-        "zero_points": groups if spec.format.zero_point_bits else None,
-    }
-    for part, shape in wanted.items():
-        found = None if parts[part] is None else parts[part].shape
-        if found != shape:
-            raise RequestError(f"layer {path}: {part} has shape {found}, {shape} is needed")
+    for part, wanted in _wanted(spec, rows, columns).items():
+        array = parts[part]
+        found = None if array is None else (array.shape, array.dtype.name)
+        if found != wanted:
+            raise RequestError(
+                f"layer {path}: {part} has shape {_said(found)}; {_said(wanted)} is needed"
+            )
+    selectors = parts["selectors"]
+    if selectors is not None and selectors.size and selectors.max() >= spec.format.candidates:
+        allowed = f"0 to {spec.format.candidates - 1}"
+        raise RequestError(f"layer {path}: selector {selectors.max()}: {allowed} are allowed")
     return QuantizedTensor(spec, (rows, columns), **parts)
+
+
+def _said(array: tuple[tuple[int, ...], str] | None) -> str:
+    return "none" if array is None else f"{array[0]} {array[1]}"
+
+
+def _wanted(
+    spec: FormatSpec, rows: int, columns: int
+) -> dict[str, tuple[tuple[int, ...], str] | None]:
+    """Shape and type of each array that a layer of this format has; None for no array."""
+    entry, groups = spec.format, (rows, spec.groups(columns))
+    is_book, is_hif4 = entry.layout == "codebook", entry.layout == "hif4"
+    scale = {"fp16": "float16", "fp32": "float32"}.get(spec.scale, "uint8")
+    selectors = (groups, "uint8") if entry.selector_bits else None
+    if entry.selection == "tensor" and entry.candidates > 1:
+        selectors = ((1, 1), "uint8")
+    zero = "float16" if spec.scale_rule == "float-zero" else "uint8"
+    return {
+        "codes": ((rows, -(-columns * entry.element_bits // 8)), "uint8"),
+        "scales": ((rows, 0), "float16") if is_book else (groups, scale),
+        "row_scales": ((rows,), "float16") if spec.scale == "int8" else None,
+        "tensor_scale": ((1,), "float32") if spec.has_tensor_scale else None,
+        "selectors": selectors,
+        "zero_points": (groups, zero) if entry.is_asymmetric else None,
+        "codebooks": ((rows, 2**entry.element_bits), "float16") if is_book else None,
+        "micro_exponents": ((*groups, 3), "uint8") if is_hif4 else None,
+    }

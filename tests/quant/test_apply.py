@@ -13,7 +13,9 @@ from torch import nn
 import quant
 from quant.apply import linear_layers, quantized
 from quant.common.errors import RequestError
+from quant.formats import FORMATS
 from quant.plan import Plan, assign
+from quant.tensor import PARTS
 
 
 def small_model() -> nn.Module:
@@ -116,11 +118,21 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
     assert list(loaded) == list(tensors)
     for path, tensor in tensors.items():
         assert loaded[path].spec == tensor.spec
-        for part in ("codes", "scales", "row_scales", "selectors", "zero_points"):
+        for part in PARTS:
             first, second = getattr(tensor, part), getattr(loaded[path], part)
             assert (first is None) == (second is None)
             assert first is None or np.array_equal(first, second)
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("name", [n for n, entry in FORMATS.items() if not entry.is_plain])
+def test_every_format_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).standard_normal((6, 150)).astype(np.float32)
+    texts = [name, f"{name}:float-zero"] if FORMATS[name].is_asymmetric else [name]
+    tensors = {text.replace(":", "-"): quant.quantize(weight, text) for text in texts}
+    quant.save_quantized(tmp_path / "c", tensors)
+    for path, tensor in quant.load_quantized(tmp_path / "c").items():
+        assert np.array_equal(tensor.dequantize(), tensors[path].dequantize())
 
 
 def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
