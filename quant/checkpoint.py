@@ -1,10 +1,15 @@
-"""Quantized checkpoints: safetensors, packed codes, a manifest of hashes; whole or absent."""
+"""Quantized checkpoints: safetensors, packed codes, a manifest of hashes; whole or absent.
+
+A folder holds ``manifest.json``, ``plan.toml``, the codes (``quantized.safetensors``) and what is
+not quantized (``rest.safetensors``); a large model has numbered shards of both.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,14 +18,23 @@ import numpy as np
 from quant.common.config import parse
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import atomic_folder, sha256_of
+from quant.datatypes import Codebook, IntType
+from quant.formats import FORMATS
 from quant.plan import Plan
+from quant.scheme import Format, Ties
 from quant.spec import FormatSpec, parse_spec
 from quant.tensor import PARTS, QuantizedTensor
+from quant.user_grids import user_format
 
 if TYPE_CHECKING:
     import torch
 
-MANIFEST, CODES, REST = "manifest.json", "quantized.safetensors", "rest.safetensors"
+MANIFEST, PLAN = "manifest.json", "plan.toml"
+CODES, REST = "quantized.safetensors", "rest.safetensors"
+SCHEMA: Literal["hwsim.checkpoint/1"] = "hwsim.checkpoint/1"
+_SCALE_TYPES = {"fp16": "float16", "fp32": "float32"}
+_SHARD = r"(-\d{5}-of-\d{5})?\.safetensors"
+_E8M0_NAN = 255
 
 
 @dataclass(frozen=True)
@@ -32,13 +46,32 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class StoredGrid:
+    """A grid of the user's: what ``quant.user_format`` made it of."""
+
+    levels: tuple[float, ...]
+    ties: Ties
+    group_size: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint folder holds: the hash of each file, and each layer's format."""
+    """What a checkpoint folder holds: the hash of each file, and each layer's format.
+
+    Attributes:
+        schema: The folder's version.
+        model: The model's name.
+        sha256: File name -> SHA-256; every file but the manifest itself.
+        layers: Module path -> format and ``(out, in)``.
+        grids: The user's grids that the formats name.
+    """
 
     schema: Literal["hwsim.checkpoint/1"]
     model: str
     sha256: dict[str, str]
     layers: dict[str, Layer]
+    grids: dict[str, StoredGrid] = field(default_factory=dict)
 
 
 def save_quantized(
@@ -52,9 +85,13 @@ def save_quantized(
 
     Args:
         folder: Replaced as a whole, or left as it was if writing fails.
-        tensors: Module path -> codes.
+        tensors: Module path -> codes. User-defined grids are stored with their levels.
         model: The model's name.
         rest: Parameters that are not quantized, by their names.
+
+    Raises:
+        RequestError: a tensor whose arrays do not fit its format, or a format of the caller's
+            that is neither registered nor a grid.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -62,8 +99,9 @@ def save_quantized(
 
     arrays: dict[str, np.ndarray] = {}
     for path, tensor in tensors.items():
-        values = {part: getattr(tensor, part) for part in PARTS}
-        arrays |= {f"{path}.{part}": value for part, value in values.items() if value is not None}
+        arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
+    for path, tensor in tensors.items():
+        check_parts(path, tensor.spec, tensor.shape, parts(tensor))
     with atomic_folder(folder) as target:
         try:
             save_file(arrays, target / CODES)
@@ -72,43 +110,210 @@ def save_quantized(
                 save_torch(whole, target / REST)
         except SafetensorError as error:
             raise HwsimError(f"{folder}: cannot be written: {error}") from None
-        Plan({path: str(t.spec) for path, t in tensors.items()}, model).save(target / "plan.toml")
-        hashes = {path.name: sha256_of(path) for path in sorted(target.iterdir())}
-        layers = {
-            path: {"format": str(t.spec), "shape": list(t.shape)} for path, t in tensors.items()
-        }
-        content: dict[str, Any] = {"schema": "hwsim.checkpoint/1", "model": model}
-        content |= {"sha256": hashes, "layers": layers}
-        (target / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_manifest(target, {path: (t.spec, t.shape) for path, t in tensors.items()}, model)
+
+
+def write_manifest(
+    folder: Path,
+    layers: Mapping[str, tuple[FormatSpec, tuple[int, int]]],
+    model: str,
+    hashes: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``plan.toml`` and ``manifest.json`` for the files that a folder holds.
+
+    Args:
+        folder: Where the arrays are already.
+        layers: Module path -> format and ``(out, in)``.
+        model: The model's name.
+        hashes: SHA-256 of files whose content was hashed before; the others are read.
+    """
+    grids = stored_grids(spec.format for spec, _ in layers.values())
+    Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(folder / PLAN)
+    known = dict(hashes or {})
+    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    entries = {p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()}
+    content: dict[str, Any] = {"schema": SCHEMA, "model": model}
+    content["sha256"] = {name: known.get(name) or sha256_of(folder / name) for name in names}
+    content["layers"] = entries
+    if grids:
+        content["grids"] = {name: asdict(grid) for name, grid in grids.items()}
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def load_quantized(folder: Path) -> dict[str, QuantizedTensor]:
     """Return the quantized layers of a checkpoint folder, by module path.
 
+    Grids of the user's that the folder brings are added to the registry of this process.
+
     Raises:
-        RequestError: no checkpoint, a file that is cut or changed (its hash differs), or arrays
-            that do not fit the manifest.
+        RequestError: no checkpoint, a file that is cut or changed (its hash differs), arrays whose
+            shape, type or values do not fit the manifest, or a grid whose name means another one
+            here.
     """
-    manifest = _manifest(folder)
-    for name, expected in manifest.sha256.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise RequestError(f"{folder}: file {name!r} of the manifest is missing")
-        if (found := sha256_of(path)) != expected:
-            raise RequestError(f"{path}: SHA-256 is {found}, the manifest says {expected}")
-    if CODES not in manifest.sha256:
+    manifest = load_manifest(folder)
+    for name, grid in manifest.grids.items():
+        _register(folder, name, grid)
+    files = [name for name in manifest.sha256 if re.fullmatch("quantized" + _SHARD, name)]
+    if not files and manifest.layers:
         raise RequestError(f"{folder / MANIFEST}: {CODES} has no hash")
-    arrays = _arrays(folder / CODES)
-    return {path: _tensor(path, layer, arrays) for path, layer in manifest.layers.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for name in files:
+        found = _arrays(folder / name)
+        if twice := sorted(found.keys() & arrays.keys()):
+            raise RequestError(f"{folder / name}: array {twice[0]!r} is in another shard too")
+        arrays |= found
+    tensors = {path: _tensor(path, layer, arrays) for path, layer in manifest.layers.items()}
+    if arrays:
+        raise RequestError(f"{folder}: array {min(arrays)!r} belongs to no layer of the manifest")
+    return tensors
 
 
-def _manifest(folder: Path) -> Manifest:
+def load_rest(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the parameters of a checkpoint folder that are not quantized, by their names.
+
+    Raises:
+        RequestError: no checkpoint, or a file that is cut or changed.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    rest: dict[str, torch.Tensor] = {}
+    for name in load_manifest(folder).sha256:
+        if re.fullmatch("rest" + _SHARD, name):
+            try:
+                rest |= load_file(folder / name)
+            except (SafetensorError, OSError, ValueError) as error:
+                raise RequestError(f"{folder / name}: not readable: {error}") from None
+    return rest
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a checkpoint folder after comparing the hash of every file.
+
+    Raises:
+        RequestError: no manifest, a file outside of the folder, missing, cut or changed.
+    """
     path = folder / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: no readable manifest: {error}") from None
-    return parse(data, Manifest, str(path))
+    manifest = parse(data, Manifest, str(path))
+    for name, expected in manifest.sha256.items():
+        file = folder / name
+        if Path(name).name != name or "\0" in name or not file.is_file():
+            raise RequestError(f"{folder}: file {name!r} of the manifest is missing")
+        if (found := sha256_of(file)) != expected:
+            raise RequestError(f"{file}: SHA-256 is {found}, the manifest says {expected}")
+    return manifest
+
+
+def parts(tensor: QuantizedTensor) -> dict[str, np.ndarray]:
+    """Return the arrays that a tensor has, contiguous, by the names of ``quant.tensor.PARTS``."""
+    values = {part: getattr(tensor, part) for part in PARTS}
+    return {part: np.ascontiguousarray(v) for part, v in values.items() if v is not None}
+
+
+def expected_parts(
+    spec: FormatSpec, shape: tuple[int, int]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and numpy type of every array that a tensor of a format has.
+
+    Args:
+        spec: The format; not a plain one.
+        shape: ``(out, in)``.
+    """
+    (rows, columns), entry = shape, spec.format
+    groups = (rows, spec.groups(columns))
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {
+        "codes": ((rows, -(-columns * entry.element_bits // 8)), "uint8"),
+        "scales": (groups, _SCALE_TYPES.get(spec.scale, "uint8")),
+    }
+    if entry.layout == "codebook":
+        wanted["scales"] = ((rows, 0), "float16")
+        wanted["codebooks"] = ((rows, 2**entry.element_bits), "float16")
+    elif entry.layout == "hif4":
+        wanted["micro_exponents"] = ((*groups, 3), "uint8")
+    elif spec.scale == "int8":
+        wanted["row_scales"] = ((rows,), "float16")
+    # Pairs have one scale a row: no second level over them.
+    if spec.has_tensor_scale and entry.layout == "grid":
+        wanted["tensor_scale"] = ((1,), "float32")
+    if entry.candidates > 1:
+        wanted["selectors"] = ((1, 1) if entry.selection == "tensor" else groups, "uint8")
+    if entry.is_asymmetric:
+        wanted["zero_points"] = (groups, "float16" if spec.zero_point_bits == 16 else "uint8")
+    return wanted
+
+
+def check_parts(
+    path: str, spec: FormatSpec, shape: tuple[int, int], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Raise a RequestError unless the arrays of a layer fit its format.
+
+    Each has the shape and type of ``expected_parts``, selectors name a candidate, zero points are
+    codes, scales and codebooks are finite.
+    """
+    if spec.format.is_plain or min(shape) < 1:
+        raise RequestError(f"layer {path}: format {spec}, shape {shape}: nothing quantized")
+    wanted = expected_parts(spec, shape)
+    for part in PARTS:
+        found = arrays.get(part)
+        has = None if found is None else found.shape
+        size, kind = wanted.get(part, (None, ""))
+        if has != size:
+            raise RequestError(f"layer {path}: {part} has shape {has}, {size} is needed")
+        if found is not None and found.dtype != kind:
+            raise RequestError(f"layer {path}: {part} is {found.dtype}, {kind} is needed")
+    limits = {"selectors": spec.format.candidates - 1}
+    if isinstance(spec.format.element, IntType):
+        limits["zero_points"] = spec.format.element.maximum
+    for part, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise RequestError(f"layer {path}: {part} holds NaN or Inf: only finite values")
+        most = limits.get(part)
+        if most is not None and array.dtype == np.uint8 and int(array.max()) > most:
+            raise RequestError(f"layer {path}: {part} {array.max()} is not allowed: 0 to {most}")
+    if spec.scale == "e8m0" and (arrays["scales"] == _E8M0_NAN).any():
+        raise RequestError(f"layer {path}: scale code {_E8M0_NAN} is NaN: only finite values")
+
+
+def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:
+    """Return the user's grids among these formats, by name.
+
+    Raises:
+        RequestError: a format that another process could not know: not in the registry, and no
+            grid that ``quant.user_format`` makes.
+    """
+    grids = {}
+    for entry in dict.fromkeys(formats):
+        if isinstance(entry.element, Codebook):
+            size = entry.group_size or 128
+            grid = StoredGrid(entry.element.values, entry.ties, size, entry.source)
+            alike = Format(
+                entry.name,
+                Codebook(entry.element.bits, grid.levels),
+                grid.source,
+                ties=grid.ties,
+                group_size=size,
+                bounded=False,
+            )
+            if alike == entry:
+                grids[entry.name] = grid
+        if FORMATS.get(entry.name) != entry:
+            raise RequestError(
+                f"format {entry.name!r} is not in the registry: make it with quant.user_format"
+            )
+    return grids
+
+
+def _register(folder: Path, name: str, grid: StoredGrid) -> None:
+    try:
+        user_format(
+            name, grid.levels, ties=grid.ties, group_size=grid.group_size, source=grid.source
+        )
+    except RequestError as error:
+        raise RequestError(f"{folder / MANIFEST}: grids.{name}: {error}") from None
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -117,50 +322,18 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
     try:
         arrays: dict[str, np.ndarray] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RequestError(f"{path}: not readable as safetensors: {error}") from None
     return arrays
 
 
-def _tensor(path: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> QuantizedTensor:
-    spec, (rows, columns) = parse_spec(layer.format), layer.shape
-    parts: dict[str, Any] = {part: arrays.get(f"{path}.{part}") for part in PARTS}
-    for part, wanted in _wanted(spec, rows, columns).items():
-        array = parts[part]
-        found = None if array is None else (array.shape, array.dtype.name)
-        if found != wanted:
-            raise RequestError(
-                f"layer {path}: {part} has shape {_said(found)}; {_said(wanted)} is needed"
-            )
-    selectors = parts["selectors"]
-    if selectors is not None and selectors.size and selectors.max() >= spec.format.candidates:
-        allowed = f"0 to {spec.format.candidates - 1}"
-        raise RequestError(f"layer {path}: selector {selectors.max()}: {allowed} are allowed")
-    return QuantizedTensor(spec, (rows, columns), **parts)
-
-
-def _said(array: tuple[tuple[int, ...], str] | None) -> str:
-    return "none" if array is None else f"{array[0]} {array[1]}"
-
-
-def _wanted(
-    spec: FormatSpec, rows: int, columns: int
-) -> dict[str, tuple[tuple[int, ...], str] | None]:
-    """Shape and type of each array that a layer of this format has; None for no array."""
-    entry, groups = spec.format, (rows, spec.groups(columns))
-    is_book, is_hif4 = entry.layout == "codebook", entry.layout == "hif4"
-    scale = {"fp16": "float16", "fp32": "float32"}.get(spec.scale, "uint8")
-    selectors = (groups, "uint8") if entry.selector_bits else None
-    if entry.selection == "tensor" and entry.candidates > 1:
-        selectors = ((1, 1), "uint8")
-    zero = "float16" if spec.scale_rule == "float-zero" else "uint8"
-    return {
-        "codes": ((rows, -(-columns * entry.element_bits // 8)), "uint8"),
-        "scales": ((rows, 0), "float16") if is_book else (groups, scale),
-        "row_scales": ((rows,), "float16") if spec.scale == "int8" else None,
-        "tensor_scale": ((1,), "float32") if spec.has_tensor_scale else None,
-        "selectors": selectors,
-        "zero_points": (groups, zero) if entry.is_asymmetric else None,
-        "codebooks": ((rows, 2**entry.element_bits), "float16") if is_book else None,
-        "micro_exponents": ((*groups, 3), "uint8") if is_hif4 else None,
-    }
+def _tensor(path: str, layer: Layer, arrays: dict[str, np.ndarray]) -> QuantizedTensor:
+    """Take a layer's arrays out of ``arrays``."""
+    try:
+        spec = parse_spec(layer.format)
+    except RequestError as error:
+        raise RequestError(f"layer {path}: {error}") from None
+    names = {part: f"{path}.{part}" for part in PARTS}
+    own: dict[str, Any] = {p: arrays.pop(name) for p, name in names.items() if name in arrays}
+    check_parts(path, spec, layer.shape, own)
+    return QuantizedTensor(spec, layer.shape, **own)

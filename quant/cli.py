@@ -51,9 +51,11 @@ def list_(output: OutputOption = "table") -> None:
     tables = {"formats": format_rows(), "methods": method_rows(), "models": models}
     if output == "json":
         print(to_json("quant.list/1", tables))
-    else:
-        for rows in tables.values():
-            _print(rows, output)
+        return
+    for kind, rows in tables.items():
+        # Sources would make the table unreadable; `quant show` names them, as do JSON and CSV.
+        left_out = {"source", "special_values"} if (output, kind) == ("table", "formats") else set()
+        _print([{k: v for k, v in row.items() if k not in left_out} for row in rows], output)
 
 
 @app.command()
