@@ -33,10 +33,11 @@ def test_equals_the_released_package(key: str) -> None:
         np.testing.assert_allclose(found.zeros, zeros, rtol=1e-6, atol=1e-6)
         return
     assert (found.codes == codes).mean() >= 0.999
-    near = np.abs(found.zeros - zeros) <= 1e-4 * np.maximum(1, np.abs(zeros))
-    # A code that lies half-way flips with the order of a sum, and moves its zero point by 1/64.
-    assert near.mean() >= 0.9
+    # The last iteration is where the mean error grows: near the end that hangs on the order of a
+    # float32 sum, so a case may stop one step sooner or later.
     assert np.abs(found.zeros - zeros).max() < 0.05
+    near = np.abs(found.zeros - zeros) <= 1e-5 * np.maximum(1, np.abs(zeros))
+    assert near.mean() >= 0.96 or np.median(np.abs(found.zeros - zeros)) < 1e-3
 
 
 def test_zero_points_lower_the_error() -> None:
