@@ -9,6 +9,7 @@ import pytest
 
 from quant.common.errors import RequestError
 from quant.compat import razer
+from quant.compat.ant import torch_sum
 from quant.datatypes import F32
 
 GOLDEN = Path(__file__).parents[2] / "golden/datatypes.npz"
@@ -69,6 +70,25 @@ def test_nvfp4_scales_share_a_factor_of_the_tensor() -> None:
     got = razer.quantize(weight, "nvfp4")
     assert (got[0] == np.float16(1.03)).all()  # 448 / 1.03 rounds up to 448, the next E4M3 number
     assert np.array_equal(razer.quantize(weight[:1], "nvfp4"), weight[:1])
+
+
+def test_small_nvfp4_scales_are_subnormal_e4m3() -> None:
+    weight = np.full((2, 16), 6 * 448, np.float32)
+    weight[1] = 6 * 0.0048  # between two and three steps of 2^-9
+    assert np.array_equal(razer.quantize(weight, "nvfp4")[1], np.full(16, 6 * 2 / 512))
+
+
+def test_the_nvfp4_factor_has_a_floor() -> None:
+    weight = np.full((1, 16), 1e-4, np.float32)  # a scale of 166.7e-7, where steps are 16e-7
+    assert (razer.quantize(weight, "nvfp4") == np.float16(6 * 160e-7)).all()
+
+
+def test_means_are_sums_in_the_order_of_torch() -> None:
+    errors = np.random.default_rng(4).standard_normal((64, 384)).astype(np.float32)
+    squares = errors * errors
+    wanted = torch_sum(squares) / np.float32(384)
+    assert np.array_equal(razer.mean_square(errors), wanted)
+    assert not np.array_equal(wanted, squares.mean(axis=1, dtype=np.float64).astype(np.float32))
 
 
 def test_groups_run_on_over_rows_as_in_the_release() -> None:
