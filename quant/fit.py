@@ -89,7 +89,7 @@ def fit(
         raw, low = raw * factor, low * factor
     elif entry.candidates > 1:
         choose = _choose(backend)
-        selectors = choose(weight, size, raw, grid.levels, grid.thresholds)
+        selectors = choose(weight, size, raw, grid)
     chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
     scales = _store(np.ascontiguousarray(chosen), spec, within)
     return Fit(scales, selectors, zero_points(low, scales.used, spec))
@@ -175,12 +175,12 @@ def _extrema(weight: F32, size: int, spec: FormatSpec, backend: Backend) -> tupl
     return kernels.extrema(weight, size)
 
 
-def _choose(backend: Backend) -> Callable[[F32, int, F32, F32, F32], U8]:
+def _choose(backend: Backend) -> Callable[[F32, int, F32, Grid], U8]:
     if backend == "numpy":
         return reference.choose
-    from quant import kernels
+    from quant.kernels_choose import choose
 
-    return kernels.choose
+    return choose
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The fused, threaded Numba twins of ``quant.reference``: whole rows, every group, same answers.
+"""The threaded Numba twins of ``quant.reference``: whole rows, every group, same answers.
 
 Each kernel takes a whole ``[rows, columns]`` weight and a group size; rows run in parallel and
 never share state, so the result does not depend on the number of threads. The inner loops are
-written over short scratch vectors in the order that LLVM vectorises.
+written over short scratch vectors, which stay in the cache, in the order that LLVM vectorises.
+Results are allocated by numpy: its large arrays take huge pages, compiled code's do not.
 """
 
 from __future__ import annotations
@@ -15,114 +16,57 @@ from numpy.typing import NDArray
 
 from quant.common.jit import jit, parallel
 from quant.datatypes import F32
+from quant.kernels_packing import pack, pack_row, unpack, unpack_row, words
 from quant.packing import U8
+from quant.scheme import Grid
 
-LANES = 8
+SPAN = 1024
+"""Weights that are rounded at a time: their scratch fits the innermost cache."""
 ZERO = np.float32(0.0)
+TO_INTEGER, FAR = np.float32(1.5 * 2**23), np.float32(1024)
+"""Adding and subtracting the first rounds half to even; ratios are kept from going beyond FAR,
+outside of all integers here, since that holds up to 2^22 (rint would be a call, not vectorised)."""
+I32 = NDArray[np.int32]
 Scalar = Any  # numba compiles these functions; float32 scalars have no useful Python type
 
 
 @jit
-def _midpoint(j: int, middles: F32, levels: F32) -> tuple[Scalar, Scalar]:
-    """Midpoint ``j`` and the step across it; past the end one that nothing exceeds."""
-    if j < middles.size:
-        return middles[j], levels[j + 1] - levels[j]
-    return np.float32(np.inf), ZERO
+def add_steps(x: F32, n: int, thresholds: F32, steps: F32, out: F32) -> None:
+    """Add to ``out[i]`` the step of each threshold that lies below ``x[i]``.
 
-
-@jit
-def _round_to_grid(x: F32, out: F32, n: int, middles: F32, levels: F32) -> None:
-    """``out[i]`` = the level nearest to ``x[i]``; a tie takes the lower."""
-    # Four midpoints a pass: a quarter of the loads and stores. Levels are small multiples of a
-    # power of two, so adding steps is exact.
-    for i in range(n):
-        out[i] = levels[0]
-    for j in range(0, middles.size, 4):
-        m0, s0 = middles[j], levels[j + 1] - levels[j]
-        m1, s1 = _midpoint(j + 1, middles, levels)
-        m2, s2 = _midpoint(j + 2, middles, levels)
-        m3, s3 = _midpoint(j + 3, middles, levels)
+    Thresholds come in multiples of four. Sums of steps must be exact in float32 (codes are; levels
+    are where ``kernels_choose`` says so), since eight at a time are added as a tree.
+    """
+    at = 0
+    while at < thresholds.size:
+        t0, t1, t2, t3 = thresholds[at], thresholds[at + 1], thresholds[at + 2], thresholds[at + 3]
+        s0, s1, s2, s3 = steps[at], steps[at + 1], steps[at + 2], steps[at + 3]
+        at += 4
+        if at == thresholds.size:
+            for i in range(n):
+                value = x[i]
+                low = (s0 if value > t0 else ZERO) + (s1 if value > t1 else ZERO)
+                high = (s2 if value > t2 else ZERO) + (s3 if value > t3 else ZERO)
+                out[i] += low + high
+            return
+        t4, t5, t6, t7 = thresholds[at], thresholds[at + 1], thresholds[at + 2], thresholds[at + 3]
+        s4, s5, s6, s7 = steps[at], steps[at + 1], steps[at + 2], steps[at + 3]
+        at += 4
         for i in range(n):
             value = x[i]
-            low = (s0 if value > m0 else ZERO) + (s1 if value > m1 else ZERO)
-            high = (s2 if value > m2 else ZERO) + (s3 if value > m3 else ZERO)
+            low = (s0 if value > t0 else ZERO) + (s1 if value > t1 else ZERO)
+            low += (s2 if value > t2 else ZERO) + (s3 if value > t3 else ZERO)
+            high = (s4 if value > t4 else ZERO) + (s5 if value > t5 else ZERO)
+            high += (s6 if value > t6 else ZERO) + (s7 if value > t7 else ZERO)
             out[i] += low + high
 
 
 @jit
-def _sum_squares(difference: F32, n: int) -> float:
-    """Sum of float32 squares, in float64 over eight interleaved lanes (see quant.reference)."""
-    lanes = np.zeros(LANES)
-    for start in range(0, n, LANES):
-        for lane in range(LANES):
-            value = difference[start + lane]
-            lanes[lane] += np.float64(value * value)
-    total = 0.0
-    for lane in range(LANES):
-        total += lanes[lane]
-    return total
-
-
-@jit
-def _choose_in_group(
-    group: F32, scales: F32, levels: F32, thresholds: F32, n_levels: NDArray[np.int64], scratch: F32
-) -> int:
-    """Candidate with the least squared error; ``scratch [3, >= group + LANES]``."""
-    n = group.size
-    best, best_error, divided_by = 0, np.inf, ZERO
-    x, level, difference = scratch[0], scratch[1], scratch[2]
-    for candidate in range(levels.shape[0]):
-        scale = scales[candidate]
-        if scale != divided_by or candidate == 0:  # mirrored candidates share their scale
-            divided_by = scale
-            safe = scale if scale > 0 else np.float32(np.inf)
-            for i in range(n):
-                x[i] = group[i] / safe
-        cells = n_levels[candidate] - 1
-        _round_to_grid(x, level, n, thresholds[candidate, :cells], levels[candidate])
-        for i in range(n):
-            difference[i] = level[i] * scale - group[i]
-        difference[n : n + LANES] = np.float32(0.0)
-        error = _sum_squares(difference, n)
-        if error < best_error:
-            best, best_error = candidate, error
-    return best
-
-
-@parallel
-def choose(weight: F32, size: int, scales: F32, levels: F32, thresholds: F32) -> U8:
-    """Candidate of each group, ``[rows, groups]``; ``scales [candidates, rows, groups]``."""
-    rows, columns = weight.shape
-    selectors = np.empty(scales.shape[1:], np.uint8)
-    n_levels = np.empty(levels.shape[0], np.int64)
-    for candidate in range(levels.shape[0]):
-        n_levels[candidate] = np.isfinite(thresholds[candidate]).sum() + 1
-    for row in numba.prange(rows):
-        scratch = np.empty((3, size + LANES), np.float32)
-        for g in range(scales.shape[2]):
-            group = weight[row, g * size : min(columns, (g + 1) * size)]
-            of_group = scales[:, row, g].copy()
-            selectors[row, g] = _choose_in_group(
-                group, of_group, levels, thresholds, n_levels, scratch
-            )
-    return selectors
-
-
-@parallel
-def extrema(weight: F32, size: int) -> tuple[F32, F32]:
-    """Least and greatest weight of each group, ``[rows, groups]``."""
-    rows, columns = weight.shape
-    groups = (columns + size - 1) // size
-    low, high = np.empty((rows, groups), np.float32), np.empty((rows, groups), np.float32)
-    for row in numba.prange(rows):
-        for g in range(groups):
-            least, most = weight[row, g * size], weight[row, g * size]
-            for i in range(g * size, min(columns, (g + 1) * size)):
-                value = weight[row, i]
-                least = value if value < least else least
-                most = value if value > most else most
-            low[row, g], high[row, g] = least, most
-    return low, high
+def divide(group: F32, scale: Scalar, x: F32) -> None:
+    """``x`` = the group over its scale; a scale of zero belongs to a group of zeros."""
+    safe = scale if scale > 0 else np.float32(np.inf)
+    for i in range(group.size):
+        x[i] = group[i] / safe
 
 
 @jit
@@ -138,112 +82,170 @@ def cell(x: Scalar, thresholds: F32) -> int:
     return low
 
 
-@jit
-def _cells(x: F32, n: int, thresholds: F32, index: U8) -> None:
-    """``index[i]`` = number of thresholds below ``x[i]``."""
-    if thresholds.size > 32:
-        for i in range(n):
-            index[i] = cell(x[i], thresholds)
-        return
-    for i in range(n):
-        index[i] = 0
-    for j in range(thresholds.size - 1):
-        threshold = thresholds[j]
-        for i in range(n):
-            index[i] += np.uint8(x[i] > threshold)
+def extrema(weight: F32, size: int) -> tuple[F32, F32]:
+    """Least and greatest weight of each group, ``[rows, groups]``; -0 lies below 0."""
+    shape = (weight.shape[0], -(-weight.shape[1] // size))
+    low, high = np.empty(shape, np.int32), np.empty(shape, np.int32)
+    _extrema(weight.view(np.int32), size, low, high)
+    return low.view(np.float32), high.view(np.float32)
 
 
 @parallel
+def _extrema(bits: I32, size: int, low: I32, high: I32) -> None:
+    # Integers, since the order of float32 is that of its bits once negative ones are mirrored, and
+    # since integer minima need no order, so that they are vectorised.
+    rows, columns = bits.shape
+    mirror = np.int32(0x7FFFFFFF)
+    for row in numba.prange(rows):
+        for g in range(low.shape[1]):
+            group = bits[row, g * size : min(columns, (g + 1) * size)]
+            least, most = mirror, ~mirror
+            for i in range(group.size):
+                key = group[i] ^ ((group[i] >> np.int32(31)) & mirror)
+                least, most = min(least, key), max(most, key)
+            low[row, g] = least ^ ((least >> np.int32(31)) & mirror)
+            high[row, g] = most ^ ((most >> np.int32(31)) & mirror)
+
+
 def encode_grid(
+    weight: F32, size: int, scales: F32, selectors: U8, grid: Grid, bits: int
+) -> U8:  # fmt: skip
+    """Packed codes ``[rows, ceil(columns*bits/8)]`` of weights over scales ``[rows, groups]``."""
+    packed = np.empty((weight.shape[0], (weight.shape[1] * bits + 7) // 8), np.uint8)
+    steps = grid.code_steps
+    tables = (steps.thresholds, steps.steps, steps.first, grid.negative_zero)
+    _encode_grid(weight, size, scales, selectors, *tables, bits, packed)
+    return packed
+
+
+@jit
+def _codes(
+    x: F32, out: F32, thresholds: F32, steps: F32, first: Scalar, negative_zero: int, codes: U8
+) -> None:
+    """Codes of the cells that ``x`` lies in; ``out`` is scratch of as many numbers."""
+    n = x.size
+    for i in range(n):
+        out[i] = first
+    add_steps(x, n, thresholds, steps, out)
+    if negative_zero:
+        spare = np.float32(negative_zero)
+        for i in range(n):
+            out[i] = spare if (out[i] == ZERO) & np.signbit(x[i]) else out[i]
+    for i in range(n):
+        codes[i] = np.uint8(np.int32(out[i]))
+
+
+@parallel
+def _encode_grid(
     weight: F32,
     size: int,
     scales: F32,
     selectors: U8,
     thresholds: F32,
-    codes_of: U8,
+    steps: F32,
+    first: F32,
     negative_zero: int,
-) -> U8:
-    """Codes ``[rows, columns]``; ``codes_of [candidates, n]`` names the code of each level."""
+    bits: int,
+    packed: U8,
+) -> None:
     rows, columns = weight.shape
-    codes = np.empty((rows, columns), np.uint8)
+    alone = first.size == 1  # then many small groups are rounded in one go
+    span = max(1, SPAN // size) * size if alone else size
     for row in numba.prange(rows):
-        ratio, index = np.empty(size, np.float32), np.empty(size, np.uint8)
-        for g in range(scales.shape[1]):
-            start, n = g * size, min(columns - g * size, size)
-            chosen = selectors[row, g]
-            scale = scales[row, g] if scales[row, g] > 0 else np.float32(np.inf)
-            for i in range(n):
-                ratio[i] = weight[row, start + i] / scale
-            _cells(ratio, n, thresholds[chosen], index)
-            for i in range(n):
-                code = codes_of[chosen, index[i]]
-                below = (code == 0) & np.signbit(weight[row, start + i])
-                codes[row, start + i] = np.uint8(negative_zero) if below else code
-    return codes
+        scratch, codes = np.empty((2, span), np.float32), np.zeros(words(columns), np.uint8)
+        for start in range(0, columns, span):
+            stop = min(columns, start + span)
+            x, out = scratch[0, : stop - start], scratch[1, : stop - start]
+            for g in range(start // size, (stop + size - 1) // size):
+                begin, end = g * size, min(columns, (g + 1) * size)
+                divide(weight[row, begin:end], scales[row, g], x[begin - start : end - start])
+            chosen = 0 if alone else selectors[row, start // size]
+            _codes(
+                x, out, thresholds[chosen], steps[chosen], first[chosen],
+                negative_zero, codes[start:stop],
+            )  # fmt: skip
+        pack_row(codes, columns, bits, packed[row])
 
 
-@parallel
-def encode_integer(
-    weight: F32, size: int, scales: F32, zeros: F32, least: Scalar, most: Scalar, mask: int
-) -> U8:
-    """Integer codes ``[rows, columns]``: rounded half to even, shifted, saturated."""
-    rows, columns = weight.shape
-    codes = np.empty((rows, columns), np.uint8)
-    for row in numba.prange(rows):
-        for g in range(scales.shape[1]):
-            scale = scales[row, g] if scales[row, g] > 0 else np.float32(np.inf)
-            zero, start, stop = zeros[row, g], g * size, min(columns, (g + 1) * size)
-            if np.rint(zero) == zero:
-                for i in range(start, stop):
-                    shifted = np.rint(weight[row, i] / scale) + zero
-                    codes[row, i] = np.uint8(np.int32(min(max(shifted, least), most)) & mask)
-            else:
-                for i in range(start, stop):
-                    shifted = np.rint(weight[row, i] / scale + zero)
-                    codes[row, i] = np.uint8(np.int32(min(max(shifted, least), most)) & mask)
-    return codes
-
-
-@parallel
-def decode(codes: U8, size: int, scales: F32, selectors: U8, zeros: F32, tables: F32) -> F32:
-    """``(table[selector][code] - zero) * scale``, ``[rows, columns]`` float32."""
-    rows, columns = codes.shape
-    out = np.empty((rows, columns), np.float32)
-    for row in numba.prange(rows):
-        for g in range(scales.shape[1]):
-            table, scale, zero = tables[selectors[row, g]], scales[row, g], zeros[row, g]
-            for i in range(g * size, min(columns, (g + 1) * size)):
-                out[row, i] = (table[codes[row, i]] - zero) * scale
-    return out
-
-
-@parallel
-def pack(codes: U8, bits: int) -> U8:
-    """Dense packing as ``quant.packing.pack`` does it, ``[rows, ceil(columns*bits/8)]``."""
-    rows, columns = codes.shape
-    packed = np.zeros((rows, (columns * bits + 7) // 8), np.uint8)
-    for row in numba.prange(rows):
-        # Eight codes fill exactly ``bits`` bytes.
-        for eight in range((columns + 7) // 8):
-            word = np.uint64(0)
-            for k in range(min(8, columns - 8 * eight)):
-                word |= np.uint64(codes[row, 8 * eight + k]) << np.uint64(bits * k)
-            for byte in range(min(bits, packed.shape[1] - bits * eight)):
-                packed[row, bits * eight + byte] = np.uint8(word >> np.uint64(8 * byte))
+def encode_integer(weight: F32, size: int, scales: F32, zeros: F32, grid: Grid, bits: int) -> U8:
+    """Packed integer codes: rounded half to even, shifted by the zero point, saturated."""
+    packed = np.empty((weight.shape[0], (weight.shape[1] * bits + 7) // 8), np.uint8)
+    least, most = grid.levels[0, 0], grid.levels[0, -1]
+    _encode_integer(weight, size, scales, zeros, least, most, bits, packed)
     return packed
 
 
 @parallel
-def unpack(packed: U8, bits: int, columns: int) -> U8:
-    """The inverse of ``pack``, ``[rows, columns]``."""
-    rows, width = packed.shape
-    codes = np.empty((rows, columns), np.uint8)
-    mask = np.uint32((1 << bits) - 1)
+def _encode_integer(
+    weight: F32,
+    size: int,
+    scales: F32,
+    zeros: F32,
+    least: Scalar,
+    most: Scalar,
+    bits: int,
+    packed: U8,
+) -> None:
+    rows, columns = weight.shape
+    mask = np.uint8((1 << bits) - 1)
     for row in numba.prange(rows):
-        for i in range(columns):
-            at = i * bits
-            word = np.uint32(packed[row, at >> 3])
-            if (at >> 3) + 1 < width:
-                word |= np.uint32(packed[row, (at >> 3) + 1]) << np.uint32(8)
-            codes[row, i] = np.uint8((word >> np.uint32(at & 7)) & mask)
-    return codes
+        codes, scratch = np.zeros(words(columns), np.uint8), np.empty(size, np.float32)
+        for g in range(scales.shape[1]):
+            start, stop = g * size, min(columns, (g + 1) * size)
+            group, code, zero = weight[row, start:stop], codes[start:stop], zeros[row, g]
+            x = scratch[: stop - start]
+            divide(group, scales[row, g], x)
+            if np.rint(zero) == zero:
+                for i in range(x.size):
+                    ratio = -FAR if x[i] < -FAR else x[i]
+                    ratio = FAR if ratio > FAR else ratio
+                    shifted = ((ratio + TO_INTEGER) - TO_INTEGER) + zero
+                    bounded = least if shifted < least else shifted
+                    bounded = most if bounded > most else bounded
+                    code[i] = np.uint8(np.int32(bounded)) & mask
+            else:
+                for i in range(x.size):
+                    shifted = np.rint(x[i] + zero)
+                    bounded = least if shifted < least else shifted
+                    bounded = most if bounded > most else bounded
+                    code[i] = np.uint8(np.int32(bounded)) & mask
+        pack_row(codes, columns, bits, packed[row])
+
+
+def decode(
+    packed: U8, bits: int, columns: int, size: int,
+    scales: F32, selectors: U8, zeros: F32, tables: F32,
+) -> F32:  # fmt: skip
+    """``(table[selector][code] - zero) * scale``, ``[rows, columns]`` float32."""
+    out = np.empty((packed.shape[0], columns), np.float32)
+    _decode(packed, bits, size, scales, selectors, zeros, tables, out)
+    return out
+
+
+@parallel
+def _decode(
+    packed: U8, bits: int, size: int,
+    scales: F32, selectors: U8, zeros: F32, tables: F32, out: F32,
+) -> None:  # fmt: skip
+    rows, columns = out.shape
+    small = tables.shape[1] <= size  # then the table of a group is cheaper than its products
+    for row in numba.prange(rows):
+        codes, values = np.empty(words(columns), np.uint8), np.empty(256, np.float32)
+        unpack_row(packed[row], columns, bits, codes)
+        for g in range(scales.shape[1]):
+            start, stop = g * size, min(columns, (g + 1) * size)
+            code, group = codes[start:stop], out[row, start:stop]
+            table, scale, zero = tables[selectors[row, g]], scales[row, g], zeros[row, g]
+            if small:
+                for k in range(table.size):
+                    values[k] = (table[k] - zero) * scale
+                for i in range(code.size):
+                    group[i] = values[code[i]]
+            else:
+                for i in range(code.size):
+                    group[i] = (table[code[i]] - zero) * scale
+
+
+__all__ = [
+    "add_steps", "cell", "decode", "encode_grid", "encode_integer", "extrema", "pack", "unpack",
+]  # fmt: skip

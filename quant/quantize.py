@@ -70,14 +70,12 @@ def encode(
         return assemble(spec, weight.shape, packing.pack(codes, spec.format.element_bits), found)
     from quant import kernels
 
+    bits = spec.format.element_bits
     if grid.is_integer:
-        levels = grid.levels[0]
-        mask = 2**spec.format.element_bits - 1
-        codes = kernels.encode_integer(weight, size, used, zeros, levels[0], levels[-1], mask)
+        codes = kernels.encode_integer(weight, size, used, zeros, grid, bits)
     else:
-        tables = (grid.thresholds, grid.codes, grid.negative_zero)
-        codes = kernels.encode_grid(weight, size, used, selectors, *tables)
-    return assemble(spec, weight.shape, kernels.pack(codes, spec.format.element_bits), found)
+        codes = kernels.encode_grid(weight, size, used, selectors, grid, bits)
+    return assemble(spec, weight.shape, codes, found)
 
 
 def assemble(spec: FormatSpec, shape: tuple[int, ...], codes: U8, found: Fit) -> QuantizedTensor:

@@ -4,8 +4,9 @@ Rules (docs/formats.md): each group of a row is quantized alone. ``x = weight / 
 nearest level, a tie as the format says; of several candidate grids the first with the strictly
 least squared error wins. Integers round half to even, then add the zero point and saturate.
 
-Squared errors of ``choose`` are float32, summed in float64 over eight interleaved lanes, a fixed
-order which the vectorised twin shares, so both choose the same candidate on any thread count.
+Squared errors of ``choose`` are float32 and are summed by folding (pairwise: the upper half is
+added to the lower until one is left), a fixed order which the vectorised twin shares, so both
+choose the same candidate on any thread count.
 ``search`` sums moments of sorted weights instead, so that a candidate costs a few lookups.
 """
 
@@ -20,7 +21,8 @@ from quant.datatypes import F32
 from quant.packing import U8
 from quant.scheme import Grid
 
-ERROR_LANES = 8
+FOLDED_LEAST = 8
+"""Numbers that a sum by folding starts with at least, padded with zeros."""
 F64 = NDArray[np.float64]
 
 
@@ -40,23 +42,22 @@ def extrema(weight: F32, size: int, mean: bool = False) -> tuple[F32, F32]:
     return low, np.stack([block.max(axis=1) for block in blocks(weight, size)], axis=1)
 
 
-def choose(weight: F32, size: int, scales: F32, levels: F32, thresholds: F32) -> U8:
+def choose(weight: F32, size: int, scales: F32, grid: Grid) -> U8:
     """Return the candidate of each group with the least squared error, ``[out, groups]``.
 
     Args:
         weight: ``[out, in]`` float32, finite.
         size: Group size.
         scales: Of each candidate, ``[candidates, out, groups]``.
-        levels: Rising, ``[candidates, n]``.
-        thresholds: Upper ends of the cells, ``[candidates, n]``; the last is +Inf.
+        grid: The levels of the candidates, and where one cell ends.
     """
     selectors = np.zeros(scales.shape[1:], np.uint8)
     for g, block in enumerate(blocks(weight, size)):
-        best = np.full(block.shape[0], np.inf)
-        for candidate in range(levels.shape[0]):
+        best = np.full(block.shape[0], np.inf, np.float32)
+        for candidate in range(grid.levels.shape[0]):
             scale = scales[candidate, :, g, None]
-            cells = cell_of(block / _safe(scale), thresholds[candidate])
-            error = _squared_error(levels[candidate][cells] * scale, block)
+            cells = cell_of(block / _safe(scale), grid.thresholds[candidate])
+            error = _squared_error(grid.levels[candidate][cells] * scale, block)
             better = error < best
             best = np.where(better, error, best)
             selectors[better, g] = candidate
@@ -163,19 +164,17 @@ def _safe(scales: F32) -> F32:
     return np.where(scales > 0, scales, np.float32(np.inf))
 
 
-def _squared_error(rounded: F32, weight: F32) -> F64:
+def _squared_error(rounded: F32, weight: F32) -> F32:
     difference = rounded - weight
-    squared = difference * difference
-    width = -(-weight.shape[1] // ERROR_LANES) * ERROR_LANES
-    padded = np.zeros((weight.shape[0], width), np.float32)
-    padded[:, : weight.shape[1]] = squared
-    lanes = np.zeros((weight.shape[0], ERROR_LANES))
-    for start in range(0, width, ERROR_LANES):
-        lanes += padded[:, start : start + ERROR_LANES]
-    total = np.zeros(weight.shape[0])
-    for lane in range(ERROR_LANES):
-        total += lanes[:, lane]
-    return total
+    width = FOLDED_LEAST
+    while width < weight.shape[1]:
+        width *= 2
+    total = np.zeros((weight.shape[0], width), np.float32)
+    total[:, : weight.shape[1]] = difference * difference
+    while width > 1:
+        width //= 2
+        total = total[:, :width] + total[:, width:]
+    return total[:, 0]
 
 
 def _moments(rising: F32, weights: F32) -> F64:

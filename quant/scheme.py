@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from quant.common.errors import RequestError
 from quant.datatypes import F32, Codebook, Element, FloatType, IntType, PlainType
@@ -111,6 +113,19 @@ class Format:
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """Values of cells as a first value and a step at each threshold, ``[candidates, n]``.
+
+    Padded to a multiple of four by thresholds of +Inf, which nothing exceeds, and steps of 0;
+    ``first`` is ``[candidates]``.
+    """
+
+    thresholds: F32
+    steps: F32
+    first: F32
+
+
+@dataclass(frozen=True, eq=False)
 class Grid:
     """The candidates of a format, ready to round with: ``[candidates, levels]``.
 
@@ -125,6 +140,29 @@ class Grid:
     tops: F32
     is_integer: bool
     negative_zero: int
+
+    @cached_property
+    def code_steps(self) -> Steps:
+        """The codes of the cells, as steps."""
+        differences = np.diff(self.codes.astype(np.float32))
+        cells = [
+            [(t, s) for t, s in zip(row, steps, strict=True) if np.isfinite(t)]
+            for row, steps in zip(self.thresholds[:, :-1], differences, strict=True)
+        ]
+        return steps_of(cells, self.codes[:, 0])
+
+
+def steps_of(
+    cells: Sequence[Sequence[tuple[float, float]]], first: ArrayLike, least: int = 0
+) -> Steps:
+    """Return cells ``(threshold, step)`` of each candidate as arrays of at least ``least``."""
+    width = -(-max(least, *map(len, cells)) // 4) * 4
+    thresholds = np.full((len(cells), width), np.inf, np.float32)
+    steps = np.zeros((len(cells), width), np.float32)
+    for row, found in enumerate(cells):
+        for column, (threshold, step) in enumerate(found):
+            thresholds[row, column], steps[row, column] = threshold, step
+    return Steps(thresholds, steps, np.asarray(first, np.float32))
 
 
 @lru_cache(maxsize=512)

@@ -118,8 +118,9 @@ class QuantizedTensor:
     def _decode(self, scales: F32) -> F32:
         from quant import kernels
 
-        size = min(self.spec.group_size, self.shape[1])
-        tables = self.spec.format.tables
+        size, entry = min(self.spec.group_size, self.shape[1]), self.spec.format
+        selectors, zeros = self.group_selectors(), self.group_zeros()
         return kernels.decode(
-            self.unpack_codes(), size, scales, self.group_selectors(), self.group_zeros(), tables
-        )
+            self.codes, entry.element_bits, self.shape[1], size,
+            scales, selectors, zeros, entry.tables,
+        )  # fmt: skip
