@@ -199,15 +199,15 @@ class _Search:
         counts = self.importance
         if counts is None:
             counts = np.ones(weight.shape[1], np.float32)
-        found = (weight, size, raw, zeros, grid.levels, grid.thresholds, self.shrinks, counts)
+        found = (weight, size, raw, zeros, grid.levels, grid.thresholds, self.shrinks)
         if self.norm != 2.0:
-            error, best = reference.search_norm(*found, self.norm)
+            error, best = reference.search_norm(*found, counts, self.norm)
         elif self.backend == "numpy":
-            error, best = reference.search(*found)
+            error, best = reference.search(*found, counts)
         else:
             from quant.kernels_search import search
 
-            error, best = search(*found)
+            error, best = search(*found, self.importance)
         selectors = error.argmin(axis=0).astype(np.uint8)
         if entry.selection == "tensor":
             total: NDArray[np.float64] = error.sum(axis=(1, 2))

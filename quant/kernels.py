@@ -83,7 +83,7 @@ def cell(x: Scalar, thresholds: F32) -> int:
 
 
 def extrema(weight: F32, size: int) -> tuple[F32, F32]:
-    """Least and greatest weight of each group, ``[rows, groups]``; -0 lies below 0."""
+    """Least and greatest of each group, ``[rows, groups]``, from -NaN, -Inf over -0, 0 to NaN."""
     shape = (weight.shape[0], -(-weight.shape[1] // size))
     low, high = np.empty(shape, np.int32), np.empty(shape, np.int32)
     _extrema(weight.view(np.int32), size, low, high)

@@ -10,13 +10,15 @@ from quant.common.jit import jit, parallel
 from quant.datatypes import F32
 from quant.kernels import Scalar
 
+CHUNK = 256
+"""Rows that are sorted at a time, so that the copy stays small."""
 F64 = NDArray[np.float64]
 
 
 @jit
 def _sorted_moments(group: F32, importance: F32, rising: F32, moments: F64) -> None:
     """Sort a group; ``moments [3, n + 1]`` = running sums of h, h*w, h*w*w from zero."""
-    order = np.argsort(group, kind="mergesort")
+    order = np.argsort(group, kind="mergesort")  # for importance; else see _rising
     for k in range(3):
         moments[k, 0] = 0.0
     for i in range(group.size):
@@ -25,6 +27,17 @@ def _sorted_moments(group: F32, importance: F32, rising: F32, moments: F64) -> N
         moments[0, i + 1] = moments[0, i] + h
         moments[1, i + 1] = moments[1, i] + h * w
         moments[2, i + 1] = moments[2, i] + h * w * w
+
+
+@jit
+def _moments(rising: F32, moments: F64) -> None:
+    """The same of a group that is sorted, every weight counting 1."""
+    moments[:, 0] = 0.0
+    for i in range(rising.size):
+        w = np.float64(rising[i])
+        moments[0, i + 1] = i + 1.0
+        moments[1, i + 1] = moments[1, i] + w
+        moments[2, i + 1] = moments[2, i] + w * w
 
 
 @jit
@@ -60,7 +73,6 @@ def _error(
     return error
 
 
-@parallel
 def search(
     weight: F32,
     size: int,
@@ -69,18 +81,53 @@ def search(
     levels: F32,
     thresholds: F32,
     factors: F32,
-    importance: F32,
+    importance: F32 | None,
 ) -> tuple[F64, NDArray[np.int64]]:
     """Least error over the factors, and which: ``[candidates, rows, groups]``."""
+    error, best = np.empty(scales.shape), np.zeros(scales.shape, np.int64)
+    for start in range(0, weight.shape[0], CHUNK):
+        part = slice(start, start + CHUNK)
+        rows = weight[part] if importance is not None else _rising(weight[part], size)
+        _search(
+            rows, size, scales[:, part], zeros[part], levels, thresholds, factors, importance,
+            error[:, part], best[:, part],
+        )  # fmt: skip
+    return error, best
+
+
+def _rising(weight: F32, size: int) -> F32:
+    """A copy with every group sorted: numpy sorts floats in vectors, compiled code does not."""
+    rising, whole = weight.copy(), weight.shape[1] // size * size
+    for group in np.split(rising[:, :whole], max(1, whole // size), axis=1):
+        group.sort(axis=1)
+    rising[:, whole:].sort(axis=1)
+    return rising
+
+
+@parallel
+def _search(
+    weight: F32,
+    size: int,
+    scales: F32,
+    zeros: F32,
+    levels: F32,
+    thresholds: F32,
+    factors: F32,
+    importance: F32 | None,
+    error: F64,
+    best: NDArray[np.int64],
+) -> None:
     rows, columns = weight.shape
-    error = np.empty(scales.shape)
-    best = np.zeros(scales.shape, np.int64)
     for row in numba.prange(rows):
         rising, moments = np.empty(size, np.float32), np.empty((3, size + 1))
         for g in range(scales.shape[2]):
             start, stop = g * size, min(columns, (g + 1) * size)
             n = stop - start
-            _sorted_moments(weight[row, start:stop], importance[start:stop], rising, moments)
+            if importance is None:
+                rising[:n] = weight[row, start:stop]
+                _moments(rising[:n], moments)
+            else:
+                _sorted_moments(weight[row, start:stop], importance[start:stop], rising, moments)
             for candidate in range(levels.shape[0]):
                 least = np.inf
                 for index in range(factors.size):
@@ -93,4 +140,3 @@ def search(
                         least = found
                         best[candidate, row, g] = index
                 error[candidate, row, g] = least
-    return error, best

@@ -108,10 +108,17 @@ def as_matrix(weight: Any) -> F32:  # noqa: ANN401  as above
     if array.ndim < 2 or array.size == 0:
         raise RequestError(f"a weight of shape {array.shape} cannot be quantized: [out, in] needed")
     array = array.reshape(array.shape[0], -1)
-    if not np.isfinite(array).all():
+    if not _all_finite(array):
         row, column = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise RequestError(f"weight [{row}, {column}] is {array[row, column]}: only finite values")
     return array
+
+
+def _all_finite(array: F32) -> bool:
+    from quant import kernels
+
+    # In the order of their bits, which the extrema go by, NaN and Inf lie beyond all numbers.
+    return bool(np.isfinite(kernels.extrema(array, array.shape[1])).all())
 
 
 def specification(
