@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,24 @@ def test_import_is_light() -> None:
     code = "import quant, sys; print([m for m in ('torch', 'numba', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+_HASHES = """
+import hashlib, numpy as np, quant
+weight = np.random.default_rng(0).standard_normal((37, 300)).astype(np.float32)
+for name in ("bitmod4", "int3-asym", "nvfp4", "ant4", "olive-int4", "hif4", "codebook3"):
+    qt = quant.quantize(weight, name)
+    parts = (qt.codes, qt.scales, qt.dequantize())
+    print(name, [hashlib.sha256(part.tobytes()).hexdigest() for part in parts])
+"""
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
+    outputs = []
+    for threads in ("1", "3"):
+        environment = {**os.environ, "NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        command = [sys.executable, "-c", _HASHES]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        outputs.append(done.stdout)
+    assert outputs[0].count("\n") == 7
+    assert outputs[0] == outputs[1]
