@@ -46,6 +46,12 @@ def calibration_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN
     return _tokens(tokenizer, calibration_text(), count)
 
 
+def leading_token(tokenizer: Any) -> int | None:  # noqa: ANN401  as above
+    """Return the token that a tokenizer puts before every text (Gemma, Llama); None: no such."""
+    first = tokenizer("a", verbose=False)["input_ids"][0]
+    return int(first) if first == tokenizer.bos_token_id else None
+
+
 def _tokens(tokenizer: Any, text: str, count: int) -> torch.Tensor:  # noqa: ANN401  as above
     import torch
 

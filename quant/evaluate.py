@@ -66,7 +66,12 @@ class Perplexity:
 
 
 def perplexity(
-    model: torch.nn.Module, tokens: torch.Tensor, context: int = 1024, *, label: str = "perplexity"
+    model: torch.nn.Module,
+    tokens: torch.Tensor,
+    context: int = 1024,
+    *,
+    bos: int | None = None,
+    label: str = "perplexity",
 ) -> Perplexity:
     """Measure perplexity over non-overlapping windows of ``context`` tokens.
 
@@ -76,6 +81,7 @@ def perplexity(
         model: A causal language model of transformers.
         tokens: ``[n]`` token ids; a last part shorter than ``context`` is not used.
         context: Tokens of a window, at least 2.
+        bos: A token that each window begins with, counted in its length (``data.leading_token``).
         label: What the progress bar says.
 
     Raises:
@@ -83,9 +89,12 @@ def perplexity(
     """
     import torch
 
-    if context < 2 or tokens.numel() < context:
+    own = context if bos is None else context - 1
+    if context < 2 or tokens.numel() < own:
         raise RequestError(f"{tokens.numel()} tokens: at least one window of {context} is needed")
-    windows = tokens[: tokens.numel() // context * context].view(-1, context)
+    windows = tokens[: tokens.numel() // own * own].view(-1, own)
+    if bos is not None:
+        windows = torch.nn.functional.pad(windows, (1, 0), value=bos)
     with torch.inference_mode():
         losses = [_window_nll(model, window) for window in track(windows, label, len(windows))]
     return Perplexity(tuple(losses), context)
@@ -126,19 +135,19 @@ def compare(
 
     from quant.activations import rounded_activations
     from quant.apply import quantized
-    from quant.data import calibration_tokens, evaluation_tokens
+    from quant.data import calibration_tokens, evaluation_tokens, leading_token
     from quant.methods import get_method
     from quant.models import load_model
 
     loaded, tokenizer = load_model(model)
-    text = evaluation_tokens(tokenizer, tokens)
+    text, bos = evaluation_tokens(tokenizer, tokens), leading_token(tokenizer)
 
     def measured(label: str) -> Perplexity:
         copy = deepcopy(loaded).to(getattr(torch, dtype))
         with rounded_activations(copy, activations, kv):
-            return perplexity(copy, text, context, label=label)
+            return perplexity(copy, text, context, bos=bos, label=label)
 
-    base = perplexity(deepcopy(loaded).to(getattr(torch, dtype)), text, context)
+    base = perplexity(deepcopy(loaded).to(getattr(torch, dtype)), text, context, bos=bos)
     rows = [_row("none", "", base, base)]
     if activations or kv:
         rows.append(_row("none", "", measured("activations alone"), base))

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.catalog import MODELS, Package
+from quant.catalog import MODELS, BuiltinModel
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError, RequestError, unknown_name
 from quant.common.files import atomic_folder
 from quant.common.progress import STDERR
-from quant.packages import package_file
+from quant.packages import joined_file, package_file
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def load_model(
         raise unknown_name("dtype", dtype, DTYPES)
     entry = MODELS.get(str(name).lower())
     if entry is not None and entry.package is not None:
-        return _load(_converted(entry.name, entry.package), dtype, local=True)
+        return _load(_converted(entry), dtype, local=True)
     if Path(name).is_dir():
         _check_folder(Path(name))
         return _load(Path(name), dtype, local=True, trust=trust_remote_code)
@@ -86,12 +86,16 @@ def _check_folder(folder: Path) -> None:
         raise RequestError(f"{folder / 'config.json'}: not JSON: {error}") from None
 
 
-def _converted(name: str, package: Package) -> Path:
+def _converted(entry: BuiltinModel) -> Path:
     """Return the safetensors folder of a packaged GGUF model, converting it the first time."""
-    folder = cache_dir() / "models" / f"{name}-{package.version}"
+    assert entry.package is not None
+    folder = cache_dir() / "models" / f"{entry.name}-{entry.package.version}"
     if not (folder / "config.json").is_file():
-        (member,) = package.files
-        source = package_file(package, member)
+        if entry.notice:
+            STDERR.print(f"{entry.name} ({entry.license}): {entry.notice}", highlight=False)
+        source = package_file(entry.package, *entry.package.files)
+        if entry.parts:
+            source = joined_file(entry.parts, entry.sha256, source.with_name(f"{entry.name}.gguf"))
         STDERR.print(f"converting {source.name} to safetensors, once ...", highlight=False)
         with atomic_folder(folder) as target:
             _convert(source, target)

