@@ -1,8 +1,9 @@
 """Moving scale between a layer's inputs and its weights, folded into what produces the inputs.
 
 ``y = W x = (W s)(x / s)`` per input channel: the division goes into the norm before, or into the
-rows of the linear layer before (AWQ, SmoothQuant). Which module produces an input is observed on a
-batch, not guessed from names; a linear producer is checked by halving it.
+rows of the linear layer before (AWQ, SmoothQuant). Which norm produces an input is observed on a
+batch; linear producers are known by name. Each pair is tried out: the block must give what it gave,
+which it does not where the input goes elsewhere too (the residual of BERT's norms).
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ import torch
 from torch import nn
 
 from quant.datatypes import F32
-from quant.layers import columns, matrix, set_matrix
+from quant.layers import matrix, set_matrix
 from quant.methods.base import LayerStatistics
 from quant.methods.calibration import Block, first
 
-# (producer, consumer) names of linear layers with only element-wise work between them.
-LINEAR_PAIRS = (("up_proj", "down_proj"), ("v_proj", "o_proj"))
+# (producer, consumer) names of linear layers with only work that is linear in each channel between.
+LINEAR_PAIRS = (
+    ("up_proj", "down_proj"),
+    ("v_proj", "o_proj"),
+    ("v_proj", "out_proj"),
+    ("self.value", "output.dense"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,9 @@ def shared_inputs(block: Block) -> list[Shared]:
     groups: dict[int, list[str]] = {}
     for path, tensor in inputs.items():
         groups.setdefault(id(tensor), []).append(path)
-    found = []
-    for key, paths in groups.items():
-        if key in norms:
-            found.append(Shared(tuple(paths), norms[key]))
-    for producer, consumer in _linear_pairs(block):
-        if _halves(block, producer, consumer, inputs[consumer]):
-            found.append(Shared((consumer,), block.layers[producer]))
-    return found
+    found = [Shared(tuple(paths), norms[key]) for key, paths in groups.items() if key in norms]
+    found += [Shared((after,), block.layers[before]) for before, after in _linear_pairs(block)]
+    return [shared for shared in found if _folds(block, shared)]
 
 
 def fold(block: Block, shared: Shared, factors: F32) -> None:
@@ -121,7 +122,7 @@ def _linear_pairs(block: Block) -> list[tuple[str, str]]:
     found = []
     for before, after in LINEAR_PAIRS:
         for path in block.layers:
-            other = path.rsplit(".", 1)[0] + "." + after
+            other = path.removesuffix(before) + after
             if path.endswith("." + before) and other in block.layers:
                 rows, inputs = matrix(block.layers[path]).shape[0], matrix(block.layers[other])
                 if rows == inputs.shape[1]:
@@ -129,20 +130,23 @@ def _linear_pairs(block: Block) -> list[tuple[str, str]]:
     return found
 
 
-def _halves(block: Block, producer: str, consumer: str, before: torch.Tensor) -> bool:
-    """Whether halving the producer's rows halves the consumer's input: nothing else goes in."""
-    layer, seen = block.layers[producer], []
-    weight = matrix(layer).copy()  # the layer's own memory otherwise
-    hook = block.layers[consumer].register_forward_pre_hook(
-        lambda module, args: seen.append(columns(module, args[0]))
-    )
-    set_matrix(layer, weight * np.float32(0.5))
+def _folds(block: Block, shared: Shared) -> bool:
+    """Whether the block gives the same after folding, with factors that differ by channel.
+
+    They are powers of two, so that nothing is rounded; everything is put back as it was.
+    """
+    changed = [shared.producer, *(block.layers[path] for path in shared.paths)]
+    before = [{k: v.clone() for k, v in module.state_dict().items()} for module in changed]
+    width = matrix(block.layers[shared.paths[0]]).shape[1]
+    wanted = _run_once(block, [])
     try:
-        _run_once(block, [hook])
+        fold(block, shared, np.ldexp(np.float32(1), np.arange(width) * 7 % 5 - 2))
+        found = _run_once(block, [])
     finally:
-        set_matrix(layer, weight)
-    wanted = columns(block.layers[consumer], before) / 2
-    return bool(torch.allclose(seen[0], wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max())))
+        for module, state in zip(changed, before, strict=True):
+            module.load_state_dict(state)
+    largest = float(wanted.abs().max())
+    return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-3 * largest))
 
 
 def _offset(norm: nn.Module) -> float:
@@ -160,11 +164,11 @@ def _offset(norm: nn.Module) -> float:
     return float(bool(output.abs().max() > 0))
 
 
-def _run_once(block: Block, hooks: list[Any]) -> None:
+def _run_once(block: Block, hooks: list[Any]) -> torch.Tensor:
     try:
         with torch.no_grad():
             args, kwargs = block.inputs[0]
-            block.module(*args, **kwargs)
+            return first(block.module(*args, **kwargs))
     finally:
         for hook in hooks:
             hook.remove()
