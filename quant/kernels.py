@@ -114,8 +114,36 @@ def encode_grid(
     packed = np.empty((weight.shape[0], (weight.shape[1] * bits + 7) // 8), np.uint8)
     steps = grid.code_steps
     tables = (steps.thresholds, steps.steps, steps.first, grid.negative_zero)
-    _encode_grid(weight, size, scales, selectors, *tables, bits, packed)
+    rule = np.empty(0, np.int32)
+    if (element := grid.minifloat) is not None:
+        rule = np.array([element.mantissa_bits, element.bias, grid.codes[0, -1], bits], np.int32)
+    _encode_grid(weight, size, scales, selectors, *tables, rule, bits, packed)
     return packed
+
+
+@jit
+def _float_codes(x: F32, rule: I32, negative_zero: int, codes: U8) -> None:
+    """Codes of a minifloat, rounded half to even on the bits of ``x``, saturated.
+
+    ``rule`` holds mantissa bits, bias, the code of the largest value, and bits of a code.
+    """
+    mantissa, bias, largest, width = rule[0], rule[1], rule[2], rule[3]
+    drop, sign = np.int32(23) - mantissa, np.int32(1) << (width - np.int32(1))
+    half = (np.int32(1) << (drop - np.int32(1))) - np.int32(1)
+    shift = (np.int32(127) - bias) << mantissa
+    normal = (np.int32(128) - bias) << np.int32(23)
+    subnormal_unit = np.float32(2.0) ** np.float32(bias - 1 + mantissa)
+    of_zero = np.int32(negative_zero)
+    pattern = x.view(np.int32)
+    for i in range(x.size):
+        magnitude = pattern[i] & np.int32(0x7FFFFFFF)
+        odd = (magnitude >> drop) & np.int32(1)
+        code = ((magnitude + half + odd) >> drop) - shift
+        small = np.int32((abs(x[i]) * subnormal_unit + TO_INTEGER) - TO_INTEGER)
+        code = small if magnitude < normal else code
+        code = min(code, largest)
+        negative = of_zero if code == 0 else code | sign
+        codes[i] = np.uint8(negative if pattern[i] < 0 else code)
 
 
 @jit
@@ -145,6 +173,7 @@ def _encode_grid(
     steps: F32,
     first: F32,
     negative_zero: int,
+    rule: I32,
     bits: int,
     packed: U8,
 ) -> None:
@@ -159,6 +188,9 @@ def _encode_grid(
             for g in range(start // size, (stop + size - 1) // size):
                 begin, end = g * size, min(columns, (g + 1) * size)
                 divide(weight[row, begin:end], scales[row, g], x[begin - start : end - start])
+            if rule.size:
+                _float_codes(x, rule, negative_zero, codes[start:stop])
+                continue
             chosen = 0 if alone else selectors[row, start // size]
             _codes(
                 x, out, thresholds[chosen], steps[chosen], first[chosen],

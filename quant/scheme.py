@@ -132,6 +132,7 @@ class Grid:
     A value lies in cell ``sum(value > thresholds)``, whose level and code these arrays hold; the
     last threshold is +Inf. Shorter candidates repeat their last level above more of them.
     ``negative_zero`` is the code that negative weights in the cell of 0 take; 0 where it is spare.
+    ``minifloat`` is the element whose bits can be rounded as IEEE does, None where they cannot.
     """
 
     levels: F32
@@ -140,6 +141,7 @@ class Grid:
     tops: F32
     is_integer: bool
     negative_zero: int
+    minifloat: FloatType | None = None
 
     @cached_property
     def code_steps(self) -> Steps:
@@ -179,7 +181,10 @@ def grid_of(format_: Format, rule: str = "") -> Grid:
     if format_.scale_top is not None:
         tops[:] = format_.scale_top
     spare = 1 << (format_.element_bits - 1) if format_.signed_zero else 0
-    return Grid(levels, codes, thresholds, tops, isinstance(format_.element, IntType), spare)
+    element, minifloat = format_.element, None
+    if isinstance(element, FloatType) and format_.ties == "even":
+        minifloat = element if len(parts) == 1 and not format_.unused else None
+    return Grid(levels, codes, thresholds, tops, isinstance(element, IntType), spare, minifloat)
 
 
 def _sorted(table: F32, format_: Format, rule: str) -> tuple[F32, np.ndarray]:
