@@ -73,7 +73,8 @@ def exponent_above(values: F32) -> NDArray[np.int32]:
 
 def power_of_two(codes: NDArray[np.uint8]) -> F32:
     """Return ``2^(code - 127)`` of E8M0 codes; 255 is NaN."""
-    values = np.ldexp(np.float32(1), codes.astype(np.int32) - E8M0_BIAS).astype(np.float32)
+    with np.errstate(over="ignore"):  # 255 is replaced below
+        values = np.ldexp(np.float32(1), codes.astype(np.int32) - E8M0_BIAS).astype(np.float32)
     return np.where(codes == 255, np.float32(np.nan), values)
 
 
