@@ -74,9 +74,7 @@ def fit(
         low, high = low * factors[0], high * factors[1]
     raw = raw_scales(low, high, grid, spec)
     if within is None and spec.has_tensor_scale:
-        # NVFP4: the largest scale of the tensor is E4M3's largest value.
-        absmax = np.maximum(np.abs(low), np.abs(high)).max() / (E4M3_LARGEST * grid.tops.min())
-        within = Scales(raw[0], None, raw[0], np.float32(absmax) or np.float32(1))
+        within = tensor_scale(np.maximum(np.abs(low), np.abs(high)).max(), raw[0], grid, rule)
     if rule == "search":
         shrinks = ANT_SHRINKS
     if spec.scale in {"e8m0", "e4m3"} and not shrinks:
@@ -122,6 +120,21 @@ def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
         return raw.astype(np.float32)
     least, most = (np.float32(bound) for bound in entry.scale_range)
     return np.clip(raw, least, most).astype(np.float32)
+
+
+def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, rule: str) -> Scales:
+    """Return NVFP4's scale of a tensor, under which its largest group scale is E4M3's largest.
+
+    ``global``: its inverse, by which group scales are divided (compressed-tensors 0.20).
+    """
+    most = E4M3_LARGEST * grid.tops.min()
+    if rule != "global":
+        return Scales(raw, None, raw, np.float32(absmax / most) or np.float32(1))
+    with np.errstate(over="ignore"):
+        # torch divides a number by a tensor as the number times the tensor's reciprocal.
+        factor = np.float32(most * (1 / np.maximum(absmax, np.finfo(np.float32).tiny)))
+    factor = factor if np.isfinite(factor) else np.float32(1)
+    return Scales(raw, None, raw, factor, inverse=True)
 
 
 def mx_scale(absmax: F32, top: float, entry: Format, rule: str) -> F32:

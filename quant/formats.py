@@ -163,7 +163,7 @@ _ENTRIES = (
         _NVFP4,
         group_size=16,
         scale="e4m3",
-        rules=("two-level", "one-level"),
+        rules=("two-level", "one-level", "global"),
         ties="even",
         bounded=False,
         signed_zero=True,

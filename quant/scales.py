@@ -20,22 +20,27 @@ E8M0_BIAS = 127
 E4M3 = FloatType(4, 3, 7, "nan")
 # torchao and NVIDIA's library keep block scales at normal values: 2^-6 is the least.
 E4M3_LEAST, E4M3_LARGEST = np.float32(2.0**-6), np.float32(448.0)
+_E4M3_EPSILON = 0x20  # 0.125
 
 
 class Scales(NamedTuple):
-    """Group scales ``[out, groups]`` as stored, what rows and tensor add, and float32 as used."""
+    """Group scales ``[out, groups]`` as stored, what rows and tensor add, and float32 as used.
+
+    ``inverse``: group scales are divided by the tensor's (compressed-tensors' ``global_scale``).
+    """
 
     stored: NDArray[np.generic]
     rows: NDArray[np.float16] | None
     used: F32
     tensor: np.float32 | None = None
+    inverse: bool = False
 
     def store_more(self, raw: F32, kind: str) -> Scales:
         """Store other scales ``[out, n]`` under the same row and tensor scales."""
         if kind == "int8" and self.rows is not None:
             return _under_rows(raw, self.rows)
         if kind == "e4m3":
-            return _e4m3(raw, self.tensor)
+            return _e4m3_inverse(raw, self.tensor) if self.inverse else _e4m3(raw, self.tensor)
         return store_scales(raw, kind)
 
 
@@ -81,7 +86,7 @@ def power_of_two(codes: NDArray[np.uint8]) -> F32:
 def to_e4m3(values: F32) -> NDArray[np.uint8]:
     """Return the E4M3 codes of values in 0..448, rounded to nearest even."""
     _, exponent = np.frexp(values)
-    step = np.maximum(exponent - 1, -6) - 3
+    step = np.where(values > 0, np.maximum(exponent - 1, -6), -6) - 3
     rounded = np.rint(np.ldexp(values, -step)).astype(np.int32)
     # A significand of 16 is 8 of the next exponent: code arithmetic carries by itself.
     codes = rounded + ((step + 9) << 3)
@@ -94,6 +99,14 @@ def _e4m3(raw: F32, tensor: np.float32 | None) -> Scales:
     codes = to_e4m3(np.clip(relative, E4M3_LEAST, E4M3_LARGEST).astype(np.float32))
     used: F32 = E4M3.levels[codes]
     return Scales(codes, None, used if tensor is None else used * tensor, tensor)
+
+
+def _e4m3_inverse(raw: F32, tensor: np.float32 | None) -> Scales:
+    """As compressed-tensors 0.20 has it: subnormal scales too, and its epsilon in place of 0."""
+    assert tensor is not None
+    codes = to_e4m3(np.minimum(raw * tensor, E4M3_LARGEST).astype(np.float32))
+    codes = np.where(codes == 0, _E4M3_EPSILON, codes).astype(np.uint8)
+    return Scales(codes, None, E4M3.levels[codes] / tensor, tensor, inverse=True)
 
 
 def _under_rows(raw: F32, rows: NDArray[np.float16]) -> Scales:

@@ -84,7 +84,10 @@ class QuantizedTensor:
             return power_of_two(self.scales.astype(np.uint8))
         if self.spec.scale == "e4m3":
             scales = E4M3.levels[self.scales.astype(np.uint8)]
-            return scales if self.tensor_scale is None else scales * self.tensor_scale
+            if self.tensor_scale is None:
+                return scales
+            inverse = self.spec.scale_rule == "global"
+            return scales / self.tensor_scale if inverse else scales * self.tensor_scale
         scales = self.scales.astype(np.float32)
         if self.row_scales is not None:
             scales *= self.row_scales.astype(np.float32)[:, None]
