@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from quant.catalog import MODELS, BuiltinModel
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError, RequestError, unknown_name
-from quant.common.files import atomic_folder
+from quant.common.files import atomic_folder, sha256_of
 from quant.common.progress import STDERR
+from quant.gguf_file import load_gguf
 from quant.packages import joined_file, package_file
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ def load_model(
     """Return a causal language model in evaluation mode, and its tokenizer.
 
     Args:
-        name: A built-in name (``quant list``), a local Hugging Face folder with safetensors, or a
-            hub id.
+        name: A built-in name (``quant list``), a local Hugging Face folder with safetensors, a
+            local GGUF file, or a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         trust_remote_code: Let a hub model run its own code. Off: loading executes nothing.
 
     Raises:
-        RequestError: an unknown name, or a folder that is no safetensors model.
+        RequestError: an unknown name, a folder that is no safetensors model, or a file that is no
+            whole GGUF model.
         HwsimError: neither cache nor network has it.
     """
     if dtype not in DTYPES:
@@ -46,6 +48,8 @@ def load_model(
     if Path(name).is_dir():
         _check_folder(Path(name))
         return _load(Path(name), dtype, local=True, trust=trust_remote_code)
+    if Path(name).is_file():
+        return _load(_converted_file(Path(name)), dtype, local=True)
     if entry is None and "/" not in str(name):
         raise unknown_name("model", str(name), MODELS)
     return _load(entry.hub_id if entry else str(name), dtype, trust=trust_remote_code)
@@ -99,6 +103,17 @@ def _converted(entry: BuiltinModel) -> Path:
         STDERR.print(f"converting {source.name} to safetensors, once ...", highlight=False)
         with atomic_folder(folder) as target:
             _convert(source, target)
+    return folder
+
+
+def _converted_file(path: Path) -> Path:
+    """Return the safetensors folder of a local GGUF file, converting it the first time."""
+    load_gguf(path)  # refuses what is cut or damaged, before anything interprets it
+    folder = cache_dir() / "models" / f"gguf-{sha256_of(path)[:32]}"
+    if not (folder / "config.json").is_file():
+        STDERR.print(f"converting {path.name} to safetensors, once ...", highlight=False)
+        with atomic_folder(folder) as target:
+            _convert(path, target)
     return folder
 
 
