@@ -22,6 +22,8 @@ OutputOption = Annotated[Output, typer.Option("--output", help="How results are 
 CalibrationOption = Annotated[
     int, typer.Option("--calibration", help="Calibration tokens (C4).", min=512)
 ]
+STREAMED_FROM = 4 << 30
+"""Bytes of a local folder from which ``quant quantize`` streams it."""
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -90,12 +92,26 @@ def quantize_(
     plan: Annotated[Path | None, typer.Option(help="A plan file instead of one format.")] = None,
     method: Annotated[str, typer.Option(help="How weights are rounded (quant list).")] = "",
     calibration: CalibrationOption = 8192,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="Tensor by tensor, for models larger than memory: local folders, methods that "
+            "look at one layer (rtn, clip, hqq). Goes on where a run was cut.",
+            show_default="folders above 4 GiB",
+        ),
+    ] = None,
 ) -> None:
     """Quantize a model and write a checkpoint.
 
     Example: quant quantize smollm2-135m --format bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
     formats = _formats(format_, plan)
+    if stream or (stream is None and _is_large(Path(model), method, formats)):
+        from quant.stream import quantize_checkpoint
+
+        done = quantize_checkpoint(model, folder, formats, method=method, model=model)
+        print(f"{folder}: {len(done.layers)} layers at {done.effective_bits:.3f} effective bits")
+        return
     from quant.apply import quantize_model
     from quant.checkpoint import save_quantized
     from quant.methods import get_method
@@ -154,6 +170,15 @@ def eval_(
         print(to_json("quant.eval/1", {"model": model, "tokens": tokens, "results": rows}))
     else:
         _print(rows, output)
+
+
+def _is_large(folder: Path, method: str, formats: str | Plan) -> bool:
+    """Whether a local folder is better streamed, with a method that allows it."""
+    from quant.methods import get_method
+
+    entry = get_method(method or (formats.method if isinstance(formats, Plan) else "rtn"))
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return size > STREAMED_FROM and entry.scope == "layer" and entry.calibration != "required"
 
 
 def _calibration(tokenizer: Any, method: str, formats: str | Plan, count: int) -> Any:  # noqa: ANN401

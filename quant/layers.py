@@ -79,7 +79,7 @@ def matrix(layer: nn.Module) -> F32:
     if weight.device.type == "meta":
         raise RequestError("its weight is on the meta device: load the model first")
     values = weight.detach().float().cpu().reshape(weight.shape[0], -1)
-    return (values.T if _is_transposed(layer) else values).contiguous().numpy()
+    return (values.T if is_transposed(layer) else values).contiguous().numpy()
 
 
 def set_matrix(layer: nn.Module, values: F32) -> None:
@@ -87,7 +87,7 @@ def set_matrix(layer: nn.Module, values: F32) -> None:
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)
     tensor = torch.from_numpy(values)
-    tensor = tensor.T if _is_transposed(layer) else tensor.reshape(weight.shape)
+    tensor = tensor.T if is_transposed(layer) else tensor.reshape(weight.shape)
     with torch.no_grad():
         weight.copy_(tensor)
 
@@ -124,14 +124,14 @@ def as_weight(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
     """Return a matrix ``[out, in]`` in the shape and type of the layer's own weight."""
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)
-    return (values.T if _is_transposed(layer) else values.reshape(weight.shape)).to(weight.dtype)
+    return (values.T if is_transposed(layer) else values.reshape(weight.shape)).to(weight.dtype)
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | nn.Conv2d | QuantizedLayer) or _is_transposed(module)
+    return isinstance(module, nn.Linear | nn.Conv2d | QuantizedLayer) or is_transposed(module)
 
 
-def _is_transposed(module: nn.Module) -> bool:
+def is_transposed(module: nn.Module) -> bool:
     """Whether it is transformers' Conv1D (GPT-2), whose weight is ``[in, out]``."""
     kind = type(module)
     return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"

@@ -47,15 +47,20 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.replace(old / "old")
-            temporary.replace(target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.replace(target)
+        replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(ready: Path, target: Path) -> None:
+    """Rename a folder to ``target`` beside it; an older ``target`` is removed as a whole."""
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        target.replace(old / "old")
+        ready.replace(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        ready.replace(target)
 
 
 def write_text(target: Path, text: str) -> None:
