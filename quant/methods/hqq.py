@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quant.common.errors import RequestError
 from quant.datatypes import F32
+from quant.packing import U8
 
 LARGEST_INVERSE, LEAST_RANGE = np.float32(2e4), 1e-4
 
@@ -84,3 +86,17 @@ def _shrunk(x: F32, beta: float, p: float) -> F32:
         threshold = np.power(magnitude, np.float32(p - 1)) / np.float32(beta)
     result: F32 = np.sign(x) * np.maximum(magnitude - threshold, np.float32(0))
     return result
+
+
+def pack_4bit(codes: U8) -> U8:
+    """Return codes ``[groups, size]`` as HQQ packs them: the first half of the groups above.
+
+    ``[groups/2, size]``; HQQ's ``BitPack.pack_4bit_u8``.
+
+    Raises:
+        RequestError: an odd number of groups.
+    """
+    half, odd = divmod(codes.shape[0], 2)
+    if odd:
+        raise RequestError(f"{codes.shape[0]} groups do not fill pairs")
+    return (codes[:half] << np.uint8(4)) | codes[half:]
