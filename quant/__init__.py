@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from quant.data import evaluation_tokens as evaluation_tokens
     from quant.evaluate import Perplexity as Perplexity
     from quant.evaluate import perplexity as perplexity
+    from quant.export_compressed import export_compressed_tensors as export_compressed_tensors
+    from quant.gguf_file import load_gguf as load_gguf
     from quant.layers import QuantizedLinear as QuantizedLinear
     from quant.models import load_model as load_model
     from quant.plan import Plan as Plan
+    from quant.stream import quantize_checkpoint as quantize_checkpoint
     from quant.user_grids import user_format as user_format
 
 _HOME = {
@@ -35,9 +38,12 @@ _HOME = {
     "QuantizedLinear": "layers",
     "calibration_tokens": "data",
     "evaluation_tokens": "data",
+    "export_compressed_tensors": "export_compressed",
+    "load_gguf": "gguf_file",
     "load_model": "models",
     "load_quantized": "checkpoint",
     "perplexity": "evaluate",
+    "quantize_checkpoint": "stream",
     "quantize_model": "apply",
     "quantized": "apply",
     "rounded_activations": "activations",

@@ -65,3 +65,32 @@ def test_quantize_and_eval(tmp_path: Path) -> None:
     rows = json.loads(command("eval", "smollm2-135m", *options).stdout)["results"]
     assert 0.1 < rows[1]["delta_ln_ppl"] < 0.6
     assert rows[1]["effective_bits"] == pytest.approx(4.108, abs=0.001)
+
+
+def test_quantize_streams_a_local_folder(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "tiny")
+    (tmp_path / "mine.toml").write_text(
+        'schema = "grid/1"\nname = "stream-mine"\nlevels = [-1.0, -0.25, 0.0, 0.5]\n'
+    )
+    line = ["quantize", str(tmp_path / "tiny"), "--format", str(tmp_path / "mine.toml"), "--stream"]
+    done = command(*line, "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "7 layers at 2.500 effective bits" in done.stdout
+    code = "import quant, pathlib, sys; print(len(quant.load_quantized(pathlib.Path(sys.argv[1]))))"
+    again = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert again.stdout.strip() == "7"
+    bad = command(*line, "--method", "gptq", "-o", str(tmp_path / "other"))
+    assert bad.returncode == 2
+    assert "cannot be streamed" in bad.stderr
+    assert not (tmp_path / "other").exists()
