@@ -1,13 +1,14 @@
 """The Numba twin of ``quant.reference.choose``: the candidate of each group, rounding once a scale.
 
-Candidates that are scaled alike mostly share their levels (BitMoD's +3 and -3): what they have in
-common is rounded once, and each adds the few thresholds of its own.
+Candidates that are scaled alike mostly share their levels (BitMoD's +3 and -3): the common ones are
+rounded to once, and a candidate has a level of its own that takes the values of one cell.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -20,18 +21,17 @@ from quant.kernels import ZERO, Scalar, add_steps, divide
 from quant.packing import U8
 from quant.scheme import Grid, Steps, steps_of
 
-OWN = 3
-"""Thresholds that a candidate may have beside the common ones."""
-Cell = tuple[float, float]  # a threshold and the step across it
-
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
-    """Candidates by scale: ``bounds[k]:bounds[k + 1]`` share the steps ``common[k]``."""
+    """Candidates by scale: ``bounds[k]:bounds[k + 1]`` share the steps ``common[k]``.
+
+    ``own [candidates, 3]``: a candidate's own level, and the cell ``low < x <= high`` it takes.
+    """
 
     bounds: NDArray[np.int64]
     common: Steps
-    own: Steps
+    own: F32
 
 
 def choose(weight: F32, size: int, scales: F32, grid: Grid) -> U8:
@@ -40,10 +40,10 @@ def choose(weight: F32, size: int, scales: F32, grid: Grid) -> U8:
     if shared is None:
         return reference.choose(weight, size, scales, grid)
     selectors = np.empty(scales.shape[1:], np.uint8)
-    common, own = shared.common, shared.own
+    common = shared.common
     _choose(
         weight, size, scales, shared.bounds, common.thresholds, common.steps, common.first,
-        own.thresholds, own.steps, own.first, selectors,
+        shared.own, selectors,
     )  # fmt: skip
     return selectors
 
@@ -53,31 +53,47 @@ def _shared(grid: Grid) -> _Shared | None:
     """What the candidates share; None if sums of their levels are not exact in float32."""
     if not _exact(grid.levels):
         return None
-    cells = [_cells(grid, c) for c in range(grid.levels.shape[0])]
     bounds, commons = [0], []
-    while bounds[-1] < len(cells):
-        start = stop = bounds[-1]
-        while stop < len(cells) and grid.tops[stop] == grid.tops[start]:
-            stop += 1
-        common = set.intersection(*cells[start:stop])
-        if max(len(c - common) for c in cells[start:stop]) > OWN:
-            stop, common = start + 1, cells[start]
+    own = np.full((len(grid.levels), 3), np.inf, np.float32)  # no x lies above Inf
+    while bounds[-1] < len(grid.levels):
+        start = bounds[-1]
+        same = grid.tops[start:] == grid.tops[start]
+        stop = start + (len(same) if same.all() else int(same.argmin()))
+        levels = [set(_finite(grid, c)[0].tolist()) for c in range(start, stop)]
+        common = set.intersection(*levels)
+        if max(len(found - common) for found in levels) > 1:
+            stop, common = start + 1, levels[0]
+        for candidate in range(start, stop):
+            rising, ends = _finite(grid, candidate)
+            for index in np.flatnonzero(~np.isin(rising, list(common))):
+                below = ends[index - 1] if index else np.float32(-np.inf)
+                own[candidate] = rising[index], below, ends[index]
+        commons.append(_common_cells(grid, range(start, stop), sorted(common)))
         bounds.append(stop)
-        commons.append(common)
-    firsts = [grid.levels[start, 0] for start in bounds[:-1]]
-    of = np.repeat(np.arange(len(commons)), np.diff(bounds))
-    own = [sorted(c - commons[k]) for c, k in zip(cells, of, strict=True)]
-    offsets = [grid.levels[c, 0] - firsts[k] for c, k in enumerate(of)]
-    return _Shared(
-        np.array(bounds), steps_of([sorted(c) for c in commons], firsts), steps_of(own, offsets, 4)
-    )
+    cells, firsts = zip(*commons, strict=True)
+    return _Shared(np.array(bounds), steps_of(cells, firsts), own)
 
 
-def _cells(grid: Grid, candidate: int) -> set[Cell]:
-    thresholds = grid.thresholds[candidate]
-    steps = np.diff(grid.levels[candidate])
-    finite = np.isfinite(thresholds[:-1])
-    return set(zip(thresholds[:-1][finite].tolist(), steps[finite].tolist(), strict=True))
+def _finite(grid: Grid, candidate: int) -> tuple[F32, F32]:
+    """The levels of a candidate without padding, and the upper ends of their cells."""
+    count = int(np.isfinite(grid.thresholds[candidate]).sum()) + 1
+    return grid.levels[candidate, :count], grid.thresholds[candidate, :count]
+
+
+def _common_cells(
+    grid: Grid, candidates: range, common: list[float]
+) -> tuple[list[tuple[float, float]], float]:
+    """Thresholds and steps between the common levels, and the first level.
+
+    Where a candidate's own level lies between two of them any threshold there does: it takes the
+    values on both sides.
+    """
+    known = {}
+    for candidate in candidates:
+        levels, ends = (part.tolist() for part in _finite(grid, candidate))
+        known |= dict(zip(pairwise(levels), ends, strict=False))
+    pairs = list(pairwise(common))
+    return [(known.get(pair, sum(pair) / 2), pair[1] - pair[0]) for pair in pairs], common[0]
 
 
 def _exact(levels: F32) -> bool:
@@ -89,17 +105,12 @@ def _exact(levels: F32) -> bool:
 
 @jit
 def _squared_errors(
-    group: F32, x: F32, base: F32, scale: Scalar, first: Scalar, thresholds: F32, steps: F32,
+    group: F32, x: F32, base: F32, scale: Scalar, level: Scalar, low: Scalar, high: Scalar,
     error: F32,
 ) -> None:  # fmt: skip
-    t0, t1, t2 = thresholds[0], thresholds[1], thresholds[2]
-    s0, s1, s2 = steps[0], steps[1], steps[2]
     for i in range(group.size):
-        value = x[i]
-        level = base[i] + first
-        level += (s0 if value > t0 else ZERO) + (s1 if value > t1 else ZERO)
-        level += s2 if value > t2 else ZERO
-        difference = level * scale - group[i]
+        nearest = level if (x[i] > low) & (x[i] <= high) else base[i]
+        difference = nearest * scale - group[i]
         error[i] = difference * difference
 
 
@@ -132,9 +143,7 @@ def _choose(
     thresholds: F32,
     steps: F32,
     first: F32,
-    own_thresholds: F32,
-    own_steps: F32,
-    own_first: F32,
+    own: F32,
     selectors: U8,
 ) -> None:
     rows, columns = weight.shape
@@ -153,8 +162,8 @@ def _choose(
                 add_steps(x, group.size, thresholds[k], steps[k], base)
                 for candidate in range(bounds[k], bounds[k + 1]):
                     _squared_errors(
-                        group, x, base, scale, own_first[candidate],
-                        own_thresholds[candidate], own_steps[candidate], error,
+                        group, x, base, scale, own[candidate, 0], own[candidate, 1],
+                        own[candidate, 2], error,
                     )  # fmt: skip
                     error[group.size :] = ZERO
                     found = _folded(error)
