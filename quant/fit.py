@@ -77,7 +77,7 @@ def fit(
         within = tensor_scale(np.maximum(np.abs(low), np.abs(high)).max(), raw[0], grid, rule)
     if rule == "search":
         shrinks = ANT_SHRINKS
-    if spec.scale in {"e8m0", "e4m3"} and not shrinks:
+    if spec.scale in {"e8m0", "e4m3"} and not shrinks and entry.candidates > 1:
         raw = np.stack([_store(part, spec, within).used for part in raw])
     selectors = np.zeros(raw.shape[1:], np.uint8)
     if shrinks:
@@ -88,7 +88,9 @@ def fit(
     elif entry.candidates > 1:
         choose = _choose(backend)
         selectors = choose(weight, size, raw, grid)
-    chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
+    chosen = raw[0]
+    if len(raw) > 1:
+        chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
     scales = _store(np.ascontiguousarray(chosen), spec, within)
     return Fit(scales, selectors, zero_points(low, scales.used, spec))
 

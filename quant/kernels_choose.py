@@ -88,7 +88,7 @@ def _common_cells(
     Where a candidate's own level lies between two of them any threshold there does: it takes the
     values on both sides.
     """
-    known = {}
+    known: dict[tuple[float, float], float] = {}
     for candidate in candidates:
         levels, ends = (part.tolist() for part in _finite(grid, candidate))
         known |= dict(zip(pairwise(levels), ends, strict=False))

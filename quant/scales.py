@@ -85,13 +85,12 @@ def power_of_two(codes: NDArray[np.uint8]) -> F32:
 
 def to_e4m3(values: F32) -> NDArray[np.uint8]:
     """Return the E4M3 codes of values in 0..448, rounded to nearest even."""
-    _, exponent = np.frexp(values)
-    step = np.where(values > 0, np.maximum(exponent - 1, -6), -6) - 3
-    rounded = np.rint(np.ldexp(values, -step)).astype(np.int32)
-    # A significand of 16 is 8 of the next exponent: code arithmetic carries by itself.
-    codes = rounded + ((step + 9) << 3)
-    eight: NDArray[np.uint8] = codes.astype(np.uint8)
-    return eight
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    # Half of what is cut off, less a bit where the rest is even; exponents are rebased from 127.
+    normal = ((bits + np.uint32(0x7FFFF) + ((bits >> 20) & 1)) >> 20) - np.uint32((127 - 7) << 3)
+    subnormal = np.rint(values * np.float32(512)).astype(np.uint32)
+    codes: NDArray[np.uint8] = np.where(values < E4M3_LEAST, subnormal, normal).astype(np.uint8)
+    return codes
 
 
 def _e4m3(raw: F32, tensor: np.float32 | None) -> Scales:
