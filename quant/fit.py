@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant import reference
+from quant.common.errors import RequestError
 from quant.datatypes import F32, FloatType, IntType
 from quant.packing import U8
 from quant.scales import E4M3_LARGEST, E8M0_BIAS, Scales, exponent_above, store_scales
@@ -65,11 +66,16 @@ def fit(
             group, for clipping that was found elsewhere.
         within: Row and tensor scales to stay under, when ``weight`` is a part of a larger one.
         backend: Fused kernels, or the numpy reference; the results are equal.
+
+    Raises:
+        RequestError: NaN or Inf among the weights (with its index).
     """
     entry, rule = spec.format, spec.scale_rule
     grid = grid_of(entry, rule)
     size = min(spec.group_size, weight.shape[1])
     low, high = _extrema(weight, size, spec, backend)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise not_finite(weight)
     if factors is not None:
         low, high = low * factors[0], high * factors[1]
     raw = raw_scales(low, high, grid, spec)
@@ -93,6 +99,12 @@ def fit(
         chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
     scales = _store(np.ascontiguousarray(chosen), spec, within)
     return Fit(scales, selectors, zero_points(low, scales.used, spec))
+
+
+def not_finite(weight: F32) -> RequestError:
+    """Return the error that names the first weight that is no finite number."""
+    row, column = (int(i) for i in np.argwhere(~np.isfinite(weight))[0])
+    return RequestError(f"weight [{row}, {column}] is {weight[row, column]}: only finite values")
 
 
 def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:

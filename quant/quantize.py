@@ -13,7 +13,7 @@ import numpy as np
 from quant import packing, reference
 from quant.common.errors import RequestError
 from quant.datatypes import F32
-from quant.fit import Backend, Fit, fit
+from quant.fit import Backend, Fit, fit, not_finite
 from quant.packing import U8
 from quant.scheme import ROW, Format, grid_of
 from quant.spec import DEFAULT_GROUP, DEFAULT_SCALE, FormatSpec, parse_spec
@@ -51,11 +51,11 @@ def quantize(
         ((4, 128), np.True_)
     """
     spec = specification(format, group_size, scale)
-    array = as_matrix(weight)
     if spec.format.layout != "grid":
         from quant import layouts
 
-        return layouts.quantize(array, spec)
+        return layouts.quantize(as_matrix(weight), spec)
+    array = as_matrix(weight, check=False)  # fit looks at all weights anyway
     return encode(array, spec, fit(array, spec, backend=backend), backend=backend)
 
 
@@ -93,8 +93,10 @@ def assemble(spec: FormatSpec, shape: tuple[int, ...], codes: U8, found: Fit) ->
     )
 
 
-def as_matrix(weight: Any) -> F32:  # noqa: ANN401  as above
+def as_matrix(weight: Any, *, check: bool = True) -> F32:  # noqa: ANN401  as above
     """Return a weight as a contiguous finite ``[out, in]`` float32 array.
+
+    ``check=False``: whoever asks will see to it that all values are finite.
 
     Raises:
         RequestError: it is empty, has fewer than two dimensions, is on the meta device, or holds
@@ -108,9 +110,8 @@ def as_matrix(weight: Any) -> F32:  # noqa: ANN401  as above
     if array.ndim < 2 or array.size == 0:
         raise RequestError(f"a weight of shape {array.shape} cannot be quantized: [out, in] needed")
     array = array.reshape(array.shape[0], -1)
-    if not _all_finite(array):
-        row, column = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise RequestError(f"weight [{row}, {column}] is {array[row, column]}: only finite values")
+    if check and not _all_finite(array):
+        raise not_finite(array)
     return array
 
 
