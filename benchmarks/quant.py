@@ -74,7 +74,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     rng = np.random.default_rng(0)
     weight = (rng.standard_normal((SIDE, SIDE)) * 0.02).astype(np.float32)
-    copied = measure(weight.copy, 9)
+    copied = measure(weight.copy, 21)
     lines = [
         "# Speed of the quantizer",
         "",
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def _line(row: Row, weight: F32, copied: Timing) -> str:
-    ours = measure(_call(row, weight), 7)
+    ours = measure(_call(row, weight), 21)
     wall, cpu = _rate(weight, ours.wall_s), _rate(weight, ours.cpu_s)
     figure = row.figure or _peer(PEERS[row.peer], weight)
     against = cpu if row.per_cpu_s else wall

@@ -87,9 +87,12 @@ def to_e4m3(values: F32) -> NDArray[np.uint8]:
     """Return the E4M3 codes of values in 0..448, rounded to nearest even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     # Half of what is cut off, less a bit where the rest is even; exponents are rebased from 127.
-    normal = ((bits + np.uint32(0x7FFFF) + ((bits >> 20) & 1)) >> 20) - np.uint32((127 - 7) << 3)
-    subnormal = np.rint(values * np.float32(512)).astype(np.uint32)
-    codes: NDArray[np.uint8] = np.where(values < E4M3_LEAST, subnormal, normal).astype(np.uint8)
+    rounded = (bits >> 20) & 1
+    rounded += bits
+    rounded += np.uint32(0x7FFFF)
+    codes: NDArray[np.uint8] = ((rounded >> 20) - np.uint32((127 - 7) << 3)).astype(np.uint8)
+    if (below := values < E4M3_LEAST).any():
+        codes[below] = np.rint(values[below] * np.float32(512)).astype(np.uint8)
     return codes
 
 
