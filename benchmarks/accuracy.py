@@ -136,7 +136,24 @@ def report(done: dict[Case, Result]) -> str:
             f"{result.perplexity.value:.3f} | {over:.4f} ({error:.4f}) | {_gain(case, done)} | "
             f"{result.seconds:.0f} |"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_three_bits(done), ""])
+
+
+def _three_bits(done: dict[Case, Result]) -> list[str]:
+    """What GPTQ with bitmod3 gains over the best of the other formats of about three bits."""
+    ours = Case("bitmod3", "gptq")
+    others = [c for c in done if done[c].effective_bits < 3.5 and c.format != "bitmod3"]
+    if ours not in done or not others:
+        return []
+    lines = []
+    for case in sorted(others, key=lambda c: done[c].perplexity.ln)[:2]:
+        gain, error = done[ours].perplexity.difference(done[case].perplexity)
+        lines.append(
+            f"GPTQ with bitmod3 ({done[ours].effective_bits:.3f} bits) against {case.method} with "
+            f"{case.format} ({done[case].effective_bits:.3f} bits): {gain:.4f} ({error:.4f}) in "
+            "ln(perplexity)."
+        )
+    return lines
 
 
 def _gain(case: Case, done: dict[Case, Result]) -> str:
