@@ -69,7 +69,8 @@ def cases() -> list[Case]:
     found += [Case(name, "clip") for name in GRIDS]
     found += [Case("int4-asym", method, "int8:row") for method in ("rtn", "smoothquant")]
     found += [Case(name, "awq") for name in GRIDS]
-    return found + [Case(name, "omniquant") for name in TRAINED]
+    found += [Case(name, "omniquant") for name in TRAINED]
+    return found + [Case(name, "hqq") for name in GRIDS if not name.endswith("-asym")]
 
 
 def main() -> None:
@@ -120,7 +121,8 @@ def report(done: dict[Case, Result]) -> str:
         f"`python -m benchmarks.accuracy`: {MODEL}, {TOKENS} tokens of Wikipedia in windows of "
         f"{CONTEXT}, {CALIBRATION} calibration tokens of C4 in windows of 512. Unquantized: "
         f"{base.value:.3f}. Gains are differences of ln(perplexity) to rounding to nearest in the "
-        "same format (for hqq: with the same 16-bit zero points), paired by window, with their "
+        "same format (for hqq on asymmetric integers: with the same 16-bit zero points), paired by "
+        "window, with their "
         "standard errors; below zero is better. The source of the weights is Q4_1 with groups of "
         "32: compare differences, not perplexities, with other models.",
         "",
@@ -157,7 +159,7 @@ def _three_bits(done: dict[Case, Result]) -> list[str]:
 
 
 def _gain(case: Case, done: dict[Case, Result]) -> str:
-    suffix = ":float-zero" if case.method == "hqq" else ""
+    suffix = ":float-zero" if case.method == "hqq" and case.format.endswith("-asym") else ""
     plain = Case(case.format + suffix, "rtn", case.activations)
     if case.method == "rtn" or plain not in done:
         return ""

@@ -1,4 +1,9 @@
-"""HQQ as a method: integer codes under float zero points, found without data."""
+"""HQQ as a method: zero points of integers, scales of other grids, found without data.
+
+The release moves zero points alone. Grids without any take the same two steps with the scale in
+the zero point's place: shrink the errors (``quant.methods.hqq``), then the closed form,
+``s = <t, l> / <l, l>`` over a group's levels ``l`` and what is left of its weights, ``t``.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +13,34 @@ import numpy as np
 
 from quant.common.errors import RequestError
 from quant.datatypes import F32
-from quant.fit import Fit
+from quant.fit import Fit, fit
 from quant.methods.base import LayerStatistics
-from quant.methods.hqq import hqq
+from quant.methods.hqq import hqq, shrunk
 from quant.quantize import encode
 from quant.scales import store_scales
 from quant.spec import FormatSpec
 from quant.tensor import QuantizedTensor
 
+BETA, NORM, ITERATIONS = 10.0, 0.7, 20
+
 
 def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
-    """Round a layer to asymmetric integers whose zero points HQQ has moved.
+    """Round a layer to a grid whose zero points, or else scales, HQQ has moved.
 
     Zero points become 16-bit floats (rule ``float-zero``), which the storage counts.
 
     Raises:
-        RequestError: a format without zero points.
+        RequestError: a format that is not level times scale.
     """
     del statistics
-    if not spec.format.is_asymmetric:
-        raise RequestError(f"hqq moves zero points: {spec.format.name} has none; use intN-asym")
-    spec = replace(spec, rule="float-zero")
+    if spec.format.layout != "grid":
+        raise RequestError(f"hqq moves scales and zero points of grids: {spec} is none")
+    if spec.format.is_asymmetric:
+        return _with_zero_points(weight, replace(spec, rule="float-zero"))
+    return _with_scales(weight, spec)
+
+
+def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     rows, columns = weight.shape
     size = min(spec.group_size, columns)
     scales, zeros = [], []
@@ -40,3 +52,32 @@ def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) 
     half = np.clip(np.stack(zeros, axis=1), -65504, 65504).astype(np.float16)
     selectors = np.zeros((rows, len(scales)), np.uint8)
     return encode(weight, spec, Fit(stored, selectors, half.astype(np.float32)))
+
+
+def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
+    """Keep of every group the scale with the least mean error, of those the steps come to."""
+    found = fit(weight, spec)
+    tensor = encode(weight, spec, found)
+    least, best = _group_sums(np.abs(weight - tensor.dequantize()), spec), found.scales.used
+    for _ in range(ITERATIONS):
+        levels, rounded = tensor.levels(), tensor.dequantize()
+        kept = weight - shrunk(weight - rounded, BETA, NORM)
+        power = _group_sums(levels * levels, spec)
+        moved = _group_sums(kept * levels, spec) / np.where(power > 0, power, np.float32(1))
+        moved = np.where(moved > 0, moved, best).astype(np.float32)
+        stored = found.scales.store_more(moved, spec.scale)
+        tensor = encode(weight, spec, replace(found, scales=stored))
+        error = _group_sums(np.abs(weight - tensor.dequantize()), spec)
+        better = error < least
+        if not better.any():
+            break
+        least = np.where(better, error, least)
+        best = np.where(better, stored.used, best).astype(np.float32)
+    return encode(weight, spec, replace(found, scales=found.scales.store_more(best, spec.scale)))
+
+
+def _group_sums(values: F32, spec: FormatSpec) -> F32:
+    """Sum over every group of a row, ``[out, groups]``."""
+    starts = np.arange(0, values.shape[1], min(spec.group_size, values.shape[1]))
+    sums: F32 = np.add.reduceat(values, starts, axis=1)
+    return sums

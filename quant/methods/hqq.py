@@ -70,7 +70,7 @@ def _optimized(
     for _ in range(iterations):
         codes = np.clip(np.rint(groups * inverse + zeros), 0, top)
         rounded = (codes - zeros) / inverse
-        sparse = _shrunk(groups - rounded, beta, p)
+        sparse = shrunk(groups - rounded, beta, p)
         moved = (codes - (groups - sparse) * inverse).mean(axis=1, keepdims=True)
         error = float(np.abs(groups - rounded).mean())
         if error >= best:
@@ -79,7 +79,7 @@ def _optimized(
     return zeros
 
 
-def _shrunk(x: F32, beta: float, p: float) -> F32:
+def shrunk(x: F32, beta: float, p: float) -> F32:
     """Proximal step of the l_p norm: ``sign(x) * relu(|x| - |x|^(p-1) / beta)``."""
     magnitude = np.abs(x)
     with np.errstate(divide="ignore"):
