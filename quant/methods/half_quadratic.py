@@ -57,15 +57,15 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
 def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     """Keep of every group the scale with the least mean error, of those the steps come to."""
     found = fit(weight, spec)
-    tensor = encode(weight, spec, found)
-    least, best = _group_sums(np.abs(weight - tensor.dequantize()), spec), found.scales.used
+    tensor, best = encode(weight, spec, found), found.scales.used
+    least = _group_sums(np.abs(weight - tensor.dequantize()), spec)
     for _ in range(ITERATIONS):
         levels, rounded = tensor.levels(), tensor.dequantize()
         kept = weight - shrunk(weight - rounded, BETA, NORM)
         power = _group_sums(levels * levels, spec)
         moved = _group_sums(kept * levels, spec) / np.where(power > 0, power, np.float32(1))
-        moved = np.where(moved > 0, moved, best).astype(np.float32)
-        stored = found.scales.store_more(moved, spec.scale)
+        wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
+        stored = found.scales.store_more(wanted, spec.scale)
         tensor = encode(weight, spec, replace(found, scales=stored))
         error = _group_sums(np.abs(weight - tensor.dequantize()), spec)
         better = error < least

@@ -245,7 +245,6 @@ def test_hqq_makes_zero_points_floats() -> None:
         "nf4",
         "flint4:row",
         "ternary",
-        "ant4",
     ],
 )
 def test_hqq_moves_the_scales_of_other_grids(name: str) -> None:
