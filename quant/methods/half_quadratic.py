@@ -2,7 +2,9 @@
 
 The release moves zero points alone. Grids without any take the same two steps with the scale in
 the zero point's place: shrink the errors (``quant.methods.hqq``), then the closed form,
-``s = <t, l> / <l, l>`` over a group's levels ``l`` and what is left of its weights, ``t``.
+``s = <t, l> / <l, l>`` over a group's levels ``l`` and what is left of its weights, ``t``. A scale
+is kept where the squared error falls: by mean error, the release's rule for zero points, scales
+clip the largest weights (perplexity of SmolLM2-135M in bitmod3: 121 against 60 without).
 """
 
 from __future__ import annotations
@@ -55,10 +57,10 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
 
 
 def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
-    """Keep of every group the scale with the least mean error, of those the steps come to."""
+    """Keep of every group the scale with the least squared error, of those the steps come to."""
     found = fit(weight, spec)
     tensor, best = encode(weight, spec, found), found.scales.used
-    least = _group_sums(np.abs(weight - tensor.dequantize()), spec)
+    least = _group_sums(np.square(weight - tensor.dequantize()), spec)
     for _ in range(ITERATIONS):
         levels, rounded = tensor.levels(), tensor.dequantize()
         kept = weight - shrunk(weight - rounded, BETA, NORM)
@@ -67,7 +69,7 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
         wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
         stored = found.scales.store_more(wanted, spec.scale)
         tensor = encode(weight, spec, replace(found, scales=stored))
-        error = _group_sums(np.abs(weight - tensor.dequantize()), spec)
+        error = _group_sums(np.square(weight - tensor.dequantize()), spec)
         better = error < least
         if not better.any():
             break
