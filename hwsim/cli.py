@@ -129,14 +129,14 @@ def codesign(
     """
     from hwsim.codesign import run as run_codesign
     from hwsim.costs import Request
-    from hwsim.report.codesign import check_folder, markdown, write_report
+    from hwsim.report.codesign import check_report_folder, markdown, write_report
 
     request = Request(
         model, accelerator, max_effective_bits, max_prefill_time, max_decode_time,
         prompt, generate, batch, tokens, exact_tokens=exact_tokens,
     )  # fmt: skip
     load_accelerator(accelerator)
-    check_folder(out)
+    check_report_folder(out)
     result = run_codesign(request)
     write_report(result, out)
     print(markdown(result))

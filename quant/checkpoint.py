@@ -17,7 +17,7 @@ import numpy as np
 
 from quant.common.config import parse
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import atomic_folder, sha256_of
+from quant.common.files import atomic_folder, check_folder, sha256_of
 from quant.datatypes import Codebook
 from quant.formats import FORMATS
 from quant.parts import check_parts, parts
@@ -89,13 +89,14 @@ def save_quantized(
         rest: Parameters that are not quantized, by their names.
 
     Raises:
-        RequestError: a tensor whose arrays do not fit its format, or a format of the caller's
-            that is neither registered nor a grid.
+        RequestError: a tensor whose arrays do not fit its format, a format of the caller's that is
+            neither registered nor a grid, or a folder that holds anything but a checkpoint.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_torch
 
+    check_folder(folder, MANIFEST)
     arrays: dict[str, np.ndarray] = {}
     for path, tensor in tensors.items():
         arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}

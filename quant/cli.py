@@ -11,6 +11,7 @@ from rich.table import Table
 
 from quant.common.cli import run, to_json
 from quant.common.errors import RequestError
+from quant.common.files import check_folder
 from quant.plan import Plan
 from quant.spec import parse_spec
 
@@ -106,6 +107,7 @@ def quantize_(
     Example: quant quantize smollm2-135m --format bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
     formats = _formats(format_, plan)
+    check_folder(folder, "manifest.json")
     if stream or (stream is None and _is_large(Path(model), method, formats)):
         from quant.stream import quantize_checkpoint
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import atomic_folder
+from quant.common.files import atomic_folder, check_folder
 from quant.compat.compressed_tensors import pack_to_int32
 from quant.datatypes import IntType
 from quant.scheme import ROW
@@ -54,6 +54,7 @@ def export_compressed_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    check_folder(folder, CONFIG)
     if not tensors:
         raise RequestError("no quantized layer to export")
     arrays: dict[str, torch.Tensor] = {}

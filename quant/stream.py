@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoint import stored_grids, write_manifest
+from quant.checkpoint import MANIFEST, stored_grids, write_manifest
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import replace_folder, sha256_of, write_text
+from quant.common.files import check_folder, replace_folder, sha256_of, write_text
 from quant.common.progress import track
 from quant.methods import get_method, implementation
 from quant.parts import parts
@@ -75,6 +75,7 @@ def quantize_checkpoint(
             layer or method, or a weight with NaN or Inf (named).
     """
     source, folder = Path(source), Path(folder)
+    check_folder(folder, MANIFEST)
     named = method or (formats.method if isinstance(formats, Plan) else "rtn")
     entry = get_method(named)
     if entry.scope != "layer" or entry.calibration == "required":

@@ -11,27 +11,20 @@ import roofline
 from hwsim.codesign import Candidate, CodesignResult
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
 from quant.checkpoint import save_quantized
-from quant.common.errors import RequestError
-from quant.common.files import atomic_folder
+from quant.common.files import atomic_folder, check_folder
 from quant.plan import HEAD
 
 MARK = "codesign.md"
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder with content that is not a former report.
-
-    Raises:
-        RequestError: it exists and is not a report folder.
-    """
-    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists()
-    if foreign or folder.is_file():
-        raise RequestError(f"{folder} exists and is no co-design report: choose another folder")
+def check_report_folder(folder: Path) -> None:
+    """Raise a RequestError for a folder with content that is no former report."""
+    check_folder(folder, MARK)
 
 
 def write_report(result: CodesignResult, folder: Path) -> None:
     """Write everything; an older report is replaced as a whole."""
-    check_folder(folder)
+    check_report_folder(folder)
     simulated = result.candidates[0].simulation
     planned = result.scenario.with_weights({p: t.spec for p, t in result.tensors.items()})
     prefill = roofline.analyze(planned.parts[0][0], simulated.accelerator.hardware_spec())

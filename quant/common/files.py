@@ -52,6 +52,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_folder(target: Path, marker: str) -> None:
+    """Raise a RequestError unless ``target`` may be replaced: absent, empty, or with ``marker``."""
+    if target.exists() and not target.is_dir():
+        raise RequestError(f"{target} is a file: the name of a folder is needed")
+    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
+        raise RequestError(f"{target} holds other files (no {marker}): a new folder is needed")
+
+
 def replace_folder(ready: Path, target: Path) -> None:
     """Rename a folder to ``target`` beside it; an older ``target`` is removed as a whole."""
     if target.exists():

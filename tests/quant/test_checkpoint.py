@@ -213,3 +213,17 @@ def test_a_format_that_nobody_else_knows_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="'nobody-knows' is not in the registry"):
         quant.save_quantized(tmp_path / "c", {"x": quant.quantize(weights(), own)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
+    tensors = {"layer": quant.quantize(np.eye(4, 64, dtype=np.float32), "int4")}
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match="is a file"):
+        quant.save_quantized(tmp_path / "file", tensors)
+    with pytest.raises(RequestError, match="holds other files"):
+        quant.save_quantized(tmp_path / "folder", tensors)
+    assert (tmp_path / "file").read_text() == (tmp_path / "folder/notes.txt").read_text() == "mine"
+    for _ in range(2):  # a checkpoint is
+        quant.save_quantized(tmp_path / "new", tensors)
