@@ -57,7 +57,7 @@ def check_folder(target: Path, marker: str) -> None:
     if target.exists() and not target.is_dir():
         raise RequestError(f"{target} is a file: the name of a folder is needed")
     if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
-        raise RequestError(f"{target} holds other files (no {marker}): a new folder is needed")
+        raise RequestError(f"{target} holds other files (no {marker}): choose another folder")
 
 
 def replace_folder(ready: Path, target: Path) -> None:
