@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import quant
 from quant.common.errors import RequestError
 from quant.compat import compressed_tensors as compat
 from quant.scales import E4M3
+from tests.quant.golden import cases, golden, source
 
-GOLDEN = Path(__file__).parent.parent.parent / "golden/datatypes.npz"
 MAIN_PATH = {
     "W2A16": "int2:fp32:full-range",
     "W3A16": "int3:fp32:full-range",
@@ -27,30 +21,13 @@ MAIN_PATH = {
     "MXFP8A16": "mxfp8-e4m3:rceil",
     "NVFP4A16": "nvfp4:global",
 }
-Array = NDArray[Any]
-
-
-@cache
-def golden() -> dict[str, Array]:
-    with np.load(GOLDEN) as data:
-        return {key: data[key] for key in data.files}
-
-
-def cases(pattern: str) -> list[str]:
-    with np.load(GOLDEN) as data:
-        keys = {key.rsplit("|", 1)[0] for key in data.files}
-    return sorted(key for key in keys if re.fullmatch(pattern, key))
-
-
-def weight(key: str) -> Array:
-    return golden()[f"public|in|{key.split('|')[4]}|x"]
 
 
 @pytest.mark.parametrize(
     "key", [k for k in cases(r"public\|compressed_tensors0.20\|.*A16.*") if "ASYM" not in k]
 )
 def test_main_path(key: str) -> None:
-    qt = quant.quantize(weight(key), MAIN_PATH[key.split("|")[2]])
+    qt = quant.quantize(source(key), MAIN_PATH[key.split("|")[2]])
     np.testing.assert_array_equal(qt.dequantize(), golden()[f"{key}|deq"])
     if f"{key}|global_scale" in golden():
         assert qt.tensor_scale is not None
@@ -61,7 +38,7 @@ def test_main_path(key: str) -> None:
 
 @pytest.mark.parametrize("key", cases(r"public\|compressed_tensors0.20\|W4A16_ASYM.*"))
 def test_asymmetric(key: str) -> None:
-    found = compat.asymmetric(weight(key), 4, 128)
+    found = compat.asymmetric(source(key), 4, 128)
     np.testing.assert_array_equal(found.scales, golden()[f"{key}|scale"])
     np.testing.assert_array_equal(found.zeros, golden()[f"{key}|zero"])
     np.testing.assert_array_equal(found.dequantize(), golden()[f"{key}|deq"])

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
 from quant.compat import bitnet, microxcaling, quanto
 from quant.compat import bitsandbytes as bnb
 from quant.methods.hqq import pack_4bit
-
-GOLDEN = Path(__file__).parent.parent.parent / "golden/datatypes.npz"
-Array = NDArray[Any]
-
-
-@cache
-def golden() -> dict[str, Array]:
-    with np.load(GOLDEN) as data:
-        return {key: data[key] for key in data.files}
-
-
-def cases(pattern: str) -> list[str]:
-    with np.load(GOLDEN) as data:
-        keys = {key.rsplit("|", 1)[0] for key in data.files}
-    return sorted(key for key in keys if re.fullmatch(pattern, key))
-
-
-def source(key: str) -> Array:
-    return golden()[f"public|in|{key.split('|')[4]}|x"].astype(np.float32)
+from tests.quant.golden import Array, cases, golden, source
 
 
 def wanted(key: str, part: str) -> Array:
@@ -51,14 +29,14 @@ def compare(key: str, **found: Array) -> None:
 @pytest.mark.parametrize("key", cases(r"public\|bitsandbytes0.50\|(nf4|fp4)\|.*"))
 def test_bitsandbytes_four_bits(key: str) -> None:
     _, _, kind, block, _ = key.split("|")
-    values = source(key)
+    values = source(key).astype(np.float32)
     found = bnb.quantize_4bit(values, kind, int(block[1:]))  # type: ignore[arg-type]
     compare(key, code=found.codes, absmax=found.absmax, deq=found.dequantize())
 
 
 @pytest.mark.parametrize("key", cases(r"public\|bitsandbytes0.50\|nf4_dq\|.*"))
 def test_bitsandbytes_double_quantization(key: str) -> None:
-    values = source(key)
+    values = source(key).astype(np.float32)
     found = bnb.quantize_4bit(values, "nf4", 64)
     double = bnb.quantize_absmax(found.absmax)
     compare(
@@ -73,7 +51,7 @@ def test_bitsandbytes_double_quantization(key: str) -> None:
 
 @pytest.mark.parametrize("key", cases(r"public\|bitsandbytes0.50\|dynamic8\|.*"))
 def test_bitsandbytes_eight_bits(key: str) -> None:
-    values = source(key)
+    values = source(key).astype(np.float32)
     found = bnb.quantize_8bit(values)
     compare(key, code=found.codes, absmax=found.absmax, deq=found.dequantize())
 
@@ -88,11 +66,11 @@ def test_microxcaling(key: str) -> None:
     _, _, kind, settings, _ = key.split("|")
     rounding: Any = settings.split("_")[1]
     if settings.startswith("elem"):
-        found = microxcaling.elementwise(source(key), kind, rounding)
+        found = microxcaling.elementwise(source(key).astype(np.float32), kind, rounding)
         np.testing.assert_array_equal(found, wanted(key, "val"))
     else:
         element = kind.replace("mx", "", 1)
-        found = microxcaling.blocks(source(key), element, rounding)
+        found = microxcaling.blocks(source(key).astype(np.float32), element, rounding)
         np.testing.assert_array_equal(found, wanted(key, "deq"))
 
 
@@ -100,11 +78,13 @@ def test_microxcaling(key: str) -> None:
 def test_quanto(key: str) -> None:
     _, _, kind, settings, _ = key.split("|")
     if kind == "qint8":
-        found = quanto.int8_rows(source(key))
+        found = quanto.int8_rows(source(key).astype(np.float32))
     elif kind.startswith("qfloat8"):
-        found = quanto.float8_rows(source(key))
+        found = quanto.float8_rows(source(key).astype(np.float32))
     else:
-        found = quanto.low_bits(source(key), int(kind[4]), int(settings[1:].split("_")[0]))
+        found = quanto.low_bits(
+            source(key).astype(np.float32), int(kind[4]), int(settings[1:].split("_")[0])
+        )
     np.testing.assert_allclose(found.values, wanted(key, "deq"), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.scales, wanted(key, "scale"), rtol=1e-6)
     if found.shifts is not None:
@@ -113,7 +93,7 @@ def test_quanto(key: str) -> None:
 
 @pytest.mark.parametrize("key", cases(r"public\|transformers5.23\|bitnet_b1.58\|.*"))
 def test_bitnet(key: str) -> None:
-    codes, scale = bitnet.ternary(source(key))
+    codes, scale = bitnet.ternary(source(key).astype(np.float32))
     assert scale == wanted(key, "absmean")
     np.testing.assert_array_equal(bitnet.dequantize(codes, scale), wanted(key, "deq"))
 

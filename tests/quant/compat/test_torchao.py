@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from quant.cast import SCALAR_TYPES, cast, decode
 from quant.common.errors import RequestError
 from quant.compat import torchao
-
-GOLDEN = Path(__file__).parent.parent.parent / "golden/datatypes.npz"
-Array = NDArray[Any]
-
-
-@cache
-def golden() -> dict[str, Array]:
-    with np.load(GOLDEN) as data:
-        return {key: data[key] for key in data.files}
-
-
-def cases(pattern: str) -> list[str]:
-    with np.load(GOLDEN) as data:
-        keys = {key.rsplit("|", 1)[0] for key in data.files}
-    return sorted(key for key in keys if re.fullmatch(pattern, key))
-
-
-def weight(key: str) -> Array:
-    return golden()[f"public|in|{key.split('|')[4]}|x"]
+from tests.quant.golden import cases, golden, source
 
 
 @pytest.mark.parametrize("key", cases(r"public\|torchao0.18\|int.*"))
 def test_integers(key: str) -> None:
     _, _, kind, group, _ = key.split("|")
     bits, mapping = int(kind[3]), kind.split("_", 1)[1]
-    found = torchao.integers(weight(key), bits, mapping, int(group[1:]))  # type: ignore[arg-type]
+    found = torchao.integers(source(key), bits, mapping, int(group[1:]))  # type: ignore[arg-type]
     wanted = {part: golden()[f"{key}|{part}"] for part in ("code", "scale", "zero")}
     np.testing.assert_array_equal(found.codes, wanted["code"].astype(np.int16))
     np.testing.assert_array_equal(found.scales, wanted["scale"].reshape(found.scales.shape))
@@ -50,7 +26,7 @@ def test_integers(key: str) -> None:
 @pytest.mark.parametrize("key", cases(r"public\|torchao0.18\|mx.*"))
 def test_mx(key: str) -> None:
     _, _, element, rule, _ = key.split("|")
-    found = torchao.mx(weight(key), element, rule.removeprefix("b32_"))  # type: ignore[arg-type]
+    found = torchao.mx(source(key), element, rule.removeprefix("b32_"))  # type: ignore[arg-type]
     np.testing.assert_array_equal(found.scales, golden()[f"{key}|scale"])
     np.testing.assert_array_equal(found.codes, golden()[f"{key}|code"])
     if f"{key}|deq" in golden():
@@ -60,7 +36,7 @@ def test_mx(key: str) -> None:
 @pytest.mark.parametrize("key", cases(r"public\|torchao0.18\|nvfp4\|.*"))
 def test_nvfp4(key: str) -> None:
     two = golden().get(f"{key}|tensor_scale")
-    found = torchao.nvfp4(weight(key), None if two is None else float(two))
+    found = torchao.nvfp4(source(key), None if two is None else float(two))
     np.testing.assert_array_equal(found.scales, golden()[f"{key}|scale"])
     np.testing.assert_array_equal(found.codes, golden()[f"{key}|code"])
     np.testing.assert_array_equal(torchao.decode_nvfp4(found), golden()[f"{key}|deq"])
