@@ -109,7 +109,7 @@ def costs(
         dict(config), request.prompt, request.generate, request.batch, **keywords
     )
     own: dict[str, dict[str, dict[str, float]]] = {PREFILL: {}, DECODE: {}, BITS: {}}
-    linears = work.parts[0][0].linears
+    linears = work.parts[0][0].matrices
     weights = sum(linears[path].in_features * linears[path].out_features for path in layers)
     fixed = {PREFILL: 0.0, DECODE: 0.0}
     for text in track(formats, "simulating formats", len(formats)):

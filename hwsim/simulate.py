@@ -10,7 +10,7 @@ rectangles: the array does not skip masked pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from hwsim.accelerator import Accelerator, load_accelerator
 from hwsim.sram import sram_cost
 from quant.spec import FormatSpec
 from quant.tensor import QuantizedTensor
-from roofline.ops import Attention, Gemm, Linear, Op
-from roofline.workload import Scenario, Workload
+from roofline.ops import Attention, FlashAttention, Gemm, Linear
+from roofline.template import QUANTITIES
+from roofline.workload import OpWork, Scenario, Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ class OpResult:
     name: str
     op: str
     phase: str
-    repeats: int
+    repeats: float
     compute_cycles: int
     dram_cycles: int
     dram_bytes: float
@@ -80,17 +81,17 @@ class SimulationResult:
     @property
     def cycles(self) -> int:
         """Of all ops, one after the other."""
-        return sum(op.repeats * op.cycles for op in self.ops)
+        return round(sum(op.repeats * op.cycles for op in self.ops))
 
     @property
     def compute_cycles(self) -> int:
         """Of the array."""
-        return sum(op.repeats * op.compute_cycles for op in self.ops)
+        return round(sum(op.repeats * op.compute_cycles for op in self.ops))
 
     @property
     def dram_cycles(self) -> int:
         """Of the memory interface."""
-        return sum(op.repeats * op.dram_cycles for op in self.ops)
+        return round(sum(op.repeats * op.dram_cycles for op in self.ops))
 
     @property
     def time_s(self) -> float:
@@ -124,7 +125,7 @@ class SimulationResult:
 
     def time_by_phase(self) -> dict[str, float]:
         """Return seconds by phase."""
-        cycles: dict[str, int] = {}
+        cycles: dict[str, float] = {}
         for op in self.ops:
             cycles[op.phase] = cycles.get(op.phase, 0) + op.repeats * op.cycles
         return {phase: n / self.accelerator.clock_hz.value for phase, n in cycles.items()}
@@ -162,7 +163,7 @@ def simulate(
     if codes:
         work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
     parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
-    ops = [_run(op, part.phase, n, machine) for part, n in parts for op in part.ops]
+    ops = [_run(op, part.phase, n, machine) for part, n in parts for op in unfused(part)]
     return SimulationResult(machine, tuple(ops))
 
 
@@ -174,13 +175,14 @@ def machine_formats(machine: Accelerator, weights: str | None = None) -> dict[st
         "activations": machine.activations,
         "kv": machine.kv,
         "head": machine.head,
+        "flash": False,
     }
 
 
 def tiles(gemm: Gemm, rows: int, columns: int, lanes: int) -> int:
     """Return the tiles of a product."""
     along_k, along_n = math.ceil(gemm.k / lanes), math.ceil(gemm.n / rows)
-    return gemm.batch * along_k * along_n * math.ceil(gemm.m / columns)
+    return math.ceil(gemm.batch * along_k * along_n * math.ceil(gemm.m / columns))
 
 
 def area_um2(machine: Accelerator) -> dict[str, float]:
@@ -198,13 +200,13 @@ def _default_weights(machine: Accelerator) -> str:
     return "bitmod4" if "bitmod4" in machine.weights else machine.weights[0]
 
 
-def _run(op: Op, phase: str, repeats: int, machine: Accelerator) -> OpResult:
+def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
     gemm, weights = op.gemm, _weights(op)
     if gemm is None or weights is None:
         return _move(op, phase, repeats, machine)
     array, steps = machine.array(phase), machine.steps(weights)
     count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
-    stationary = op.kv_bytes if isinstance(op, Attention) else op.weight_bytes
+    stationary = op.kv_bytes if isinstance(op.definition, Attention) else op.weight_bytes
     outputs = op.bytes - stationary - op.input_bytes
     f_weights, f_inputs = refetch(stationary, op.input_bytes, gemm.batch, machine)
     loaded_weights, loaded_inputs = stationary * f_weights, op.input_bytes * f_inputs
@@ -228,13 +230,29 @@ def _run(op: Op, phase: str, repeats: int, machine: Accelerator) -> OpResult:
     )
 
 
-def _weights(op: Op) -> FormatSpec | None:
-    if isinstance(op, Linear):
-        return op.weights
-    return op.kv if isinstance(op, Attention) else None
+def unfused(work: Workload) -> Iterator[OpWork]:
+    """Yield the ops as an array without fused attention runs them: scores go through memory."""
+    for op in work.ops:
+        definition = op.definition
+        if isinstance(definition, FlashAttention):
+            for part in definition.parts():
+                yield OpWork(
+                    part,
+                    op.step,
+                    *(getattr(part, quantity).at(op.step) for quantity in QUANTITIES),
+                )
+        else:
+            yield op
 
 
-def _move(op: Op, phase: str, repeats: int, machine: Accelerator) -> OpResult:
+def _weights(op: OpWork) -> FormatSpec | None:
+    definition = op.definition
+    if isinstance(definition, Linear):
+        return definition.weights
+    return definition.kv if isinstance(definition, Attention) else None
+
+
+def _move(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
     """An op that only moves its operands."""
     energy = op.bytes * 8 * machine.dram.joule_per_bit.value
     cycles = _dram_cycles(op.bytes, machine)
@@ -242,7 +260,7 @@ def _move(op: Op, phase: str, repeats: int, machine: Accelerator) -> OpResult:
 
 
 def refetch(
-    weight_bytes: float, input_bytes: float, batch: int, machine: Accelerator
+    weight_bytes: float, input_bytes: float, batch: float, machine: Accelerator
 ) -> tuple[int, int]:
     """Return how often weights and inputs are read when neither fits its buffer.
 

@@ -32,7 +32,7 @@ def roofline_info(analysis: Analysis) -> RooflineInfo:
         for row in frame.to_dict("records")
         if row["ops"] > 0
     )
-    peaks = tuple(sorted({entry.peak for entry in analysis.ops}))
+    peaks = tuple(sorted({entry.peak for entry in analysis.ops if entry.op.ops}))
     bandwidth = analysis.hardware.memory_bandwidth.value
     return RooflineInfo(points, peaks, bandwidth, analysis.hardware.name)
 

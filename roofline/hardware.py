@@ -32,6 +32,24 @@ class Sourced:
 
 
 @dataclass(frozen=True)
+class MemoryLevel:
+    """A memory on the chip."""
+
+    name: str
+    capacity: Sourced
+    bandwidth: Sourced | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """What joins devices."""
+
+    name: str
+    bandwidth: Sourced
+    latency: Sourced | None = None
+
+
+@dataclass(frozen=True)
 class HardwareSpec:
     """What bounds a device.
 
@@ -49,6 +67,16 @@ class HardwareSpec:
     memory_bandwidth: Sourced
     memory_capacity: Sourced
     peak_weights: dict[str, Sourced] | None = None
+    vendor: str = ""
+    aliases: tuple[str, ...] = ()
+    notes: str = ""
+    vector_ops: Sourced | None = None
+    special_ops: Sourced | None = None
+    levels: tuple[MemoryLevel, ...] = ()
+    link: Link | None = None
+    power: Sourced | None = None
+    price: Sourced | None = None
+    launch_floor: Sourced | None = None
 
     def peak(self, weights: FormatSpec, activations: FormatSpec) -> float:
         """Return the operations per second for operands of two formats.

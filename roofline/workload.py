@@ -1,4 +1,4 @@
-"""Workload: the ops of one phase of a model; Scenario: a prompt, then generated tokens."""
+"""Workload: the ops of one phase of a model; Scenario: workloads that follow one another."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from quant.common.errors import RequestError, unknown_name
-from quant.plan import HEAD, assign
-from quant.spec import FormatSpec, parse_spec
-from roofline.models import load_config
-from roofline.models.llama import LlamaConfig, Step, build
-from roofline.ops import Linear, Op
+from quant.spec import FormatSpec
+from roofline.amounts import Step
+from roofline.models import config_text
+from roofline.ops import Gemm, Linear, Op
+from roofline.template import QUANTITIES, Template, template
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PHASES = ("prefill", "decode")
 Model = str | Path | Mapping[str, Any]
+Phase = Literal["prefill", "decode"]
 
 
 @dataclass(frozen=True)
@@ -36,53 +40,138 @@ class Memory:
         return self.weights + self.kv_cache + self.activations
 
 
+@dataclass(frozen=True, slots=True)
+class OpWork:
+    """An op in one forward pass: the numbers of its definition at a step.
+
+    Attributes:
+        definition: What it is (``roofline.ops``).
+        step: Of which pass.
+        macs: Multiply-accumulates.
+        ops: Operations: two a MAC, or element operations.
+        special_ops: Those that are special functions.
+        weight_bytes: Weights read, with scales, selectors and zero points.
+        input_bytes: Activations read.
+        output_bytes: Activations written.
+        kv_bytes: KV-cache bytes read or written.
+        link_bytes: Bytes sent to other devices.
+    """
+
+    definition: Op
+    step: Step
+    macs: float
+    ops: float
+    special_ops: float
+    weight_bytes: float
+    input_bytes: float
+    output_bytes: float
+    kv_bytes: float
+    link_bytes: float
+
+    @property
+    def name(self) -> str:
+        """Torch module path."""
+        return self.definition.name
+
+    @property
+    def op(self) -> str:
+        """The kind of op."""
+        return self.definition.kind
+
+    @property
+    def count(self) -> int:
+        """How many of them: always 1, ops are per layer."""
+        return 1
+
+    @property
+    def gemm(self) -> Gemm | None:
+        """The matrix product it is; None for element-wise ops."""
+        product = self.definition.product
+        return None if product is None else product.at(self.step)
+
+    @property
+    def activation_bytes(self) -> float:
+        """Activations read and written."""
+        return self.input_bytes + self.output_bytes
+
+    @property
+    def bytes(self) -> float:
+        """All bytes that cross the memory interface."""
+        return self.weight_bytes + self.input_bytes + self.output_bytes + self.kv_bytes
+
+    @property
+    def weights(self) -> FormatSpec | None:
+        """Format of its weights; None where it has none."""
+        return getattr(self.definition, "weights", None)
+
+
 @dataclass(frozen=True)
 class Workload:
     """The ops of one forward pass.
 
     Attributes:
         model: Name.
-        phase: ``prefill`` (all tokens new) or ``decode`` (one new token a sequence).
+        phase: ``prefill`` or ``decode``.
         batch: Sequences.
-        context: Tokens of the prompt (prefill), or tokens cached before the new one (decode).
-        ops: In order, per layer, named by torch module paths.
-        memory: Resident bytes.
+        context: Tokens of the prompt (prefill), or tokens cached before the new ones (decode).
+        step: New and cached tokens of each sequence.
+        template: The ops for any step.
     """
 
     model: str
     phase: str
     batch: int
     context: int
-    ops: tuple[Op, ...]
-    memory: Memory
+    step: Step
+    template: Template
 
     @cached_property
-    def macs(self) -> int:
-        """Multiply-accumulates of all ops."""
-        return sum(op.macs for op in self.ops)
+    def table(self) -> npt.NDArray[np.float64]:
+        """The numbers of every op, ``[ops, len(QUANTITIES)]``."""
+        return self.template.table(self.step)
 
     @cached_property
-    def bytes(self) -> float:
-        """Bytes of all ops."""
-        return sum(op.bytes for op in self.ops)
+    def ops(self) -> tuple[OpWork, ...]:
+        """In order, per layer, named by torch module paths."""
+        rows = self.table.tolist()
+        definitions = self.template.ops
+        return tuple(OpWork(d, self.step, *row) for d, row in zip(definitions, rows, strict=True))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Resident bytes of one device. Activations: the op with the most in and out together."""
+        _, kv, live = self.template.memory(self.step)
+        return Memory(self.template.stored_bytes, kv, live)
 
     @property
-    def linears(self) -> dict[str, Linear]:
-        """The linear ops by module path."""
-        return {op.name: op for op in self.ops if isinstance(op, Linear)}
+    def macs(self) -> float:
+        """Multiply-accumulates of all ops."""
+        return float(self.table[:, QUANTITIES.index("macs")].sum())
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of all ops."""
+        return float(self.template.traffic(self.table).sum())
+
+    @property
+    def linears(self) -> dict[str, OpWork]:
+        """The ops with a weight matrix, by module path."""
+        return {op.name: op for op in self.ops if isinstance(op.definition, Linear)}
+
+    @property
+    def matrices(self) -> dict[str, Linear]:
+        """What the ops with a weight matrix are, by module path."""
+        return {op.name: op for op in self.template.ops if isinstance(op, Linear)}
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Workload:
         """Return the workload with other weight formats for some module paths."""
-        before = sum(op.weight_bytes for op in self.linears.values())
         ops = tuple(
             replace(op, weights=formats[op.name])
             if isinstance(op, Linear) and op.name in formats
             else op
-            for op in self.ops
+            for op in self.template.ops
         )
-        after = sum(op.weight_bytes for op in ops if isinstance(op, Linear))
-        weights = self.memory.weights + after - before
-        return replace(self, ops=ops, memory=replace(self.memory, weights=weights))
+        return replace(self, template=replace(self.template, ops=ops))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an op: work and bytes."""
@@ -95,9 +184,9 @@ class Workload:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Workloads and how often each is run."""
+    """Workloads and how often each is run (a mean may be a fraction)."""
 
-    parts: tuple[tuple[Workload, int], ...]
+    parts: tuple[tuple[Workload, float], ...]
 
     @property
     def memory(self) -> Memory:
@@ -106,12 +195,18 @@ class Scenario:
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Scenario:
         """Return the scenario with other weight formats for some module paths."""
-        return Scenario(tuple((work.with_weights(formats), n) for work, n in self.parts))
+        known: dict[Template, Template] = {}
+        parts = []
+        for work, n in self.parts:
+            if work.template not in known:
+                known[work.template] = work.with_weights(formats).template
+            parts.append((replace(work, template=known[work.template]), n))
+        return Scenario(tuple(parts))
 
 
 def workload(
     model: Model,
-    phase: Literal["prefill", "decode"] = "prefill",
+    phase: Phase = "prefill",
     batch: int = 1,
     context: int = 2048,
     *,
@@ -121,13 +216,20 @@ def workload(
     head: str = "fp16",
     plan: Mapping[str, str] | None = None,
     logits: Literal["last", "all"] = "last",
+    past: int = 0,
+    new_tokens: int = 1,
+    flash: bool = True,
+    absorb: bool | None = None,
+    tp: int = 1,
+    pp: int = 1,
+    ep: int = 1,
 ) -> Workload:
-    """Return the ops of one forward pass.
+    """Return the ops of one forward pass, on one device of those that share it.
 
     Args:
-        model: A built-in name, a folder with config.json, or a config dict.
-        phase: ``prefill`` processes ``context`` new tokens; ``decode`` one new token a sequence
-            after ``context`` cached ones (it attends to them and to itself).
+        model: A built-in name, a hub id, a folder with config.json, or a config dict.
+        phase: ``prefill`` processes ``context`` new tokens; ``decode`` ``new_tokens`` a sequence
+            after ``context`` cached ones (they attend to them and to themselves).
         batch: Sequences.
         context: See ``phase``; decode allows 0.
         weights: Format of the linear layers of the blocks, ``NAME[:gGROUP][:SCALE]``.
@@ -137,30 +239,32 @@ def workload(
             another format is stored twice).
         plan: Module path or pattern to format; overrides ``weights`` and ``head``.
         logits: Whether the head runs on the last position or on all.
+        past: Tokens that a prefill finds cached (chunked prefill, shared prefixes).
+        new_tokens: Tokens of a decode step: more than one to verify a draft.
+        flash: Attention as one kernel, scores stay on the chip; else three ops.
+        absorb: MLA in the latent space; None: in decode.
+        tp: Devices that share every layer.
+        pp: Devices that hold consecutive layers; the ops are those of all stages.
+        ep: Devices among which experts are spread.
 
     Raises:
         RequestError: unknown names, sizes below 1, or a plan that names no layer of the model.
     """
     if phase not in PHASES:
         raise unknown_name("phase", phase, PHASES)
+    prefill = phase == "prefill"
     _at_least("batch", batch, 1)
-    _at_least("context", context, 1 if phase == "prefill" else 0)
-    name, config = load_config(model)
-    formats = _formats(config, weights, head, plan)
-    plain = parse_spec("fp16")
-    queries = context if phase == "prefill" else 1
-    keys = context if phase == "prefill" else context + 1
-    step = Step(
-        batch,
-        queries,
-        keys,
-        queries if logits == "all" else 1,
-        lambda path: formats.get(path, plain),
-        parse_spec(activations),
-        parse_spec(kv),
-    )
-    ops = build(config, step)
-    return Workload(name, phase, batch, context, ops, _memory(config, step, ops))
+    _at_least("context", context, 1 if prefill else 0)
+    _at_least("past", past, 0)
+    _at_least("new_tokens", new_tokens, 1)
+    for what, devices in (("tp", tp), ("pp", pp), ("ep", ep)):
+        _at_least(what, devices, 1)
+    name, text = config_text(model)
+    items = tuple(plan.items()) if plan else ()
+    absorbed = not prefill if absorb is None else absorb
+    key = (weights, activations, kv, head, items, logits == "all", flash, absorbed, tp, pp, ep)
+    step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
+    return Workload(name, phase, batch, context, step, template(name, text, *key))
 
 
 def scenario(
@@ -168,7 +272,7 @@ def scenario(
     prompt: int = 256,
     generate: int = 32,
     batch: int = 1,
-    **formats: Any,  # noqa: ANN401  workload's keywords
+    **options: Any,  # noqa: ANN401  workload's keywords
 ) -> Scenario:
     """Return one prefill of ``prompt`` tokens and ``generate`` decode steps of growing context.
 
@@ -177,50 +281,17 @@ def scenario(
         prompt: Tokens of the prompt.
         generate: Tokens generated.
         batch: Sequences.
-        **formats: Passed to ``workload``.
+        **options: Passed to ``workload``.
     """
     _at_least("prompt", prompt, 1)
     _at_least("generate", generate, 0)
-    steps = [workload(model, "decode", batch, prompt + i, **formats) for i in range(generate)]
-    first = workload(model, "prefill", batch, prompt, **formats)
+    steps = [workload(model, "decode", batch, prompt + i, **options) for i in range(generate)]
+    first = workload(model, "prefill", batch, prompt, **options)
     return Scenario(((first, 1), *((step, 1) for step in steps)))
 
 
-def _formats(
-    config: LlamaConfig, weights: str, head: str, plan: Mapping[str, str] | None
-) -> dict[str, FormatSpec]:
-    """The format of every linear module."""
-    paths = [path for layer in range(config.num_hidden_layers) for path in config.linears(layer)]
-    texts = dict.fromkeys(paths, weights) | {HEAD: head}
-    if plan:
-        texts |= assign(plan, [*paths, HEAD])
-    return {path: parse_spec(text) for path, text in texts.items()}
-
-
-def _memory(config: LlamaConfig, step: Step, ops: tuple[Op, ...]) -> Memory:
-    """Resident bytes. Activations: the op with the largest input and output together."""
-    table = FormatBytes(config.vocab_size, config.hidden_size)
-    weights = sum(op.weight_bytes for op in ops if not op.name.startswith("model.embed"))
-    shared = config.tie_word_embeddings and step.weights(HEAD).format.is_plain
-    weights += 0 if shared else table.fp16
-    cached = step.kv.storage_bits(step.keys, config.kv_width) / 8
-    cache = 2 * config.num_hidden_layers * step.batch * cached
-    return Memory(weights, cache, max(op.activation_bytes for op in ops))
-
-
-@dataclass(frozen=True)
-class FormatBytes:
-    """Bytes of an embedding table."""
-
-    rows: int
-    columns: int
-
-    @property
-    def fp16(self) -> int:
-        """At 16 bits."""
-        return 2 * self.rows * self.columns
-
-
 def _at_least(what: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise RequestError(f"{what} {value!r} is not allowed: an integer is needed")
     if value < least:
         raise RequestError(f"{what} {value} is not allowed: at least {least}")

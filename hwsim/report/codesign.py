@@ -53,7 +53,7 @@ def roofline_figure(analysis: roofline.Analysis) -> Any:  # noqa: ANN401  matplo
 def layer_table(result: CodesignResult) -> pd.DataFrame:
     """Return one row a layer: format, bits, expected loss, cycles of prefill and decode."""
     result_ops = result.candidates[0].simulation.ops
-    cycles: dict[tuple[str, str], int] = {}
+    cycles: dict[tuple[str, str], float] = {}
     for op in result_ops:
         key = (op.name, op.phase)
         cycles[key] = cycles.get(key, 0) + op.repeats * op.cycles

@@ -3,55 +3,140 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from quant.common.errors import RequestError, unknown_name
-from roofline.models.llama import LlamaConfig
-from roofline.models.llama import parse_config as parse_llama
+from roofline.models import decoder, deepseek, gpt, mamba
+from roofline.models.builder import Builder
+from roofline.models.fields import Fields
 
-BUILDERS = {"llama": parse_llama}
+Family = Callable[[Fields, Builder], None]
+BUILDERS: dict[str, Family] = {
+    **dict.fromkeys(decoder.TRAITS, decoder.build_decoder),
+    **dict.fromkeys(deepseek.MODEL_TYPES, deepseek.build_deepseek),
+    **dict.fromkeys(gpt.NAMES, gpt.build_gpt),
+    "mamba": mamba.build_mamba,
+    "nemotron_h": mamba.build_nemotron,
+}
+"""``model_type`` (without ``_text``) to the function that builds it."""
 CONFIGS = resources.files("roofline") / "configs"
+HUB_KEY = "_name_or_path"
 
 
-def model_names() -> list[str]:
+@cache
+def model_names() -> tuple[str, ...]:
     """Return the built-in names."""
-    return sorted(Path(entry.name).stem for entry in CONFIGS.iterdir())
+    return tuple(sorted(Path(entry.name).stem for entry in CONFIGS.iterdir()))
 
 
-def load_config(model: str | Path | Mapping[str, Any]) -> tuple[str, LlamaConfig]:
-    """Return the name and the checked configuration of a model.
+@cache
+def _aliases() -> dict[str, str]:
+    """Hub ids, and their last parts, in lower case, to built-in names."""
+    found: dict[str, str] = {}
+    for name in model_names():
+        hub_id = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))[HUB_KEY].lower()
+        found |= {hub_id: name, hub_id.rpartition("/")[2]: name}
+    return found
+
+
+@lru_cache(maxsize=256)
+def builtin_text(name: str) -> tuple[str, str] | None:
+    """Return the built-in name and the config's text for a name or hub id; None: not built in."""
+    known = name.lower()
+    if known not in model_names():
+        if known not in _aliases():
+            return None
+        known = _aliases()[known]
+    return known, (CONFIGS / f"{known}.json").read_text(encoding="utf-8")
+
+
+def config_text(model: str | Path | Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the JSON text of a model's config.
 
     Args:
-        model: A built-in name, a folder with config.json (or the file), or a config dict.
+        model: A built-in name, a hub id, a folder with config.json (or the file), or a dict.
 
     Raises:
-        RequestError: unknown name or model type, or a configuration that makes no sense.
+        RequestError: an unknown name, or a file that cannot be read.
     """
+    if isinstance(model, str):
+        builtin = builtin_text(model)
+        if builtin is not None:
+            return builtin
     if isinstance(model, Mapping):
-        return str(model.get("_name_or_path") or model.get("model_type", "?")), _checked(model)
+        name = str(model.get(HUB_KEY) or model.get("model_type", "?"))
+        try:
+            return name, json.dumps(model, sort_keys=True)
+        except TypeError as error:
+            raise RequestError(f"config: not JSON: {error}") from None
     path = Path(model)
     path = path / "config.json" if path.is_dir() else path
     if path.is_file():
-        name, text = path.parent.name, path.read_text(encoding="utf-8", errors="replace")
-    elif str(model).lower() in model_names():
-        name = str(model).lower()
-        text = (CONFIGS / f"{name}.json").read_text(encoding="utf-8")
-    else:
-        raise unknown_name("model", str(model), model_names())
+        return path.parent.name, path.read_text(encoding="utf-8", errors="replace")
+    if str(model).count("/") == 1 and not str(model).startswith((".", "/", "~")):
+        return str(model), _from_hub(str(model))
+    raise unknown_name("model", str(model), [*model_names(), *_aliases()])
+
+
+def load_config(model: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the config of a model.
+
+    Raises:
+        RequestError: an unknown name, or a file that is not a JSON object.
+    """
+    name, text = config_text(model)
+    return name, parse_text(text, name)
+
+
+def parse_text(text: str, name: str) -> dict[str, Any]:
+    """Return the JSON object of a config's text.
+
+    Raises:
+        RequestError: it is none.
+    """
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise RequestError(f"{path}: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{name}: not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise RequestError(f"{path}: a JSON object is needed")
-    return name, _checked(data)
+        raise RequestError(f"{name}: a JSON object is needed")
+    return data
 
 
-def _checked(data: Mapping[str, Any]) -> LlamaConfig:
-    kind = str(data.get("model_type", "llama"))
+def family(config: Mapping[str, Any]) -> tuple[Family, Fields]:
+    """Return the builder of a config and its fields; of a multimodal model, the text tower's.
+
+    Raises:
+        RequestError: an unknown model type, or a config without one.
+    """
+    fields = Fields(config)
+    if isinstance(config.get("text_config"), Mapping):
+        fields = fields.child("text_config")
+        outer = {"tie_word_embeddings": config.get("tie_word_embeddings")}
+        kind = fields.data.get("model_type") or config.get("model_type")
+        fields.data = {**outer, **fields.data, "model_type": kind}
+    kind = str(fields.data.get("model_type", "")).removesuffix("_text")
     if kind not in BUILDERS:
         raise unknown_name("model type", kind, BUILDERS)
-    return BUILDERS[kind](data)
+    return BUILDERS[kind], fields
+
+
+def _from_hub(hub_id: str) -> str:
+    """Download config.json; nothing of it is executed."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        names = [*model_names(), *_aliases()]
+        raise unknown_name("model", hub_id, names) from None
+    try:
+        path = hf_hub_download(hub_id, "config.json")
+    except Exception as error:
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RequestError(
+            f"model {hub_id!r} is not built in and its config cannot be fetched: {why:.160}"
+        ) from None
+    return Path(path).read_text(encoding="utf-8", errors="replace")
