@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import Codebook, FloatType, IntType
+from quant.datatypes import FloatType, IntType
 from quant.spec import FormatSpec
 
 FOLDER = resources.files("roofline") / "hardware"
+_HALF = ("fp16", "bf16", "fp32")
 WIDER = {
-    "int4": ("int4", "int8", "fp16"),
-    "int8": ("int8", "fp16"),
-    "fp8": ("fp8", "fp16"),
-    "fp16": ("fp16",),
-    "bf16": ("bf16", "fp16"),
+    "int4": ("int4", "int8", *_HALF),
+    "int8": ("int8", *_HALF),
+    "fp4": ("fp4", "fp6", "fp8", *_HALF),
+    "fp6": ("fp6", "fp8", *_HALF),
+    "fp8": ("fp8", *_HALF),
+    "fp16": _HALF,
+    "bf16": ("bf16", "fp16", "fp32"),
     "fp32": ("fp32",),
 }
 """Which peaks an operation of a type may use, narrowest first: it is converted upwards."""
+_FLOATS = ("fp4", "fp6", "fp8")
 
 
 @dataclass(frozen=True)
 class Sourced:
-    """A number and where it comes from."""
+    """A number and where it comes from.
+
+    Attributes:
+        value: SI base units.
+        source: Document, measurement or reasoning.
+        from_memory: Whether no document was at hand.
+    """
 
     value: float
     source: str
+    from_memory: bool = False
 
 
 @dataclass(frozen=True)
 class MemoryLevel:
-    """A memory on the chip."""
+    """A memory on the chip.
+
+    Attributes:
+        name: Level.
+        capacity: Byte, of the whole device.
+        bandwidth: Byte/s towards the units; None where it is not known.
+    """
 
     name: str
     capacity: Sourced
@@ -42,7 +63,13 @@ class MemoryLevel:
 
 @dataclass(frozen=True)
 class Link:
-    """What joins devices."""
+    """What joins devices.
+
+    Attributes:
+        name: Technology.
+        bandwidth: Byte/s in one direction, all links of a device together.
+        latency: Seconds of a message; None where it is not known.
+    """
 
     name: str
     bandwidth: Sourced
@@ -55,11 +82,21 @@ class HardwareSpec:
 
     Attributes:
         name: Device.
-        peak_ops: Data type to operations per second (two a MAC), dense.
+        peak_ops: Data type to operations per second (two a MAC), dense, of the matrix units.
         memory_bandwidth: Byte/s.
         memory_capacity: Byte.
         peak_weights: Weight format name to operations per second, where the weights' format and
             not the activations' sets the rate (bit-serial machines).
+        vendor: Maker.
+        aliases: Other names.
+        notes: What a reader should know.
+        vector_ops: Operations per second of the ordinary cores (fp32); None: as matrix units.
+        special_ops: Special functions per second (exp, square root); None: no bound of its own.
+        levels: Memories on the chip, outermost first.
+        link: Connection to other devices; None: none is known.
+        power: W, at most.
+        price: US dollars.
+        launch_floor: Seconds that the shortest kernel takes.
     """
 
     name: str
@@ -86,22 +123,29 @@ class HardwareSpec:
         """
         if self.peak_weights is not None and weights.format.name in self.peak_weights:
             return self.peak_weights[weights.format.name].value
-        kinds = {_kind(weights), _kind(activations)}
-        for kind in ("fp32", "bf16", "fp16", "fp8", "int8", "int4"):
-            if kind in kinds:
-                return self._first(WIDER[kind if len(kinds) == 1 else _join(kinds)])
-        raise AssertionError(kinds)
-
-    def _first(self, kinds: tuple[str, ...]) -> float:
-        for kind in kinds:
+        for kind in WIDER[operand_kind(weights, activations)]:
             if kind in self.peak_ops:
                 return self.peak_ops[kind].value
         return max(peak.value for peak in self.peak_ops.values())
 
 
+@cache
 def hardware_names() -> list[str]:
     """Return the names of the built-in devices."""
     return sorted(Path(entry.name).stem for entry in FOLDER.iterdir())
+
+
+@cache
+def _aliases() -> dict[str, str]:
+    """Other spellings of the built-in names."""
+    specs = (load_builtin(name) for name in hardware_names())
+    return {_spelled(alias): spec.name for spec in specs for alias in spec.aliases}
+
+
+@cache
+def load_builtin(name: str) -> HardwareSpec:
+    """Return a built-in device by its own name."""
+    return _load(Path(str(FOLDER / f"{name}.toml")))
 
 
 def load_hardware(name: str | Path) -> HardwareSpec:
@@ -110,34 +154,68 @@ def load_hardware(name: str | Path) -> HardwareSpec:
     Raises:
         RequestError: an unknown name, or a file with faults (all are listed).
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        if str(name).lower() not in hardware_names():
-            raise unknown_name("hardware", str(name), hardware_names())
-        path = Path(str(FOLDER / f"{str(name).lower()}.toml"))
+    if Path(name).suffix == ".toml":
+        return _load(Path(name))
+    known = _spelled(str(name))
+    if known not in hardware_names():
+        if known not in _aliases():
+            raise unknown_name("hardware", str(name), hardware_names(), _aliases())
+        known = _aliases()[known]
+    return load_builtin(known)
+
+
+def operand_kind(weights: FormatSpec, activations: FormatSpec) -> str:
+    """Return the data type (a key of ``WIDER``) that holds operands of two formats."""
+    kinds = {_kind(weights), _kind(activations)}
+    if len(kinds) == 1:
+        return kinds.pop()
+    if "fp32" in kinds:
+        return "fp32"
+    if kinds == {"int4", "int8"}:
+        return "int8"
+    if kinds <= set(_FLOATS):
+        return max(kinds, key=_FLOATS.index)
+    return "bf16" if "bf16" in kinds and "fp16" not in kinds else "fp16"
+
+
+def _load(path: Path) -> HardwareSpec:
     spec = parse(load_toml(path), HardwareSpec, str(path))
-    numbers = {f"peak_ops.{kind}": peak.value for kind, peak in spec.peak_ops.items()}
-    numbers |= {"memory_bandwidth": spec.memory_bandwidth.value}
-    numbers |= {"memory_capacity": spec.memory_capacity.value}
-    faults = [f"{key} = {value}" for key, value in numbers.items() if not 0 < value < float("inf")]
+    faults = [
+        f"{key} = {number.value}"
+        for key, number in _numbers(spec, "")
+        if not (math.isfinite(number.value) and number.value > 0)
+    ]
     if faults or not spec.peak_ops:
         raise RequestError(f"{path}: {', '.join(faults) or 'peak_ops is empty'}: above 0 is needed")
     return spec
 
 
+def _numbers(value: object, path: str) -> Iterator[tuple[str, Sourced]]:
+    """Yield every sourced number with its path."""
+    if isinstance(value, Sourced):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _numbers(entry, f"{path}.{key}")
+    elif isinstance(value, tuple):
+        for i, entry in enumerate(value):
+            yield from _numbers(entry, f"{path}[{i}]")
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _numbers(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def _kind(spec: FormatSpec) -> str:
-    element = spec.format.element
+    """The narrowest type that holds a format's elements; codebooks are looked up at 16 bits."""
+    element, bits = spec.format.element, spec.format.element_bits
+    if spec.format.is_plain:
+        return spec.format.name
     if isinstance(element, IntType):
-        return "int4" if element.bits <= 4 else "int8"
-    if isinstance(element, FloatType | Codebook):
-        return "fp8"
-    return spec.format.name
-
-
-def _join(kinds: set[str]) -> str:
-    """The type that holds two different ones: integers meet at int8, all else at 16 bits."""
-    if "fp32" in kinds:
-        return "fp32"
-    if kinds == {"int4", "int8"}:
-        return "int8"
-    return "bf16" if "bf16" in kinds and "fp16" not in kinds else "fp16"
+        return "int4" if bits <= 4 else "int8"
+    if isinstance(element, FloatType):
+        return "fp4" if bits <= 4 else "fp6" if bits <= 6 else "fp8"
+    return "fp16"

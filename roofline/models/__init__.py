@@ -79,7 +79,7 @@ def config_text(model: str | Path | Mapping[str, Any]) -> tuple[str, str]:
         return path.parent.name, path.read_text(encoding="utf-8", errors="replace")
     if str(model).count("/") == 1 and not str(model).startswith((".", "/", "~")):
         return str(model), _from_hub(str(model))
-    raise unknown_name("model", str(model), [*model_names(), *_aliases()])
+    raise unknown_name("model", str(model), model_names(), _aliases())
 
 
 def load_config(model: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -130,8 +130,7 @@ def _from_hub(hub_id: str) -> str:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError:
-        names = [*model_names(), *_aliases()]
-        raise unknown_name("model", hub_id, names) from None
+        raise unknown_name("model", hub_id, model_names(), _aliases()) from None
     try:
         path = hf_hub_download(hub_id, "config.json")
     except Exception as error:
