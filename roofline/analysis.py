@@ -197,7 +197,7 @@ def _part(
     bounds, least = parts.argmax(axis=0)[index], ideal[index]
     times = least
     if calibration is not None:
-        times = calibration.times(template, kinds, spec)[index]
+        times = calibration.times(template, kinds, parts, work.step.queries)
     return Part(work, repeats, kinds[index], rates.peaks[index], bounds, least, times)
 
 

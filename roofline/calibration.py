@@ -1,0 +1,277 @@
+"""Calibration: what share of a device's peaks real kernels reach, and how long the shortest take.
+
+Fitted to measured kernels only (``roofline.kernels``); nothing here reads a serving measurement.
+A device, or a class of kernels, without measurements borrows from its nearest relative and says
+so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quant.common.config import load_toml, parse
+from quant.common.errors import RequestError
+from quant.common.files import write_text
+from quant.spec import FormatSpec
+from roofline.hardware import HardwareSpec, load_hardware, operand_kind
+from roofline.kernels import DECODE, PREFILL, Kernel, combine, fit_device, read_kernels
+from roofline.ops import Attention, Collective, Elementwise, Embedding, FlashAttention, Linear, Op
+from roofline.template import QUANTITIES, Template
+
+Array = npt.NDArray[np.float64]
+FITTED = resources.files("roofline") / "calibrations.toml"
+SCHEMA = "calibration/1"
+HALF, WEIGHT_ONLY = "gemm:fp16", "gemm:w{}"
+OF_OPERANDS = {"fp8": "gemm:fp8", "fp6": "gemm:fp8", "fp4": "gemm:nvfp4", "int8": "gemm:fp8"}
+"""Operand type to the class of products; 8-bit integers run as 8-bit floats do."""
+OF_ELEMENTS = {
+    "Norm": "norm",
+    "Rotary": "rotary",
+    "Activation": "activation",
+    "Residual": "residual",
+    "Softmax": "softmax",
+    "Convolution": "activation",
+    "Scan": "activation",
+    "Parameters": "residual",
+}
+OF_COLLECTIVES = {
+    "AllReduce": "all_reduce",
+    "AllGather": "all_gather",
+    "AllToAll": "all_to_all",
+    "SendReceive": "all_to_all",
+}
+WEIGHT_ONLY_RATIOS = {4: (0.283 / 0.64, 0.804 / 0.84), 8: (0.449 / 0.64, 0.827 / 0.84)}
+"""Bits to the efficiency of weight-only products beside 16-bit ones, memory and compute: medians
+over the A100 tables of aiconfigurator (TensorRT-LLM 1.0.0; n and k of at least 2048)."""
+FUSED = ("Residual", "Parameters")
+"""Kinds that serving kernels fuse into their neighbours: they pay for bytes, not for a launch."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The fitted laws that apply to one device.
+
+    Attributes:
+        device: Device.
+        kernels: Class of kernels to its law; ``Kernel.device`` says where it was measured.
+    """
+
+    device: str
+    kernels: Mapping[str, Kernel]
+
+    @property
+    def borrowed(self) -> dict[str, str]:
+        """Classes that come from another device, and which."""
+        return {n: k.device for n, k in self.kernels.items() if k.device != self.device}
+
+    @property
+    def error(self) -> float:
+        """Median relative error of products that the fit did not see."""
+        return self.kernels[HALF].error
+
+    def kernel(self, op: Op, queries: float) -> Kernel:
+        """Return the law of an op: its class, or the nearest that is there."""
+        return self.kernels.get(_class(op, queries)) or self.kernels[HALF]
+
+    def times(self, template: Template, table: Array, parts: Array, queries: float) -> Array:
+        """Return the expected seconds of every op, ``[ops]``.
+
+        Args:
+            template: The ops.
+            table: Numbers of the kinds, ``[kinds, len(QUANTITIES)]``.
+            parts: Least seconds of computing, moving and exchanging, ``[3, kinds]``.
+            queries: New tokens of a sequence: prefill and decode run other attention kernels.
+        """
+        laws = self._laws(template, queries > 1)
+        moved = np.where(laws.exchanges, parts[2], parts[1])
+        body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
+        idle = (table[:, _MOVED].sum(axis=1) + table[:, _LINK]) == 0
+        body[idle] = 0.0
+        times: Array = body[template.index]
+        return times + laws.floors * ~idle[template.index]
+
+    def _laws(self, template: Template, prefill: bool) -> _Laws:
+        key = (id(self), id(template), prefill)
+        found = _LAWS.get(key)
+        if found is None:
+            found = (self, template, _laws(self, template, 2 if prefill else 1))
+            _LAWS[key] = found
+            if len(_LAWS) > LAWS_KEPT:
+                _LAWS.popitem(last=False)
+        return found[2]
+
+
+_MOVED = slice(QUANTITIES.index("weight_bytes"), QUANTITIES.index("kv_bytes") + 1)
+_LINK = QUANTITIES.index("link_bytes")
+LAWS_KEPT = 512
+_LAWS: OrderedDict[tuple[int, int, bool], tuple[Calibration, Template, _Laws]] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class _Laws:
+    """The laws of a template's kinds as arrays; floors are of every op."""
+
+    per_compute: Array
+    per_memory: Array
+    sharpness: Array
+    exchanges: npt.NDArray[np.bool_]
+    floors: Array
+
+
+def _laws(calibration: Calibration, template: Template, queries: float) -> _Laws:
+    kernels = [calibration.kernel(op, queries) for op in template.kinds]
+    ranks = [op.ranks if isinstance(op, Collective) else 1 for op in template.kinds]
+    floors = [k.floor_s + k.per_rank_s * (n - 1) for k, n in zip(kernels, ranks, strict=True)]
+    fused = np.array([op.kind in FUSED for op in template.kinds])
+    every = np.where(fused, 0.0, floors)[template.index]
+    return _Laws(
+        1 / np.array([kernel.compute for kernel in kernels]),
+        1 / np.array([kernel.memory for kernel in kernels]),
+        np.array([kernel.sharpness for kernel in kernels]),
+        np.array([isinstance(op, Collective) for op in template.kinds]),
+        every * starts_kernel(template.ops),
+    )
+
+
+def starts_kernel(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
+    """Return whether an op is a kernel of its own, ``[ops]``.
+
+    Products of the same inputs that follow one another (q, k and v; gate and up) run as one.
+    """
+    starts = [True] * len(ops)
+    for i, (before, op) in enumerate(zip(ops, ops[1:], strict=False), start=1):
+        if type(before) is Linear and type(op) is Linear:
+            starts[i] = (before.in_features, before.tokens) != (op.in_features, op.tokens)
+    return np.array(starts)
+
+
+def _class(op: Op, queries: float) -> str:
+    """The class of kernels that an op is."""
+    if isinstance(op, FlashAttention):
+        return PREFILL if queries > 1 else DECODE
+    if isinstance(op, Elementwise):
+        return OF_ELEMENTS.get(op.what, "activation")
+    if isinstance(op, Embedding):
+        return "embedding"
+    if isinstance(op, Collective):
+        return OF_COLLECTIVES[op.what]
+    if isinstance(op, Linear):
+        return _product(op.weights, op.activations)
+    assert isinstance(op, Attention)
+    return HALF
+
+
+def _product(weights: FormatSpec, activations: FormatSpec) -> str:
+    kind = operand_kind(weights, activations)
+    if kind in OF_OPERANDS:
+        return OF_OPERANDS[kind]
+    bits = weights.format.element_bits
+    if bits < activations.format.element_bits:
+        return WEIGHT_ONLY.format(4 if bits <= 4 else 8)
+    return HALF
+
+
+def calibrate(spec: HardwareSpec, kernels: Path | None = None) -> Calibration:
+    """Fit a device's calibration to measured kernels.
+
+    Args:
+        spec: Device.
+        kernels: A table of the same columns as the built-in one; None: that one.
+
+    Raises:
+        RequestError: the table has too few measurements of the device's products.
+    """
+    frame = read_kernels(kernels)
+    found = fit_device(spec, frame)
+    if HALF not in found:
+        have = ", ".join(sorted(set(frame["device"]))) or "none"
+        raise RequestError(f"no 16-bit products of {spec.name} are measured (devices: {have})")
+    return Calibration(spec.name, found)
+
+
+@cache
+def fitted() -> dict[str, dict[str, Kernel]]:
+    """Return the committed fits, device to class to law."""
+    data = load_toml(Path(str(FITTED)))
+    return {
+        device: {name: parse(law, Kernel, str(FITTED)) for name, law in laws.items()}
+        for device, laws in data["devices"].items()
+    }
+
+
+def save(calibrations: list[Calibration], path: Path, command: str) -> None:
+    """Write calibrations to a TOML file."""
+    import tomli_w
+
+    devices = {
+        c.device: {name: asdict(kernel) for name, kernel in c.kernels.items()}
+        for c in calibrations
+    }
+    head = f"# Fitted to measured kernels by `{command}`; do not edit.\n"
+    write_text(path, head + tomli_w.dumps({"schema": SCHEMA, "devices": devices}))
+
+
+def load_calibration(spec: HardwareSpec, path: Path | None = None) -> Calibration:
+    """Return a device's calibration, with what it lacks from its nearest relatives.
+
+    Args:
+        spec: Device.
+        path: A file that ``roofline calibrate`` wrote; None: the built-in one.
+
+    Raises:
+        RequestError: the file is none of a calibration.
+    """
+    if path is None:
+        return _builtin(spec.name, _point(spec))
+    data = load_toml(path)
+    if data.get("schema") != SCHEMA or not isinstance(data.get("devices"), dict):
+        raise RequestError(f"{path}: schema is {data.get('schema')!r}: {SCHEMA!r} is needed")
+    laws = data["devices"].get(spec.name, {})
+    own = {name: parse(law, Kernel, f"{path}: {name}") for name, law in laws.items()}
+    return _complete(spec.name, _point(spec), {**fitted(), spec.name: own})
+
+
+Point = tuple[str, float, float]
+
+
+def _point(spec: HardwareSpec) -> Point:
+    """Where a device stands among others: maker, 16-bit peak, bandwidth (in logarithms)."""
+    peaks = [spec.peak_ops[kind].value for kind in ("fp16", "bf16") if kind in spec.peak_ops]
+    peak = peaks[0] if peaks else max(entry.value for entry in spec.peak_ops.values())
+    return spec.vendor, math.log(peak), math.log(spec.memory_bandwidth.value)
+
+
+@cache
+def _builtin(name: str, point: Point) -> Calibration:
+    return _complete(name, point, fitted())
+
+
+def _complete(name: str, point: Point, known: dict[str, dict[str, Kernel]]) -> Calibration:
+    """Gather every class from the device itself or from the nearest that has it."""
+
+    def distance(other: str) -> float:
+        if other == name:
+            return -1.0
+        vendor, peak, bandwidth = _point(load_hardware(other))
+        far = math.hypot(peak - point[1], bandwidth - point[2])
+        return far + (0.0 if vendor == point[0] else 100.0)
+
+    kernels: dict[str, Kernel] = {}
+    for other in sorted(known, key=distance):
+        kernels = {**known[other], **kernels}
+    half = kernels[HALF]
+    for bits, (memory, compute) in WEIGHT_ONLY_RATIOS.items():
+        own = replace(half, memory=half.memory * memory, compute=half.compute * compute, cases=0)
+        kernels.setdefault(WEIGHT_ONLY.format(bits), own)
+    return Calibration(name, kernels)
+
+
