@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -25,12 +25,13 @@ from quant.spec import FormatSpec
 from roofline.hardware import HardwareSpec, load_hardware, operand_kind
 from roofline.kernels import DECODE, PREFILL, Kernel, combine, fit_device, read_kernels
 from roofline.ops import Attention, Collective, Elementwise, Embedding, FlashAttention, Linear, Op
+from roofline.summaries import fit_summaries, read_summaries
 from roofline.template import QUANTITIES, Template
 
 Array = npt.NDArray[np.float64]
 FITTED = resources.files("roofline") / "calibrations.toml"
 SCHEMA = "calibration/1"
-HALF, WEIGHT_ONLY = "gemm:fp16", "gemm:w{}"
+HALF, WEIGHT_ONLY, PRODUCTS = "gemm:fp16", "gemm:w{}", "gemm:"
 OF_OPERANDS = {"fp8": "gemm:fp8", "fp6": "gemm:fp8", "fp4": "gemm:nvfp4", "int8": "gemm:fp8"}
 """Operand type to the class of products; 8-bit integers run as 8-bit floats do."""
 OF_ELEMENTS = {
@@ -49,9 +50,6 @@ OF_COLLECTIVES = {
     "AllToAll": "all_to_all",
     "SendReceive": "all_to_all",
 }
-WEIGHT_ONLY_RATIOS = {4: (0.283 / 0.64, 0.804 / 0.84), 8: (0.449 / 0.64, 0.827 / 0.84)}
-"""Bits to the efficiency of weight-only products beside 16-bit ones, memory and compute: medians
-over the A100 tables of aiconfigurator (TensorRT-LLM 1.0.0; n and k of at least 2048)."""
 FUSED = ("Residual", "Parameters")
 """Kinds that serving kernels fuse into their neighbours: they pay for bytes, not for a launch."""
 
@@ -128,9 +126,19 @@ class _Laws:
 
 
 def _laws(calibration: Calibration, template: Template, queries: float) -> _Laws:
+    """Look the laws up once.
+
+    A launch costs what the device takes, whatever the data type: where a table of low-precision
+    products has a longer floor, it timed the activations' quantization too, which servers fuse
+    into the norm before.
+    """
     kernels = [calibration.kernel(op, queries) for op in template.kinds]
     ranks = [op.ranks if isinstance(op, Collective) else 1 for op in template.kinds]
-    floors = [k.floor_s + k.per_rank_s * (n - 1) for k, n in zip(kernels, ranks, strict=True)]
+    launch = calibration.kernels[HALF].floor_s
+    floors = [
+        (min(k.floor_s, launch) if isinstance(op, Linear) else k.floor_s) + k.per_rank_s * (n - 1)
+        for op, k, n in zip(template.kinds, kernels, ranks, strict=True)
+    ]
     fused = np.array([op.kind in FUSED for op in template.kinds])
     every = np.where(fused, 0.0, floors)[template.index]
     return _Laws(
@@ -185,15 +193,21 @@ def calibrate(spec: HardwareSpec, kernels: Path | None = None) -> Calibration:
 
     Args:
         spec: Device.
-        kernels: A table of the same columns as the built-in one; None: that one.
+        kernels: A table of the same columns as the built-in one; None: that one, and published
+            percentiles. Low-precision tables may hold the quantization of the activations, which
+            servers fuse: the library that computes fastest stands for the class.
 
     Raises:
         RequestError: the table has too few measurements of the device's products.
     """
     frame = read_kernels(kernels)
     found = fit_device(spec, frame)
+    if kernels is None:
+        for name, law in fit_summaries(spec, read_summaries()).items():
+            if name not in found or (name != HALF and law.compute > found[name].compute):
+                found[name] = law
     if HALF not in found:
-        have = ", ".join(sorted(set(frame["device"]))) or "none"
+        have = ", ".join(sorted(set(frame["device"].astype(str)))) or "none"
         raise RequestError(f"no 16-bit products of {spec.name} are measured (devices: {have})")
     return Calibration(spec.name, found)
 
@@ -213,8 +227,7 @@ def save(calibrations: list[Calibration], path: Path, command: str) -> None:
     import tomli_w
 
     devices = {
-        c.device: {name: asdict(kernel) for name, kernel in c.kernels.items()}
-        for c in calibrations
+        c.device: {name: asdict(kernel) for name, kernel in c.kernels.items()} for c in calibrations
     }
     head = f"# Fitted to measured kernels by `{command}`; do not edit.\n"
     write_text(path, head + tomli_w.dumps({"schema": SCHEMA, "devices": devices}))
@@ -268,10 +281,4 @@ def _complete(name: str, point: Point, known: dict[str, dict[str, Kernel]]) -> C
     kernels: dict[str, Kernel] = {}
     for other in sorted(known, key=distance):
         kernels = {**known[other], **kernels}
-    half = kernels[HALF]
-    for bits, (memory, compute) in WEIGHT_ONLY_RATIOS.items():
-        own = replace(half, memory=half.memory * memory, compute=half.compute * compute, cases=0)
-        kernels.setdefault(WEIGHT_ONLY.format(bits), own)
     return Calibration(name, kernels)
-
-

@@ -25,8 +25,18 @@ COLLECTIVES = {"all_reduce": 2.0, "all_gather": 1.0, "all_to_all": 1.0}
 """Kernel to how often a ring sends each rank's share of the message (Patarasuk and Yuan 2009)."""
 STREAMS = ("norm", "rotary", "activation", "residual", "embedding", "softmax")
 """Kernels that only move their operands."""
-BYTES = {"fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625}
+BYTES = {
+    "fp16": (2.0, 2.0),
+    "bf16": (2.0, 2.0),
+    "fp8": (1.0, 1.0),
+    "fp8_block": (1.0, 1.0),
+    "nvfp4": (0.5625, 0.5625),
+    "w4": (0.5, 2.0),
+    "w8": (1.0, 2.0),
+}
+"""Data type of a measured product to bytes of a weight and of an activation; outputs take 2."""
 PEAKS = {"fp16": "fp16", "bf16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "nvfp4": "fp4"}
+PEAKS |= {"w4": "fp16", "w8": "fp16"}
 LEAST_CASES = 5
 """Fewer measurements than this do not make a class of kernels."""
 NO_COMPUTE = 1e-12
@@ -109,6 +119,10 @@ def read_kernels(path: Path | None = None) -> pd.DataFrame:
     if len(bad):
         raise RequestError(f"{source}: line {bad.index[0] + 2}: seconds must be above 0")
     known = {GEMM, PREFILL, DECODE, *COLLECTIVES, *STREAMS}
+    frame["dtype"] = frame["dtype"].fillna("fp16").replace("", "fp16")
+    odd = sorted(set(frame["dtype"].astype(str)) - set(BYTES))
+    if odd:
+        raise RequestError(f"{source}: dtype {odd[0]!r}: {', '.join(BYTES)} are known")
     unknown = sorted(set(frame["kernel"].astype(str)) - known)
     if unknown:
         raise RequestError(f"{source}: kernel {unknown[0]!r}: {', '.join(sorted(known))} are known")
@@ -119,7 +133,7 @@ def class_of(kernel: str, dtype: str) -> str:
     """Return the class of a measured kernel: products are told apart by data type."""
     if kernel != GEMM:
         return kernel
-    return f"{GEMM}:{'fp16' if dtype in {'fp16', 'bf16', ''} else dtype}"
+    return f"{GEMM}:{'fp16' if dtype in {'fp16', 'bf16'} else dtype}"
 
 
 def cases_of(frame: pd.DataFrame, spec: HardwareSpec) -> dict[str, Cases]:
@@ -146,10 +160,7 @@ def _least(rows: pd.DataFrame, spec: HardwareSpec) -> tuple[Array, Array]:
     nothing = np.full(len(rows), NO_COMPUTE)
     if kernel == GEMM:
         m, n, k = column["m"], column["n"], column["k"]
-        size = rows["dtype"].map(BYTES).to_numpy(float)
-        peak = rows["dtype"].map(lambda d: _peak(spec, PEAKS[d])).to_numpy(float)
-        moved = size * (m * k + n * k) + 2 * m * n
-        return 2 * m * n * k / peak, moved / bandwidth
+        return least_products(m, n, k, str(rows["dtype"].iloc[0]), spec)
     if kernel in {PREFILL, DECODE}:
         return _attention(column, _peak(spec, "fp16"), bandwidth, prefill=kernel == PREFILL)
     if kernel in COLLECTIVES:
@@ -157,6 +168,15 @@ def _least(rows: pd.DataFrame, spec: HardwareSpec) -> tuple[Array, Array]:
         others = (column["ranks"] - 1) / column["ranks"] * COLLECTIVES[kernel]
         return nothing, column["bytes"] * others / spec.link.bandwidth.value
     return nothing, column["bytes"] / bandwidth
+
+
+def least_products(
+    m: Array, n: Array, k: Array, dtype: str, spec: HardwareSpec
+) -> tuple[Array, Array]:
+    """Return least seconds of computing and moving of ``[m, k] x [k, n]``."""
+    weight, activation = BYTES[dtype]
+    moved = weight * n * k + activation * m * k + 2 * m * n
+    return 2 * m * n * k / _peak(spec, PEAKS[dtype]), moved / spec.memory_bandwidth.value
 
 
 def _attention(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 NEAR = 0.5
 """Similarity, from 0 to 1, above which a name is proposed."""
 
