@@ -7,6 +7,7 @@ so.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -94,8 +95,8 @@ class Calibration:
         body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
         idle = (table[:, _MOVED].sum(axis=1) + table[:, _LINK]) == 0
         body[idle] = 0.0
-        times: Array = body[template.index]
-        return times + laws.floors * ~idle[template.index]
+        times: Array = body[template.index] + laws.floors * ~idle[template.index]
+        return times
 
     def _laws(self, template: Template, prefill: bool) -> _Laws:
         key = (id(self), id(template), prefill)
@@ -156,7 +157,7 @@ def starts_kernel(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
     Products of the same inputs that follow one another (q, k and v; gate and up) run as one.
     """
     starts = [True] * len(ops)
-    for i, (before, op) in enumerate(zip(ops, ops[1:], strict=False), start=1):
+    for i, (before, op) in enumerate(itertools.pairwise(ops), start=1):
         if type(before) is Linear and type(op) is Linear:
             starts[i] = (before.in_features, before.tokens) != (op.in_features, op.tokens)
     return np.array(starts)

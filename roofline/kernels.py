@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 MEASURED = resources.files("roofline") / "measurements" / "kernels.csv"
-COLUMNS = ("device", "source", "kernel", "dtype", "m", "n", "k", "heads", "kv_heads", "head_dim")
+COLUMNS: tuple[str, ...] = (
+    "device",
+    "source",
+    "kernel",
+    "dtype",
+    "m",
+    "n",
+    "k",
+    "heads",
+    "kv_heads",
+    "head_dim",
+)
 COLUMNS += ("batch", "context", "ranks", "bytes", "seconds")
 GEMM, PREFILL, DECODE = "gemm", "attention_prefill", "attention_decode"
 COLLECTIVES = {"all_reduce": 2.0, "all_gather": 1.0, "all_to_all": 1.0}
@@ -91,8 +102,8 @@ class Cases:
     def without(self, hidden: npt.NDArray[np.bool_]) -> Cases:
         """Return the cases that are not hidden."""
         kept = ~hidden
-        parts = (self.compute, self.memory, self.ranks, self.source, self.seconds)
-        return Cases(*(part[kept] for part in parts))
+        times = (self.compute[kept], self.memory[kept], self.ranks[kept])
+        return Cases(*times, self.source[kept], self.seconds[kept])
 
 
 def read_kernels(path: Path | None = None) -> pd.DataFrame:

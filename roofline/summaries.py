@@ -55,7 +55,7 @@ def fit_summaries(spec: HardwareSpec, frame: pd.DataFrame) -> dict[str, Kernel]:
 
 
 def _fit(wanted: Array, dtype: str, spec: HardwareSpec) -> Kernel:
-    """Find the law whose percentiles are nearest in logarithm; regions without data are left out."""
+    """Find the law whose percentiles are nearest in logarithm; leave out regions without data."""
     from scipy.optimize import least_squares
 
     m, n, k = (axis.ravel() for axis in np.meshgrid(TOKENS, WIDTHS, WIDTHS, indexing="ij"))
@@ -72,7 +72,7 @@ def _fit(wanted: Array, dtype: str, spec: HardwareSpec) -> Kernel:
 
     start, low, high = (0.6, 0.7, 2.0, 5e-6), (0.02, 0.02, 1.0, 1e-7), (1.0, 1.2, 8.0, 1e-3)
     bounds = (np.log(low), np.log(high))
-    found = least_squares(miss, np.log(start), bounds=bounds, x_scale=0.3, diff_step=1e-3)
+    found = least_squares(miss, np.log(start), bounds=bounds, x_scale=0.3, diff_step=[1e-3])
     share, bandwidth, sharpness, floor = (float(value) for value in np.exp(found.x))
     error = float(np.median(np.abs(np.expm1(miss(found.x)))))
     return Kernel(share, bandwidth, floor, sharpness, 0.0, error, len(m), spec.name)
