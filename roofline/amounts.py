@@ -218,9 +218,16 @@ def blocked_keys(
     return ("min", total, ("+", ("*", before, float(limit)), once))
 
 
-def distinct_experts(experts: int, chosen: int) -> Expr:
-    """Return the expected number of experts that the new tokens use, routed evenly."""
-    missed: Expr = ("pow", 1.0 - chosen / experts, ("*", "batch", "queries"))
+def distinct_experts(experts: int, chosen: int, replicas: float = 1.0) -> Expr:
+    """Return the expected number of experts that the new tokens use, routed evenly.
+
+    Args:
+        experts: Experts.
+        chosen: Experts of a token.
+        replicas: Groups of devices whose tokens meet at the experts, each with its own batch.
+    """
+    tokens: Expr = ("*", ("*", "batch", "queries"), float(replicas))
+    missed: Expr = ("pow", 1.0 - chosen / experts, tokens)
     return ("*", float(experts), ("-", 1.0, missed))
 
 

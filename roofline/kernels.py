@@ -50,7 +50,10 @@ PEAKS = {"fp16": "fp16", "bf16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "nvfp
 PEAKS |= {"w4": "fp16", "w8": "fp16"}
 LEAST_CASES = 5
 """Fewer measurements than this do not make a class of kernels."""
+FOLDS = 10
+"""Parts of the measurements that are held out in turn."""
 NO_COMPUTE = 1e-12
+"""Seconds: kernels that only move; above 0 for logarithms."""
 
 
 @dataclass(frozen=True)
@@ -212,19 +215,23 @@ def fit(cases: Cases, device: str) -> Kernel:
     Every source has a floor of its own, since a harness adds its launch; the least of them is the
     device's. The loss is robust (soft L1 of the logarithm), because tables hold slow outliers.
     """
-    parameters = _solve(cases)
-    folds = np.arange(len(cases.seconds)) % min(10, len(cases.seconds))
+    compute, memory, sharpness, per_rank, *floors = _solve(cases)
+    used = [floors[i] for i in np.unique(cases.source)]
+    error = float(np.median(held_out(cases)))
+    return Kernel(
+        compute, memory, min(used), sharpness, per_rank, error, len(cases.seconds), device
+    )
+
+
+def held_out(cases: Cases) -> Array:
+    """Return the relative error of every measurement, predicted by a fit that did not see it."""
+    folds = np.arange(len(cases.seconds)) % min(FOLDS, len(cases.seconds))
     errors = np.empty(len(folds))
     for fold in range(folds.max() + 1):
         hidden = folds == fold
         guess = _predict(_solve(cases.without(hidden)), cases)
         errors[hidden] = np.abs(guess[hidden] / cases.seconds[hidden] - 1)
-    compute, memory, sharpness, per_rank, *floors = parameters
-    used = [floors[i] for i in np.unique(cases.source)]
-    error = float(np.median(errors))
-    return Kernel(
-        compute, memory, min(used), sharpness, per_rank, error, len(cases.seconds), device
-    )
+    return errors
 
 
 _START = {"compute": 0.7, "memory": 0.7, "sharpness": 2.0, "per_rank": 1e-6, "floor": 4e-6}

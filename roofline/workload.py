@@ -245,7 +245,7 @@ def workload(
         absorb: MLA in the latent space; None: in decode.
         tp: Devices that share every layer.
         pp: Devices that hold consecutive layers; the ops are those of all stages.
-        ep: Devices among which experts are spread.
+        ep: Devices among which experts are spread (see ``models.mlp.mixture``).
 
     Raises:
         RequestError: unknown names, sizes below 1, or a plan that names no layer of the model.

@@ -125,21 +125,9 @@ def analyze(
     table = _device(device, version)
     peak = _peak(table, device, max(w_bit, a_bit, kv), version)
     _check_tp(model, tp, version)
-    run = _Run(
-        model,
-        batch,
-        seqlen,
-        seqlen,
-        w_bit / 8,
-        a_bit / 8,
-        kv / 8,
-        flash,
-        tp,
-        version,
-        peak,
-        table["bandwidth"],
-        table["onchip_buffer"],
-    )
+    widths = (w_bit / 8, a_bit / 8, kv / 8)
+    device_ = (peak, table["bandwidth"], table["onchip_buffer"])
+    run = _Run(model, batch, seqlen, seqlen, *widths, flash, tp, version, *device_)
     prefill = _phase(run, _layer(run), None)
     step = run._replace(tokens=1, decode=True)
     return LlmViewerResult(model.layers, prefill, _phase(step, _layer(step), prefill))
@@ -210,15 +198,18 @@ def _check_tp(model: FamilySizes, tp: int, version: str) -> None:
             raise RequestError(f"tp {tp} does not divide {name} = {size}")
 
 
-def _op(run: _Run, name: str, ops: float, *moved: float) -> LlmViewerOp:
-    """Bound an op: ``moved`` are the byte fields in order."""
-    access = sum(moved)
+def _op(
+    run: _Run, name: str, ops: float, w: float, read: float, stored: float, *kv: float
+) -> LlmViewerOp:
+    """Bound an op: bytes of weights, activations in and out, cache in and out."""
+    load_kv, store_kv = kv or (0.0, 0.0)
+    access = w + read + stored + load_kv + store_kv
     intensity = ops / access
     memory = intensity < run.peak / run.bandwidth
     performance = intensity * run.bandwidth if memory else run.peak
     bound = "memory" if memory else "compute"
-    numbers = (ops, *moved, access, intensity)
-    return LlmViewerOp(name, *numbers, bound, performance, ops / performance)
+    moved = (w, read, stored, load_kv, store_kv, access, intensity)
+    return LlmViewerOp(name, ops, *moved, bound, performance, ops / performance)
 
 
 def _layer(run: _Run) -> list[LlmViewerOp]:
@@ -243,7 +234,7 @@ def _layer(run: _Run) -> list[LlmViewerOp]:
         stored = 0 if cached else outputs * rows * run.a
         kept = outputs * rows * run.kv if cached else 0
         weights = inputs * outputs
-        moved = (weights * run.w, inputs * rows * run.a, stored, 0, kept)
+        moved = (weights * run.w, inputs * rows * run.a, stored, 0.0, kept)
         ops.append(_op(run, name, 2 * weights * rows, *moved))
     ops += _fused(run) if run.flash else _unfused(run)
     return ops + _elementwise(run, rows)
@@ -260,7 +251,7 @@ def _unfused(run: _Run) -> list[LlmViewerOp]:
     return [
         _op(run, "qk_matmul", 2 * scores * width, 0, queries, scores * run.a, cache, 0),
         _op(run, "sv_matmul", 2 * scores * width, 0, scores * run.a, outputs, cache, 0),
-        _op(run, "softmax", SOFTMAX * scores, 0, scores * run.a, scores * run.a, 0, 0),
+        _op(run, "softmax", SOFTMAX * scores, 0, scores * run.a, scores * run.a),
     ]
 
 
@@ -293,9 +284,9 @@ def _fused(run: _Run) -> list[LlmViewerOp]:
 def _elementwise(run: _Run, rows: int) -> list[LlmViewerOp]:
     size = run.model.hidden * rows
     moved = size * run.a
-    ops = [_op(run, name, NORM * size, 0, moved, moved, 0, 0) for name in run.model.norms]
-    ops += [_op(run, name, ADD * size, 0, moved, moved, 0, 0) for name in ("attn_add", "mlp_add")]
-    return [*ops, _op(run, "mlp_act", ACTIVATION * size, 0, 2 * moved, moved, 0, 0)]
+    ops = [_op(run, name, NORM * size, 0, moved, moved) for name in run.model.norms]
+    ops += [_op(run, name, ADD * size, 0, moved, moved) for name in ("attn_add", "mlp_add")]
+    return [*ops, _op(run, "mlp_act", ACTIVATION * size, 0, 2 * moved, moved)]
 
 
 def _phase(run: _Run, layer: list[LlmViewerOp], prefill: LlmViewerPhase | None) -> LlmViewerPhase:
@@ -307,16 +298,9 @@ def _phase(run: _Run, layer: list[LlmViewerOp], prefill: LlmViewerPhase | None) 
     key = "memory_consumption_kv_cache"
     cache = total["store_kv_cache"] if prefill is None else prefill.total[key]
     live = sum(op.store_act for op in layer)
-    head = _op(
-        run,
-        "lm_head",
-        run.batch * m.hidden * m.vocabulary,
-        m.hidden * m.vocabulary * run.w,
-        m.hidden * run.a,
-        m.vocabulary * run.a,
-        0,
-        0,
-    )
+    matrix = m.hidden * m.vocabulary
+    moved = (matrix * run.w, m.hidden * run.a, m.vocabulary * run.a)
+    head = _op(run, "lm_head", run.batch * matrix, *moved)
     for name in fields:
         total[name] += getattr(head, name)
     total |= {

@@ -152,7 +152,8 @@ class Builder:
 
     def all_to_all(self, path: str, width: float) -> None:
         """Send tokens to their experts' devices, or bring them back."""
-        self._collective(path, "AllToAll", self.options.ep, width)
+        if self.options.ep > self.options.tp:
+            self._collective(path, "AllToAll", self.options.ep, width)
 
     def end_layer(self, at: str, layer: int, layers: int, width: int) -> None:
         """Send activations on after the last layer of a pipeline stage."""

@@ -82,12 +82,15 @@ def mixture(build: Builder, at: str, shape: Mixture) -> None:
     """Add router, experts and shared expert.
 
     Routing is taken as even: the expected number of distinct experts that T tokens use is
-    ``E (1 - (1 - k/E)^T)``. With expert parallelism a device holds ``E / ep`` whole experts;
-    tensor parallelism splits every expert.
+    ``E (1 - (1 - k/E)^T)``. Expert parallelism spreads the experts over ``ep`` devices. Up to
+    ``tp`` these are the devices that share attention, so all have the tokens, and experts are
+    split further over ``tp / ep``; beyond, each group of ``tp`` has a batch of its own, and tokens
+    travel to their experts.
     """
-    ep = build.options.ep
+    ep, tp = build.options.ep, build.options.tp
     experts = build.shard(shape.experts, "experts", ep)
-    inner = build.shard(shape.inner, "expert width")
+    split = tp // ep if ep < tp and tp % ep == 0 else 1
+    inner = build.shard(shape.inner, "expert width", split)
     build.linear(f"{at}.{shape.router}", shape.hidden, shape.experts, shape.router_bias)
     scores = TOKENS * shape.experts
     build.add(Elementwise(f"{at}.top_k", build.act, "Softmax", scores, 5, special=1))
@@ -103,8 +106,10 @@ def mixture(build: Builder, at: str, shape: Mixture) -> None:
 
 
 def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) -> None:
-    used = amount_of(distinct_experts(shape.experts, shape.chosen)) * (1 / build.options.ep)
-    tokens = TOKENS * (shape.chosen / build.options.ep)
+    ep, tp = build.options.ep, build.options.tp
+    replicas = max(1.0, ep / tp)
+    used = amount_of(distinct_experts(shape.experts, shape.chosen, replicas)) * (1 / ep)
+    tokens = TOKENS * (replicas * shape.chosen / ep)
     hidden = shape.hidden
     for name, inputs, outputs in (
         ("gate_up_proj", hidden, 2 * inner),
