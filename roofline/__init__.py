@@ -1,22 +1,46 @@
-"""Workloads of language models, and the bounds that hardware sets for them."""
+"""Workloads of neural networks, and the bounds that hardware sets for them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from roofline.analysis import Analysis, analyze
+from roofline.calibration import Calibration, load_calibration
 from roofline.hardware import HardwareSpec, hardware_names, load_hardware
 from roofline.models import model_names
+from roofline.serving import Serving, serve
 from roofline.workload import Memory, Scenario, Workload, scenario, workload
+
+if TYPE_CHECKING:
+    from roofline.sweep import sweep
+    from roofline.validation import validate
 
 __all__ = [
     "Analysis",
+    "Calibration",
     "HardwareSpec",
     "Memory",
     "Scenario",
+    "Serving",
     "Workload",
     "analyze",
     "hardware_names",
+    "load_calibration",
     "load_hardware",
     "model_names",
     "scenario",
+    "serve",
+    "sweep",
+    "validate",
     "workload",
 ]
+_LATE = {"sweep": "roofline.sweep", "validate": "roofline.validation"}
+"""Names that need numba or pandas are imported when first used."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module 'roofline' has no attribute {name!r}")

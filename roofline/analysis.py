@@ -53,8 +53,8 @@ class OpBound:
 
     @property
     def arithmetic_intensity(self) -> float:
-        """Operations a byte."""
-        return self.op.ops / self.op.bytes if self.op.bytes else float("inf")
+        """Operations a byte; 0 for ops that do not touch memory (exchanges)."""
+        return self.op.ops / self.op.bytes if self.op.bytes else 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,20 @@ class Analysis:
     def ideal_s(self) -> float:
         """Least time of the whole."""
         return float(sum(part.repeats * part.ideal.sum() for part in self.parts))
+
+    @property
+    def expected_error(self) -> float:
+        """Median relative errors of the kernels' laws, weighted by time; 0 uncalibrated."""
+        if self.calibration is None:
+            return 0.0
+        weighted = sum(
+            part.repeats
+            * float(
+                part.times @ self.calibration.errors(part.work.template, part.work.step.queries)
+            )
+            for part in self.parts
+        )
+        return weighted / (self.time_s or 1.0)
 
     @cached_property
     def ops(self) -> tuple[OpBound, ...]:

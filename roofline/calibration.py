@@ -90,15 +90,21 @@ class Calibration:
             parts: Least seconds of computing, moving and exchanging, ``[3, kinds]``.
             queries: New tokens of a sequence: prefill and decode run other attention kernels.
         """
-        laws = self._laws(template, queries > 1)
-        moved = np.where(laws.exchanges, parts[2], parts[1])
+        laws = self.laws(template, queries > 1)
+        moved = np.maximum(parts[1], parts[2])
         body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
         idle = (table[:, _MOVED].sum(axis=1) + table[:, _LINK]) == 0
         body[idle] = 0.0
         times: Array = body[template.index] + laws.floors * ~idle[template.index]
         return times
 
-    def _laws(self, template: Template, prefill: bool) -> _Laws:
+    def errors(self, template: Template, queries: float) -> Array:
+        """Return the median relative error of every op's law, ``[ops]``."""
+        kinds = np.array([self.kernel(op, queries).error for op in template.kinds])
+        return kinds[template.index]
+
+    def laws(self, template: Template, prefill: bool) -> Laws:
+        """Return the laws of a template's kinds; the last ``LAWS_KEPT`` are remembered."""
         key = (id(self), id(template), prefill)
         found = _LAWS.get(key)
         if found is None:
@@ -112,21 +118,27 @@ class Calibration:
 _MOVED = slice(QUANTITIES.index("weight_bytes"), QUANTITIES.index("kv_bytes") + 1)
 _LINK = QUANTITIES.index("link_bytes")
 LAWS_KEPT = 512
-_LAWS: OrderedDict[tuple[int, int, bool], tuple[Calibration, Template, _Laws]] = OrderedDict()
+_LAWS: OrderedDict[tuple[int, int, bool], tuple[Calibration, Template, Laws]] = OrderedDict()
 
 
 @dataclass(frozen=True)
-class _Laws:
-    """The laws of a template's kinds as arrays; floors are of every op."""
+class Laws:
+    """The laws of a template's kinds as arrays.
+
+    Attributes:
+        per_compute: 1 / share of the peak.
+        per_memory: 1 / share of the bandwidth.
+        sharpness: See ``Kernel``.
+        floors: Seconds of a launch, of every op, ``[ops]``.
+    """
 
     per_compute: Array
     per_memory: Array
     sharpness: Array
-    exchanges: npt.NDArray[np.bool_]
     floors: Array
 
 
-def _laws(calibration: Calibration, template: Template, queries: float) -> _Laws:
+def _laws(calibration: Calibration, template: Template, queries: float) -> Laws:
     """Look the laws up once.
 
     A launch costs what the device takes, whatever the data type: where a table of low-precision
@@ -142,11 +154,10 @@ def _laws(calibration: Calibration, template: Template, queries: float) -> _Laws
     ]
     fused = np.array([op.kind in FUSED for op in template.kinds])
     every = np.where(fused, 0.0, floors)[template.index]
-    return _Laws(
+    return Laws(
         1 / np.array([kernel.compute for kernel in kernels]),
         1 / np.array([kernel.memory for kernel in kernels]),
         np.array([kernel.sharpness for kernel in kernels]),
-        np.array([isinstance(op, Collective) for op in template.kinds]),
         every * starts_kernel(template.ops),
     )
 

@@ -107,6 +107,17 @@ def parse_text(text: str, name: str) -> dict[str, Any]:
     return data
 
 
+def context_limit(name: str, text: str) -> int | None:
+    """Return the tokens that a model was made for; None where its config does not say."""
+    config = parse_text(text, name)
+    inner = config.get("text_config")
+    for data in (inner if isinstance(inner, dict) else {}, config):
+        for key in ("max_position_embeddings", "n_positions", "seq_length"):
+            if isinstance(data.get(key), int):
+                return int(data[key])
+    return None
+
+
 def family(config: Mapping[str, Any]) -> tuple[Family, Fields]:
     """Return the builder of a config and its fields; of a multimodal model, the text tower's.
 
