@@ -42,10 +42,15 @@ def sweep(
 
     if out is not None and out.suffix not in SUFFIXES:
         raise RequestError(f"out {str(out)!r}: the name must end in {' or '.join(SUFFIXES)}")
-    formats = [text.split(",") for text in (weights, kv, activations)]
-    sizes = (numbers("batch", batch), numbers("context", context))
-    many = numbers("tp", tp)
-    frame = sweep_all(model, hardware, phase, *sizes, *formats, many, calibrated=calibrated)
+    w, k, a = (text.split(",") for text in (weights, kv, activations))
+    batches, contexts, many = (
+        numbers("batch", batch),
+        numbers("context", context),
+        numbers("tp", tp),
+    )
+    frame = sweep_all(
+        model, hardware, phase, batches, contexts, w, k, a, many, calibrated=calibrated
+    )
     if out is None:
         print(frame.to_csv(index=False), end="")
         return

@@ -130,11 +130,12 @@ def _plain(text: str) -> str:
 
 def summary(analysis: Analysis) -> list[str]:
     """Return the totals in words: time and its expected error, bounds, memory and what fits."""
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in analysis.bound_share().items())
-    lines = [f"time at least {analysis.ideal_s * 1e3:.4g} ms; bound by {shares}"]
+    found = analysis.bound_share().items()
+    shares = ", ".join(f"{name} bound {share:.0%}" for name, share in found)
+    lines = [f"time at least {analysis.ideal_s * 1e3:.4g} ms; {shares}"]
     if analysis.calibration is not None:
         lines[0] = f"time {analysis.time_s * 1e3:.4g} ms expected (at least "
-        lines[0] += f"{analysis.ideal_s * 1e3:.4g} ms); bound by {shares}"
+        lines[0] += f"{analysis.ideal_s * 1e3:.4g} ms); {shares}"
         lines.append(f"expected error {analysis.expected_error:.0%}: median of measured kernels")
         donors = sorted(set(analysis.calibration.borrowed.values()))
         if donors:
