@@ -129,6 +129,8 @@ class AttentionValues(Attention):
 class FlashAttention(Attention):
     """Scores, softmax and values in one kernel: scores never leave the chip.
 
+    The softmax runs beside the products, on the special-function units; ``ops`` are the products'.
+
     Queries are read and outputs written once; keys and values once per block of queries
     (``amounts.blocked_keys``; Dao et al. 2022, "FlashAttention", arXiv 2205.14135).
     """

@@ -93,23 +93,23 @@ def test_a_sweep_is_many_analyses(calibrated: bool) -> None:
         calibrated=calibrated,
     )
     assert len(frame) == 2 * 3 * 2 * 2 * 2 * 2
-    for row in frame.itertuples():
-        spec = load_hardware(str(row.hardware))
+    for row in frame.to_dict("records"):
+        spec = load_hardware(str(row["hardware"]))
         law = roofline.load_calibration(spec) if calibrated else None
         work = roofline.workload(
             "mixtral-8x7b-v0.1",
             "decode",
-            int(row.batch),
-            int(row.context),
-            weights=str(row.weights),
-            kv=str(row.kv),
-            tp=int(row.tp),
+            int(row["batch"]),
+            int(row["context"]),
+            weights=str(row["weights"]),
+            kv=str(row["kv"]),
+            tp=int(row["tp"]),
         )
         one = roofline.analyze(work, spec, law)
-        assert row.time_s == pytest.approx(one.time_s, rel=1e-12)
-        assert row.memory_bytes == pytest.approx(one.memory.total, rel=1e-12)
-        assert row.fits == one.fits
-        assert row.memory_share == pytest.approx(one.bound_share()["memory"], abs=1e-9)
+        assert row["time_s"] == pytest.approx(one.time_s, rel=1e-12)
+        assert row["memory_bytes"] == pytest.approx(one.memory.total, rel=1e-12)
+        assert row["fits"] == one.fits
+        assert row["memory_share"] == pytest.approx(one.bound_share()["memory"], abs=1e-9)
 
 
 def test_sweeps_of_prompts() -> None:
@@ -124,8 +124,8 @@ def test_sweeps_of_prompts() -> None:
 def test_the_largest_batch_just_fits(model: str) -> None:
     spec = load_hardware("b200-sxm")
     for phase in ("prefill", "decode"):
-        most = limits(roofline.workload(model, phase, 1, 2048), spec)  # type: ignore[arg-type]
+        most = limits(roofline.workload(model, phase, 1, 2048), spec)
         for batch, fits in ((most.batch, True), (most.batch + 1, False)):
-            work = roofline.workload(model, phase, batch, 2048)  # type: ignore[arg-type]
+            work = roofline.workload(model, phase, batch, 2048)
             assert roofline.analyze(work, spec).fits == fits
     assert limits(roofline.workload("llama-3.1-405b"), spec).batch == 0

@@ -88,7 +88,7 @@ def test_expected_times_are_never_under_the_least() -> None:
     for device in ("h100-sxm", "a100-80g", "rtx-4090", "mi300x", "tpu-v5e"):
         spec = load_hardware(device)
         for phase in ("prefill", "decode"):
-            work = roofline.workload("llama-3.1-8b", phase, 4, 900)  # type: ignore[arg-type]
+            work = roofline.workload("llama-3.1-8b", phase, 4, 900)
             found = roofline.analyze(work, spec, load_calibration(spec))
             assert found.time_s > found.ideal_s
             assert 0 < found.expected_error < 0.5

@@ -14,6 +14,7 @@ from quant.common.errors import RequestError
 from roofline.models import config_text, load_config
 from roofline.ops import Experts, FlashAttention, Linear
 from roofline.template import parameters
+from roofline.workload import Phase
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden/model_parameters.json").read_text()
@@ -51,7 +52,7 @@ def test_parameters_and_shapes_equal_transformers(name: str) -> None:
 
 @pytest.mark.parametrize("name", roofline.model_names())
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
-def test_every_config_builds_and_has_a_bound(name: str, phase: Any) -> None:
+def test_every_config_builds_and_has_a_bound(name: str, phase: Phase) -> None:
     work = roofline.workload(name, phase, 2, 300)
     analysis = roofline.analyze(work, "h100-sxm")
     assert analysis.time_s > 0
