@@ -12,7 +12,7 @@ import numpy.typing as npt
 from quant.plan import HEAD, assign
 from quant.spec import FormatSpec, parse_spec
 from roofline.amounts import NOTHING, Basis, Step
-from roofline.models import family, parse_text
+from roofline.models import NO_DECODE, family, parse_text
 from roofline.models.builder import PLAIN, Builder, Options
 from roofline.ops import Linear, Op
 
@@ -155,6 +155,12 @@ def linear_paths(name: str, text: str) -> tuple[str, ...]:
     """Return the module paths with a weight matrix that can be quantized."""
     ops = _build(name, text, Options(lambda _: PLAIN, PLAIN, PLAIN))
     return tuple(op.name for op in ops if isinstance(op, Linear))
+
+
+@lru_cache(maxsize=512)
+def generates(name: str, text: str) -> bool:
+    """Return whether a model generates tokens; encoders and image models do not."""
+    return parse_text(text, name).get("model_type") not in NO_DECODE
 
 
 @lru_cache(maxsize=512)

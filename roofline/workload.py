@@ -16,7 +16,7 @@ from quant.spec import FormatSpec
 from roofline.amounts import Step
 from roofline.models import config_text
 from roofline.ops import Gemm, Linear, Op
-from roofline.template import QUANTITIES, Template, template
+from roofline.template import QUANTITIES, Template, generates, template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -260,6 +260,8 @@ def workload(
     for what, devices in (("tp", tp), ("pp", pp), ("ep", ep)):
         _at_least(what, devices, 1)
     name, text = config_text(model)
+    if not prefill and not generates(name, text):
+        raise RequestError(f"{name} generates nothing: phase prefill is allowed")
     items = tuple(plan.items()) if plan else ()
     absorbed = not prefill if absorb is None else absorb
     key = (weights, activations, kv, head, items, logits == "all", flash, absorbed, tp, pp, ep)

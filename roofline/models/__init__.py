@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.common.errors import RequestError, unknown_name
-from roofline.models import decoder, deepseek, gpt, mamba
+from roofline.models import convnet, decoder, deepseek, encoder, gpt, mamba
 from roofline.models.builder import Builder
 from roofline.models.fields import Fields
 
@@ -21,8 +21,14 @@ BUILDERS: dict[str, Family] = {
     **dict.fromkeys(gpt.NAMES, gpt.build_gpt),
     "mamba": mamba.build_mamba,
     "nemotron_h": mamba.build_nemotron,
+    "bert": encoder.build_bert,
+    "vit": encoder.build_vit,
+    "resnet": convnet.build_resnet,
+    "efficientnet_lite": convnet.build_efficientnet_lite,
 }
 """``model_type`` (without ``_text``) to the function that builds it."""
+NO_DECODE = ("bert", "vit", "resnet", "efficientnet_lite")
+"""Model types that generate nothing: prefill is their only phase."""
 CONFIGS = resources.files("roofline") / "configs"
 HUB_KEY = "_name_or_path"
 

@@ -9,7 +9,6 @@ from roofline.amounts import (
     LENGTH,
     TOKENS,
     Amount,
-    Expr,
     amount,
     blocked_keys,
     keys_read,
@@ -22,11 +21,12 @@ from roofline.ops import FlashAttention, Grouped
 
 @dataclass(frozen=True)
 class Span:
-    """Which keys a query sees; see ``amounts.visible``."""
+    """Which keys a query sees; see ``amounts.visible``. ``fixed``: as many as an image has."""
 
     window: int | None = None
     chunk: int | None = None
     causal: bool = True
+    fixed: int | None = None
 
     @property
     def kept(self) -> Amount:
@@ -129,8 +129,10 @@ def _attend(
     kv = build.options.kv if cached and span.causal else build.act
     mask = (span.window, span.chunk, span.causal)
     row = width * kv.storage_bits(1, 1 << 20) / (8 << 20)
-    reads = blocked_keys(row, *mask)
-    pairs: Expr = visible(*mask)
+    pairs, keys, reads = visible(*mask), keys_read(*mask[:2]), blocked_keys(row, *mask)
+    if span.fixed:
+        size = float(span.fixed)
+        pairs, keys, reads = size * size, size, size
     op = FlashAttention(
         path,
         build.act,
@@ -140,10 +142,10 @@ def _attend(
         value_width,
         kv,
         per_sequence(pairs),
-        per_sequence(keys_read(span.window, span.chunk)),
+        per_sequence(keys),
         per_sequence(reads),
-        amount(keys_read(span.window, span.chunk)),
-        TOKENS,
+        amount(keys),
+        build.tokens,
         one_cache,
     )
     for part in (op,) if build.options.flash else op.parts():

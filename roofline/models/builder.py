@@ -45,12 +45,16 @@ class Options:
 
 
 class Builder:
-    """Collects the ops of one forward pass, in order."""
+    """Collects the ops of one forward pass, in order.
+
+    ``tokens`` are the rows of activations: the new tokens, or an image's patches or pixels.
+    """
 
     def __init__(self, options: Options) -> None:
         """Start an empty pass."""
         self.options = options
         self.ops: list[Op] = []
+        self.tokens = TOKENS
 
     @property
     def act(self) -> FormatSpec:
@@ -74,7 +78,7 @@ class Builder:
 
     def embedding(self, path: str, rows: int, width: int, reads: bool = True) -> None:
         """Look up a table, one row a token (or none: position tables of whole sequences)."""
-        tokens = TOKENS if reads else NOTHING
+        tokens = self.tokens if reads else NOTHING
         table = self.options.weights(path)
         self.add(Embedding(path, self.act, -(-rows // self.options.tp), width, table, tokens))
 
@@ -85,14 +89,14 @@ class Builder:
         outputs: int,
         bias: bool = False,
         *,
-        tokens: Amount = TOKENS,
+        tokens: Amount | None = None,
         cached: int = 0,
         kept: Amount = NOTHING,
     ) -> None:
         """Multiply by a matrix; sizes are those of this device."""
         cache = self.options.kv if cached else None
-        spec = self.options.weights(path)
-        self.add(Linear(path, self.act, inputs, outputs, spec, tokens, bias, cache, cached, kept))
+        spec, rows = self.options.weights(path), tokens or self.tokens
+        self.add(Linear(path, self.act, inputs, outputs, spec, rows, bias, cache, cached, kept))
 
     def norm(
         self,
@@ -102,7 +106,7 @@ class Builder:
         layer: bool = False,
         vectors: int = 1,
         weights: int | None = None,
-        tokens: Amount = TOKENS,
+        tokens: Amount | None = None,
     ) -> None:
         """Normalize: RMS with a weight, or a layer norm with weight and bias.
 
@@ -116,7 +120,7 @@ class Builder:
         """
         own = width * (2 if layer else 1) if weights is None else weights
         operations = LAYER_OPERATIONS if layer else RMS_OPERATIONS
-        elements = tokens * (width * vectors)
+        elements = (tokens or self.tokens) * (width * vectors)
         self.add(
             Elementwise(
                 path, self.act, "Norm", elements, operations, weights_read=own, special=1 / width
@@ -126,12 +130,14 @@ class Builder:
     def rotary(self, path: str, width: int) -> None:
         """Rotate ``width`` numbers of each token."""
         if width:
-            self.add(Elementwise(path, self.act, "Rotary", TOKENS * width, ROTARY_OPERATIONS))
+            self.add(Elementwise(path, self.act, "Rotary", self.tokens * width, ROTARY_OPERATIONS))
 
-    def activation(self, path: str, width: int, *, gated: bool, tokens: Amount = TOKENS) -> None:
+    def activation(
+        self, path: str, width: int, *, gated: bool, tokens: Amount | None = None
+    ) -> None:
         """Apply the activation function, and multiply by the other half of a gated MLP."""
         inputs = 2.0 if gated else 1.0
-        elements = tokens * width
+        elements = (tokens or self.tokens) * width
         self.add(
             Elementwise(
                 path, self.act, "Activation", elements, ACTIVATION_OPERATIONS, inputs, special=1
@@ -140,7 +146,7 @@ class Builder:
 
     def residual(self, path: str, width: int) -> None:
         """Add what the block was given."""
-        self.add(Elementwise(path, self.act, "Residual", TOKENS * width, 1, inputs=2))
+        self.add(Elementwise(path, self.act, "Residual", self.tokens * width, 1, inputs=2))
 
     def parameters(self, path: str, count: int) -> None:
         """Count small weights that other kernels read on their way (scales, sinks, biases)."""
@@ -169,7 +175,7 @@ class Builder:
         self._collective(f"{path}.gather", "AllGather", tp, rows, tokens)
 
     def _collective(
-        self, path: str, what: str, ranks: int, width: float, tokens: Amount = TOKENS
+        self, path: str, what: str, ranks: int, width: float, tokens: Amount | None = None
     ) -> None:
         if ranks > 1:
-            self.add(Collective(path, self.act, what, ranks, width, tokens))
+            self.add(Collective(path, self.act, what, ranks, width, tokens or self.tokens))

@@ -65,6 +65,15 @@ class Fields:
             return None
         return [str(entry) for entry in value]
 
+    def sizes(self, name: str) -> list[int]:
+        """Return a list of positive integers."""
+        value = self.data.get(name)
+        good = isinstance(value, list) and bool(value)
+        if not good or not all(type(v) is int and 0 < v <= LARGEST for v in value or []):
+            self._fault(f"{name} = {value!r:.40}: a list of positive integers is needed", 0)
+            return [1]
+        return list(value or [])
+
     def divides(self, whole: int, part: int, what: str) -> None:
         """Note a fault where ``part`` does not divide ``whole``."""
         if whole % part:

@@ -22,6 +22,17 @@ GOLDEN: dict[str, Any] = json.loads(
 # The published totals count the routers' score corrections, which transformers keeps as buffers.
 CORRECTED = {"deepseek-v3": 58 * 256, "deepseek-v3.2": 58 * 256, "kimi-k2-instruct": 60 * 384}
 PUBLISHED = {name: entry["published"] for name, entry in GOLDEN.items() if entry["published"]}
+# Parameters and GMACs at 224 x 224, as published: torchvision's ResNet-50 and ViT-B/16, the package
+# efficientnet_lite_pytorch, the hub's BERT and MiniLM (sum over their files).
+ENCODERS = {
+    "bert-base-uncased": 109_482_240,
+    "all-minilm-l6-v2": 22_713_216,
+    "vit-base-patch16-224": 86_567_656,
+    "resnet-50": 25_557_032,
+    "efficientnet-lite0": 4_652_008,
+}
+GMACS = {"vit-base-patch16-224": 17.56, "resnet-50": 4.089, "efficientnet-lite0": 0.385}
+GENERATING = [name for name in roofline.model_names() if name not in ENCODERS]
 LATENT = {"deepseek-v2", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3.2", "kimi-k2-instruct"}
 
 
@@ -50,7 +61,7 @@ def test_parameters_and_shapes_equal_transformers(name: str) -> None:
         assert [*experts, *size] in shapes[role] or [*experts, *size[::-1]] in shapes[role], role
 
 
-@pytest.mark.parametrize("name", roofline.model_names())
+@pytest.mark.parametrize("name", GENERATING)
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_every_config_builds_and_has_a_bound(name: str, phase: Phase) -> None:
     work = roofline.workload(name, phase, 2, 300)
@@ -60,7 +71,7 @@ def test_every_config_builds_and_has_a_bound(name: str, phase: Phase) -> None:
     assert sum(op.macs for op in work.ops) == pytest.approx(work.macs)
 
 
-@pytest.mark.parametrize("name", roofline.model_names())
+@pytest.mark.parametrize("name", GENERATING)
 def test_prefill_of_one_is_decode_of_none(name: str) -> None:
     absorb = name in LATENT
     one = roofline.workload(name, "prefill", 3, 1, absorb=absorb)
@@ -76,6 +87,20 @@ def test_chunks_of_a_prompt_add_up_to_the_prompt(name: str) -> None:
     chunks = [roofline.workload(name, "prefill", 2, 3000, past=n) for n in (0, 3000, 6000)]
     heads = 2 * roofline.workload(name, "prefill", 2, 1).linears["lm_head"].macs
     assert sum(chunk.macs for chunk in chunks) - heads == pytest.approx(whole.macs, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_and_image_models(name: str) -> None:
+    assert parameters(*config_text(name)) == ENCODERS[name]
+    work = roofline.workload(name, "prefill", 1, 128)
+    assert work.memory.kv_cache == 0
+    assert work.memory.weights == 2 * ENCODERS[name]
+    if name in GMACS:
+        assert work.macs == pytest.approx(GMACS[name] * 1e9, rel=1e-3)
+        assert roofline.workload(name, "prefill", 1, 999).macs == work.macs
+        assert roofline.workload(name, "prefill", 8, 1).macs == 8 * work.macs
+    with pytest.raises(RequestError, match="generates nothing"):
+        roofline.workload(name, "decode", 1, 128)
 
 
 def test_windows_bound_the_cache_and_the_work() -> None:
