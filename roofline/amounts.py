@@ -234,3 +234,30 @@ def distinct_experts(experts: int, chosen: int, replicas: float = 1.0) -> Expr:
 def per_sequence(expr: Expr) -> Amount:
     """Return an expression of one sequence times the sequences."""
     return amount(("*", "batch", expr))
+
+
+def as_expr(value: Amount) -> Expr:
+    """Return an amount as one expression."""
+    parts: list[Expr] = [("*", expr, float(c)) if c != 1 else expr for expr, c in value.terms]
+    whole: Expr = parts[0] if parts else 0.0
+    for part in parts[1:]:
+        whole = ("+", whole, part)
+    return whole
+
+
+def round_up(value: Amount, multiple: int) -> Amount:
+    """Return an amount rounded up to whole multiples."""
+    return amount(("*", ("ceil", ("/", as_expr(value), float(multiple))), float(multiple)))
+
+
+def substitute(value: Amount, names: Mapping[str, Expr]) -> Amount:
+    """Return an amount with expressions in the place of variables."""
+
+    def swap(expr: Expr) -> Expr:
+        if isinstance(expr, str):
+            return names.get(expr, expr)
+        if isinstance(expr, tuple):
+            return (expr[0], *(swap(operand) for operand in expr[1:]))
+        return expr
+
+    return Amount(tuple((swap(expr), number) for expr, number in value.terms))

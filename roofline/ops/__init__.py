@@ -14,6 +14,7 @@ from roofline.ops.attention import (
     AttentionScores,
     AttentionValues,
     FlashAttention,
+    LinearAttention,
 )
 from roofline.ops.base import Gemm, Op, Product, stored
 from roofline.ops.elementwise import Collective, Elementwise, Embedding
@@ -33,6 +34,7 @@ __all__ = [
     "Gemm",
     "Grouped",
     "Linear",
+    "LinearAttention",
     "Op",
     "Product",
     "stored",

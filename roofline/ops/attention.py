@@ -178,3 +178,84 @@ class FlashAttention(Attention):
             f"{path}.softmax", act, "Softmax", elements, SOFTMAX_OPERATIONS, special=1
         )
         return scores, softmax, AttentionValues(f"{path}.values", act, *shape, *shape_)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearAttention(Op):
+    """Linear attention with a short exact window (LoLCATs, arXiv 2410.10254).
+
+    Attributes:
+        heads: Heads.
+        head_dim: Width of queries and keys.
+        value_dim: Width of values.
+        features: Width of the feature maps.
+        window: Keys under the exact softmax.
+        tokens: Queries.
+    """
+
+    heads: int
+    head_dim: int
+    value_dim: int
+    features: int
+    window: int
+    tokens: Amount = TOKENS
+
+    @property
+    def product(self) -> Product:
+        """Of each head: tokens with the state."""
+        heads = SEQUENCES * self.heads
+        rows = self.tokens * self.heads
+        return Product(heads, rows, self.value_dim * ONE, self.features * ONE)
+
+    @property
+    def macs(self) -> Amount:
+        """Feature maps of query and key, update and reading of the state, the window."""
+        maps = 2 * self.head_dim * self.features
+        state = 2 * self.features * self.value_dim
+        exact = self.window * (self.head_dim + self.value_dim)
+        return self.tokens * (self.heads * (maps + state + exact))
+
+    @property
+    def special_ops(self) -> Amount:
+        """Softmax of the feature maps and of the window."""
+        return self.tokens * (self.heads * (2 * self.features + self.window))
+
+    @property
+    def parameters(self) -> int:
+        """Two learned maps a head."""
+        return 2 * self.heads * self.head_dim * self.features
+
+    @property
+    def stored_bytes(self) -> float:
+        """The maps at 16 bits."""
+        return 2.0 * self.parameters
+
+    @property
+    def weight_bytes(self) -> Amount:
+        """The maps."""
+        return ONE * self.stored_bytes
+
+    @property
+    def input_bytes(self) -> Amount:
+        """Queries, keys and values."""
+        width = 2 * self.head_dim + self.value_dim
+        return stored(self.activations, self.tokens, self.heads * width)
+
+    @property
+    def output_bytes(self) -> Amount:
+        """Outputs of the heads."""
+        return stored(self.activations, self.tokens, self.heads * self.value_dim)
+
+    @property
+    def _state_bytes(self) -> Amount:
+        return SEQUENCES * (4 * self.heads * self.features * self.value_dim)
+
+    @property
+    def kv_bytes(self) -> Amount:
+        """The state (float32), read and written."""
+        return self._state_bytes * 2
+
+    @property
+    def cached_bytes(self) -> Amount:
+        """The state."""
+        return self._state_bytes

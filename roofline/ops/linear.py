@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quant.spec import FormatSpec
-from roofline.amounts import NOTHING, ONE, TOKENS, Amount
+from roofline.amounts import NOTHING, ONE, TOKENS, Amount, round_up
 from roofline.ops.base import Op, Product, stored
 
 
@@ -24,6 +24,7 @@ class Linear(Op):
         kept: Tokens that stay in the cache after the step.
         density: Share of the weights that are not pruned (N:M sparsity); MACs and codes shrink.
         index_bits: Bits that say where a kept weight is (N:M sparsity).
+        rows_padded_to: Tokens that are computed are rounded up to multiples of this.
         tied: Whether W is the embedding table, which is stored and counted there.
     """
 
@@ -37,6 +38,7 @@ class Linear(Op):
     kept: Amount = NOTHING
     density: float = 1.0
     index_bits: float = 0.0
+    rows_padded_to: int = 1
     tied: bool = False
 
     @property
@@ -47,7 +49,9 @@ class Linear(Op):
     @property
     def macs(self) -> Amount:
         """``tokens * in * out``."""
-        return self.tokens * (self.in_features * self.out_features * self.density)
+        padded = self.rows_padded_to > 1
+        rows = round_up(self.tokens, self.rows_padded_to) if padded else self.tokens
+        return rows * (self.in_features * self.out_features * self.density)
 
     @property
     def stored_bytes(self) -> float:
