@@ -21,7 +21,7 @@ from quant.common.files import write_text
 from roofline.compat import llm_viewer
 from roofline.hardware import load_hardware
 from roofline.models import load_config
-from roofline.sweep import sweep
+from roofline.sweeping import sweep
 from roofline.workload import Phase
 
 REPEATS = 2000

@@ -12,7 +12,8 @@ from roofline.serving import Serving, serve
 from roofline.workload import Memory, Scenario, Workload, scenario, workload
 
 if TYPE_CHECKING:
-    from roofline.sweep import sweep
+    from roofline.sweeping import sweep
+    from roofline.tracing import trace
     from roofline.validation import validate
 
 __all__ = [
@@ -31,10 +32,15 @@ __all__ = [
     "scenario",
     "serve",
     "sweep",
+    "trace",
     "validate",
     "workload",
 ]
-_LATE = {"sweep": "roofline.sweep", "validate": "roofline.validation"}
+_LATE = {
+    "sweep": "roofline.sweeping",
+    "trace": "roofline.tracing",
+    "validate": "roofline.validation",
+}
 """Names that need numba or pandas are imported when first used."""
 
 

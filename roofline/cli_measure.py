@@ -38,7 +38,7 @@ def sweep(
 
     Example: roofline sweep llama-3.1-8b h100-sxm a100-80g --batch 1:64 --context 1024,4096 -o s.csv
     """
-    from roofline.sweep import sweep as sweep_all
+    from roofline.sweeping import sweep as sweep_all
 
     if out is not None and out.suffix not in SUFFIXES:
         raise RequestError(f"out {str(out)!r}: the name must end in {' or '.join(SUFFIXES)}")

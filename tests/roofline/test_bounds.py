@@ -14,7 +14,7 @@ import roofline
 from roofline.analysis import Analysis
 from roofline.hardware import HardwareSpec, Sourced, load_hardware
 from roofline.limits import limits
-from roofline.sweep import sweep
+from roofline.sweeping import sweep
 
 MODELS = st.sampled_from(["smollm2-135m", "mixtral-8x7b-v0.1", "deepseek-v2-lite", "mamba-2.8b"])
 PHASES = st.sampled_from(["prefill", "decode"])
