@@ -263,23 +263,29 @@ def rates_of(template: Template, spec: HardwareSpec) -> Rates:
 
 
 def _rates(template: Template, spec: HardwareSpec) -> Rates:
-    known: dict[tuple[object, object], float] = {}
-    vector = spec.vector_ops.value if spec.vector_ops else None
-    peaks = np.array([_peak(op, spec, vector, known) for op in template.kinds])
+    known: dict[str, float] = {}
+    for op in template.kinds:
+        key = operand_of(op)
+        if key not in known:
+            known[key] = peak_of(op, spec)
+    peaks = np.array([known[operand_of(op)] for op in template.kinds])
     special = 1 / spec.special_ops.value if spec.special_ops else 0.0
     link = 1 / spec.link.bandwidth.value if spec.link else 0.0
     per_byte = 1 / spec.memory_bandwidth.value
     return Rates(peaks, 1 / peaks, special, per_byte, link, onchip_bytes(spec))
 
 
-def _peak(
-    op: Op, spec: HardwareSpec, vector: float | None, known: dict[tuple[object, object], float]
-) -> float:
-    """Matrix units multiply; all else runs on the ordinary cores, where they are known."""
-    if op.product is None and vector is not None:
-        return vector
+def operand_of(op: Op) -> str:
+    """Return what decides an op's peak: its operands' formats, or that it is no product."""
+    if op.product is None:
+        return f"vector {op.activations}"
     weights = op.kv if isinstance(op, Attention) else getattr(op, "weights", op.activations)
-    key = (weights, op.activations)
-    if key not in known:
-        known[key] = spec.peak(weights, op.activations)
-    return known[key]
+    return f"{weights} x {op.activations}"
+
+
+def peak_of(op: Op, spec: HardwareSpec) -> float:
+    """Return operations per second: matrix units multiply, all else runs on the ordinary cores."""
+    if op.product is None and spec.vector_ops is not None:
+        return spec.vector_ops.value
+    weights = op.kv if isinstance(op, Attention) else getattr(op, "weights", op.activations)
+    return spec.peak(weights, op.activations)

@@ -52,7 +52,8 @@ OF_COLLECTIVES = {
     "SendReceive": "all_to_all",
 }
 FUSED = ("Residual", "Parameters")
-"""Kinds that serving kernels fuse into their neighbours: they pay for bytes, not for a launch."""
+"""Kinds that serving kernels fuse into their neighbours: they pay for bytes, not for a launch, and
+for fewer bytes than alone (their law was measured with operands in the cache)."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class Calibration:
         """Return the law of an op: its class, or the nearest that is there."""
         return self.kernels.get(_class(op, queries)) or self.kernels[HALF]
 
+    def launch(self, op: Op, queries: float) -> float:
+        """Return the seconds of one launch of an op's kernel.
+
+        A launch costs what the device takes, whatever the data type: where a table of
+        low-precision products has a longer floor, it timed the activations' quantization too,
+        which servers fuse into the norm before.
+        """
+        law = self.kernel(op, queries)
+        floor = law.floor_s
+        if isinstance(op, Linear):
+            floor = min(floor, self.kernels[HALF].floor_s)
+        ranks = op.ranks if isinstance(op, Collective) else 1
+        return floor + law.per_rank_s * (ranks - 1)
+
     def times(self, template: Template, table: Array, parts: Array, queries: float) -> Array:
         """Return the expected seconds of every op, ``[ops]``.
 
@@ -93,6 +108,7 @@ class Calibration:
         laws = self.laws(template, queries > 1)
         moved = np.maximum(parts[1], parts[2])
         body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
+        body = np.maximum(body, parts.max(axis=0) * laws.bounded)
         idle = (table[:, _MOVED].sum(axis=1) + table[:, _LINK]) == 0
         body[idle] = 0.0
         times: Array = body[template.index] + laws.floors * ~idle[template.index]
@@ -129,37 +145,34 @@ class Laws:
         per_compute: 1 / share of the peak.
         per_memory: 1 / share of the bandwidth.
         sharpness: See ``Kernel``.
+        bounded: 1, or 0 for fused kinds: they move less than as ops of their own.
         floors: Seconds of a launch, of every op, ``[ops]``.
     """
 
     per_compute: Array
     per_memory: Array
     sharpness: Array
+    bounded: Array
     floors: Array
 
 
 def _laws(calibration: Calibration, template: Template, queries: float) -> Laws:
-    """Look the laws up once.
-
-    A launch costs what the device takes, whatever the data type: where a table of low-precision
-    products has a longer floor, it timed the activations' quantization too, which servers fuse
-    into the norm before.
-    """
     kernels = [calibration.kernel(op, queries) for op in template.kinds]
-    ranks = [op.ranks if isinstance(op, Collective) else 1 for op in template.kinds]
-    launch = calibration.kernels[HALF].floor_s
-    floors = [
-        (min(k.floor_s, launch) if isinstance(op, Linear) else k.floor_s) + k.per_rank_s * (n - 1)
-        for op, k, n in zip(template.kinds, kernels, ranks, strict=True)
-    ]
-    fused = np.array([op.kind in FUSED for op in template.kinds])
-    every = np.where(fused, 0.0, floors)[template.index]
+    floors = np.array([calibration.launch(op, queries) for op in template.kinds])
     return Laws(
         1 / np.array([kernel.compute for kernel in kernels]),
         1 / np.array([kernel.memory for kernel in kernels]),
         np.array([kernel.sharpness for kernel in kernels]),
-        every * starts_kernel(template.ops),
+        np.array([float(op.kind not in FUSED) for op in template.kinds]),
+        floors[template.index] * launches(template.ops),
     )
+
+
+def launches(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
+    """Return whether an op costs a launch, ``[ops]``: fused ones and ones without work do not."""
+    alone = np.array([op.kind not in FUSED for op in ops])
+    out: npt.NDArray[np.bool_] = starts_kernel(ops) & alone
+    return out
 
 
 def starts_kernel(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
@@ -172,6 +185,12 @@ def starts_kernel(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
         if type(before) is Linear and type(op) is Linear:
             starts[i] = (before.in_features, before.tokens) != (op.in_features, op.tokens)
     return np.array(starts)
+
+
+def law_key(op: Op, queries: float) -> str:
+    """Return what decides the law and the launch of an op."""
+    ranks = f" x{op.ranks}" if isinstance(op, Collective) else ""
+    return f"{_class(op, queries)}{' product' if isinstance(op, Linear) else ''}{ranks}"
 
 
 def _class(op: Op, queries: float) -> str:

@@ -16,7 +16,7 @@ from roofline.analysis import Analysis, analyze
 from roofline.calibration import load_calibration
 from roofline.cli_measure import measure
 from roofline.compat.llm_viewer import Version
-from roofline.hardware import hardware_names, load_hardware
+from roofline.hardware import HardwareSpec, hardware_names, load_hardware
 from roofline.models import config_text, context_limit, load_config, model_names
 from roofline.report import to_markdown, to_report_json, to_table
 from roofline.workload import Workload, workload
@@ -27,6 +27,7 @@ COMPAT: dict[str, Version] = {"llm-viewer": "main", "llm-viewer-pr27": "pr27"}
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(measure)
 
+Formats = Literal["table", "json", "csv", "md", "html"]
 Context = Annotated[int, typer.Option(help="Prompt or cached tokens.")]
 Batch = Annotated[int, typer.Option(help="Sequences.")]
 Phase = Annotated[Literal["prefill", "decode"], typer.Option()]
@@ -68,7 +69,9 @@ def report(
     compat: Annotated[
         str | None, typer.Option(help=f"Another tool's formulas: {', '.join(COMPAT)}.")
     ] = None,
-    format_: Annotated[Literal["table", "json", "csv", "md"], typer.Option("--format")] = "table",
+    format_: Annotated[
+        Literal["table", "json", "csv", "md", "html"], typer.Option("--format")
+    ] = "table",
     out: Out = None,
     plot: Annotated[Path | None, typer.Option(help="Roofline figure to write (SVG, PNG).")] = None,
 ) -> None:
@@ -100,6 +103,9 @@ def report(
     law = load_calibration(spec, calibration) if calibrated or calibration else None
     analysis = analyze(work, spec, law)
     request |= {"model": work.model, **options, "plan": str(plan) if plan else None}
+    if format_ == "html":
+        _emit(_page(model, spec, request, calibrated or calibration is not None), out)
+        return
     _emit(_text(analysis, request, format_), out)
     if plot is not None:
         from roofline.figure import draw_roofline
@@ -166,6 +172,20 @@ def _text(analysis: Analysis, request: dict[str, Any], format_: str) -> str:
     title = f"{request['model']} {request['phase']}, batch {request['batch']}, "
     title += f"context {request['context']}, {analysis.hardware.name}"
     return to_markdown(analysis, title) if format_ == "md" else to_table(analysis, title)
+
+
+def _page(model: str, spec: HardwareSpec, request: dict[str, Any], calibrated: bool) -> str:
+    """Return the HTML page; what it cannot recompute is refused."""
+    from roofline.page import PageRequest, to_page
+
+    fixed = {"past": 0, "new_tokens": 1, "pp": 1, "ep": 1, "flash": True, "plan": None}
+    for key, value in fixed.items():
+        if request[key] != value:
+            raise RequestError(f"{key} {request[key]!r}: the page knows {value!r} only")
+    names = ("phase", "batch", "context", "weights", "activations", "kv", "head", "tp")
+    chosen = {name: request[name] for name in names}
+    command = " ".join(["roofline", *sys.argv[1:]])
+    return to_page(PageRequest(model, spec, calibrated=calibrated, command=command, **chosen))
 
 
 def _compat(

@@ -36,7 +36,7 @@ def sweep_points(
         per_op: Seconds per operation of each kind.
         per: Seconds per special function, byte of memory, byte of the link.
         laws: 1 / share of the peak, 1 / share of the bandwidth, sharpness (see
-            ``roofline.kernels.Kernel``), ``[3, kinds]``.
+            ``roofline.kernels.Kernel``), whether the least time bounds, ``[4, kinds]``.
         floors: Seconds of launches of all ops of a kind.
         calibrated: Whether the laws apply.
         out: Filled.
@@ -56,7 +56,8 @@ def sweep_points(
             compute = max(work * per_op[k], functions * per[0])
             memory, exchange = traffic * per[1], sent * per[2]
             most = max(most, held)
-            seconds = counts[k] * max(compute, memory, exchange)
+            ideal = max(compute, memory, exchange)
+            seconds = counts[k] * ideal
             if calibrated:
                 seconds = 0.0
                 if traffic + sent > 0:
@@ -65,7 +66,7 @@ def sweep_points(
                     longer = max(a, b, TINY)
                     power = laws[2, k]
                     body = longer * (1 + (min(a, b) / longer) ** power) ** (1 / power)
-                    seconds = counts[k] * body + floors[k]
+                    seconds = counts[k] * max(body, ideal * laws[3, k]) + floors[k]
             total += seconds
             if memory > compute and memory >= exchange:
                 bound += seconds
