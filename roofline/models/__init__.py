@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.request
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib import resources
@@ -31,6 +33,8 @@ NO_DECODE = ("bert", "vit", "resnet", "efficientnet_lite")
 """Model types that generate nothing: prefill is their only phase."""
 CONFIGS = resources.files("roofline") / "configs"
 HUB_KEY = "_name_or_path"
+HUB_TIMEOUT_S = 10
+LARGEST_CONFIG = 1 << 24
 
 
 @cache
@@ -143,16 +147,28 @@ def family(config: Mapping[str, Any]) -> tuple[Family, Fields]:
 
 
 def _from_hub(hub_id: str) -> str:
-    """Download config.json; nothing of it is executed."""
+    """Return config.json of the hub, from its cache or by one request; nothing is executed.
+
+    The hub's own download is not used for the request: without a network it would try for half a
+    minute before saying so.
+    """
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
     except ImportError:
         raise unknown_name("model", hub_id, model_names(), _aliases()) from None
+    head = f"model {hub_id!r} is not built in and its config cannot be fetched"
     try:
-        path = hf_hub_download(hub_id, "config.json")
-    except Exception as error:
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RequestError(
-            f"model {hub_id!r} is not built in and its config cannot be fetched: {why:.160}"
-        ) from None
-    return Path(path).read_text(encoding="utf-8", errors="replace")
+        cached = try_to_load_from_cache(hub_id, "config.json")
+        if isinstance(cached, str):
+            return Path(cached).read_text(encoding="utf-8", errors="replace")
+        if constants.HF_HUB_OFFLINE:
+            raise RequestError(f"{head}: HF_HUB_OFFLINE is set")
+        address = hf_hub_url(hub_id, "config.json")
+        token = get_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S) as answer:
+            return str(answer.read(LARGEST_CONFIG).decode("utf-8", errors="replace"))
+    except (OSError, HFValidationError, http.client.HTTPException) as error:
+        raise RequestError(f"{head}: {' '.join(str(error).split()):.120}") from None

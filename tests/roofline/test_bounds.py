@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import roofline
 from roofline.analysis import Analysis
 from roofline.hardware import HardwareSpec, Sourced, load_hardware
+from roofline.levels import by_level
 from roofline.limits import limits
 from roofline.sweeping import sweep
 
@@ -129,3 +130,19 @@ def test_the_largest_batch_just_fits(model: str) -> None:
             work = roofline.workload(model, phase, batch, 2048)
             assert roofline.analyze(work, spec).fits == fits
     assert limits(roofline.workload("llama-3.1-405b"), spec).batch == 0
+
+
+def test_every_level_is_a_roof() -> None:
+    analysis = roofline.analyze(roofline.workload("llama-2-7b", "prefill", 4, 4096), "h100-sxm")
+    frame = by_level(analysis)
+    assert list(dict.fromkeys(frame["level"])) == ["memory", "shared memory"]
+    rows = frame[frame["level"] == "memory"].to_dict("records")
+    outer = {str(row["name"]): float(row["bytes"]) for row in rows}
+    for bound in analysis.ops:
+        assert outer[bound.op.name] >= bound.op.bytes
+    kept = load_hardware("h100-sxm").levels[0].capacity.value / 2
+    name, product = "model.layers.0.mlp.up_proj", 4 * 4096 * 4096 * 11008
+    assert outer[name] == pytest.approx(2 * 2 * product / kept**0.5)
+    tiny = roofline.analyze(roofline.workload("llama-2-7b", "decode", 1, 10), "h100-sxm")
+    moved = by_level(tiny).set_index(["name", "level"])["bytes"]
+    assert moved[name, "memory"] == next(o.op.bytes for o in tiny.ops if o.op.name == name)
