@@ -7,7 +7,6 @@ so.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -22,38 +21,16 @@ import numpy.typing as npt
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.files import write_text
-from quant.spec import FormatSpec
-from roofline.hardware import HardwareSpec, load_hardware, operand_kind
-from roofline.kernels import DECODE, PREFILL, Kernel, combine, fit_device, read_kernels
-from roofline.ops import Attention, Collective, Elementwise, Embedding, FlashAttention, Linear, Op
+from roofline.hardware import HardwareSpec, load_hardware
+from roofline.kernel_classes import FUSED, HALF, class_of_op, launches
+from roofline.kernels import Kernel, combine, fit_device, read_kernels
+from roofline.ops import Collective, Linear, Op
 from roofline.summaries import fit_summaries, read_summaries
 from roofline.template import QUANTITIES, Template
 
 Array = npt.NDArray[np.float64]
 FITTED = resources.files("roofline") / "calibrations.toml"
 SCHEMA = "calibration/1"
-HALF, WEIGHT_ONLY, PRODUCTS = "gemm:fp16", "gemm:w{}", "gemm:"
-OF_OPERANDS = {"fp8": "gemm:fp8", "fp6": "gemm:fp8", "fp4": "gemm:nvfp4", "int8": "gemm:fp8"}
-"""Operand type to the class of products; 8-bit integers run as 8-bit floats do."""
-OF_ELEMENTS = {
-    "Norm": "norm",
-    "Rotary": "rotary",
-    "Activation": "activation",
-    "Residual": "residual",
-    "Softmax": "softmax",
-    "Convolution": "activation",
-    "Scan": "activation",
-    "Parameters": "residual",
-}
-OF_COLLECTIVES = {
-    "AllReduce": "all_reduce",
-    "AllGather": "all_gather",
-    "AllToAll": "all_to_all",
-    "SendReceive": "all_to_all",
-}
-FUSED = ("Residual", "Parameters")
-"""Kinds that serving kernels fuse into their neighbours: they pay for bytes, not for a launch, and
-for fewer bytes than alone (their law was measured with operands in the cache)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +57,7 @@ class Calibration:
 
     def kernel(self, op: Op, queries: float) -> Kernel:
         """Return the law of an op: its class, or the nearest that is there."""
-        return self.kernels.get(_class(op, queries)) or self.kernels[HALF]
+        return self.kernels.get(class_of_op(op, queries)) or self.kernels[HALF]
 
     def launch(self, op: Op, queries: float) -> float:
         """Return the seconds of one launch of an op's kernel.
@@ -166,57 +143,6 @@ def _laws(calibration: Calibration, template: Template, queries: float) -> Laws:
         np.array([float(op.kind not in FUSED) for op in template.kinds]),
         floors[template.index] * launches(template.ops),
     )
-
-
-def launches(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
-    """Return whether an op costs a launch, ``[ops]``: fused ones and ones without work do not."""
-    alone = np.array([op.kind not in FUSED for op in ops])
-    out: npt.NDArray[np.bool_] = starts_kernel(ops) & alone
-    return out
-
-
-def starts_kernel(ops: tuple[Op, ...]) -> npt.NDArray[np.bool_]:
-    """Return whether an op is a kernel of its own, ``[ops]``.
-
-    Products of the same inputs that follow one another (q, k and v; gate and up) run as one.
-    """
-    starts = [True] * len(ops)
-    for i, (before, op) in enumerate(itertools.pairwise(ops), start=1):
-        if type(before) is Linear and type(op) is Linear:
-            starts[i] = (before.in_features, before.tokens) != (op.in_features, op.tokens)
-    return np.array(starts)
-
-
-def law_key(op: Op, queries: float) -> str:
-    """Return what decides the law and the launch of an op."""
-    ranks = f" x{op.ranks}" if isinstance(op, Collective) else ""
-    return f"{_class(op, queries)}{' product' if isinstance(op, Linear) else ''}{ranks}"
-
-
-def _class(op: Op, queries: float) -> str:
-    """The class of kernels that an op is."""
-    if isinstance(op, FlashAttention):
-        return PREFILL if queries > 1 else DECODE
-    if isinstance(op, Elementwise):
-        return OF_ELEMENTS.get(op.what, "activation")
-    if isinstance(op, Embedding):
-        return "embedding"
-    if isinstance(op, Collective):
-        return OF_COLLECTIVES[op.what]
-    if isinstance(op, Linear):
-        return _product(op.weights, op.activations)
-    assert isinstance(op, Attention)
-    return HALF
-
-
-def _product(weights: FormatSpec, activations: FormatSpec) -> str:
-    kind = operand_kind(weights, activations)
-    if kind in OF_OPERANDS:
-        return OF_OPERANDS[kind]
-    bits = weights.format.element_bits
-    if bits < activations.format.element_bits:
-        return WEIGHT_ONLY.format(4 if bits <= 4 else 8)
-    return HALF
 
 
 def calibrate(spec: HardwareSpec, kernels: Path | None = None) -> Calibration:

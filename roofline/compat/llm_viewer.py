@@ -12,17 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from quant.common.config import load_toml
-from quant.common.errors import RequestError, unknown_name
+from quant.common.errors import RequestError
+from roofline.compat.llm_viewer_devices import Version, device_names, find_device, peak_of
 from roofline.compat.llm_viewer_models import FamilySizes, family_sizes
 
-Version = Literal["main", "pr27"]
-DEVICES = resources.files("roofline") / "compat" / "llm_viewer_devices.toml"
+__all__ = ["BYTE_FIELDS", "LlmViewerOp", "LlmViewerPhase", "LlmViewerResult", "Version", "analyze"]
+__all__ += ["device_names", "generate_time"]
 BYTE_FIELDS = ("load_weight", "load_act", "store_act", "load_kv_cache", "store_kv_cache")
 SOFTMAX, NORM, ADD, ACTIVATION = 5, 7, 1, 2
 """Operations an element."""
@@ -81,11 +78,6 @@ class _Run(NamedTuple):
     decode: bool = False
 
 
-def device_names(version: Version = "main") -> list[str]:
-    """Return the devices of a version's table, by their names there."""
-    return sorted(_devices(version))
-
-
 def analyze(
     config: Mapping[str, Any],
     device: str,
@@ -122,8 +114,8 @@ def analyze(
         if not isinstance(value, int) or value < 1:
             raise RequestError(f"{name} {value!r} is not allowed: a positive integer is needed")
     model = family_sizes(config)
-    table = _device(device, version)
-    peak = _peak(table, device, max(w_bit, a_bit, kv), version)
+    table = find_device(device, version)
+    peak = peak_of(table, device, max(w_bit, a_bit, kv), version)
     _check_tp(model, tp, version)
     widths = (w_bit / 8, a_bit / 8, kv / 8)
     device_ = (peak, table["bandwidth"], table["onchip_buffer"])
@@ -159,34 +151,6 @@ def generate_time(
         step = analyze(config, device, batch, keys, *options)
         total += step.decode.total["inference_time"]
     return total
-
-
-@cache
-def _devices(version: str) -> dict[str, dict[str, float]]:
-    tables = load_toml(Path(str(DEVICES)))
-    if version not in get_args(Version):
-        raise unknown_name("version", version, get_args(Version))
-    found: dict[str, dict[str, float]] = tables[version]
-    return found
-
-
-def _device(name: str, version: str) -> dict[str, float]:
-    table = _devices(version)
-    if name not in table:
-        raise unknown_name("LLM-Viewer device", name, table)
-    return table[name]
-
-
-def _peak(table: dict[str, float], device: str, widest: int, version: str) -> float:
-    """One peak for every op: by the widest of weights, activations and cache."""
-    if version == "pr27":
-        kinds = ["INT4"] * (widest <= 4) + ["INT8"] * (widest <= 8) + ["FP16"]
-        return next(table[kind] for kind in kinds if kind in table)
-    if widest > 8:
-        return table["FP16"]
-    if "INT8" not in table:
-        raise RequestError(f"{device} has no INT8 peak in LLM-Viewer's table: use more than 8 bits")
-    return table["INT8"]
 
 
 def _check_tp(model: FamilySizes, tp: int, version: str) -> None:

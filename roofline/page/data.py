@@ -11,8 +11,9 @@ from quant.common.errors import RequestError
 from quant.common.progress import track
 from roofline.amounts import Amount, Expr
 from roofline.analysis import onchip_bytes, operand_of, peak_of
-from roofline.calibration import FUSED, Calibration, launches, law_key, load_calibration
+from roofline.calibration import Calibration, load_calibration
 from roofline.hardware import HardwareSpec, load_hardware
+from roofline.kernel_classes import FUSED, launches, law_key
 from roofline.ops import Op
 from roofline.report import role_of
 from roofline.template import QUANTITIES, Template

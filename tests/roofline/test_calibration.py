@@ -12,8 +12,9 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.calibration import calibrate, fitted, load_calibration, save, starts_kernel
+from roofline.calibration import calibrate, fitted, load_calibration, save
 from roofline.hardware import load_hardware
+from roofline.kernel_classes import starts_kernel
 from roofline.kernels import Cases, combine, fit, read_kernels
 from roofline.validation import kernel_errors, read_serving, serving_rows
 
