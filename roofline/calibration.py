@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -210,14 +210,15 @@ def load_calibration(spec: HardwareSpec, path: Path | None = None) -> Calibratio
     return _complete(spec.name, _point(spec), {**fitted(), spec.name: own})
 
 
-Point = tuple[str, float, float]
+Point = tuple[str, float, float, float]
 
 
 def _point(spec: HardwareSpec) -> Point:
-    """Where a device stands among others: maker, 16-bit peak, bandwidth (in logarithms)."""
+    """Where a device stands: maker, 16-bit peak and bandwidth (in logarithms), own launch floor."""
     peaks = [spec.peak_ops[kind].value for kind in ("fp16", "bf16") if kind in spec.peak_ops]
     peak = peaks[0] if peaks else max(entry.value for entry in spec.peak_ops.values())
-    return spec.vendor, math.log(peak), math.log(spec.memory_bandwidth.value)
+    floor = spec.launch_floor.value if spec.launch_floor else 0.0
+    return spec.vendor, math.log(peak), math.log(spec.memory_bandwidth.value), floor
 
 
 @cache
@@ -226,16 +227,21 @@ def _builtin(name: str, point: Point) -> Calibration:
 
 
 def _complete(name: str, point: Point, known: dict[str, dict[str, Kernel]]) -> Calibration:
-    """Gather every class from the device itself or from the nearest that has it."""
+    """Gather every class from the device itself or from the nearest that has it.
+
+    A device's file may state its launch floor (``launch_floor``), which then holds for all.
+    """
 
     def distance(other: str) -> float:
         if other == name:
             return -1.0
-        vendor, peak, bandwidth = _point(load_hardware(other))
+        vendor, peak, bandwidth, _ = _point(load_hardware(other))
         far = math.hypot(peak - point[1], bandwidth - point[2])
         return far + (0.0 if vendor == point[0] else 100.0)
 
     kernels: dict[str, Kernel] = {}
     for other in sorted(known, key=distance):
         kernels = {**known[other], **kernels}
+    if point[3]:
+        kernels = {key: replace(law, floor_s=point[3]) for key, law in kernels.items()}
     return Calibration(name, kernels)

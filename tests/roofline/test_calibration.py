@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import roofline
 from quant.common.errors import RequestError
 from roofline.calibration import calibrate, fitted, load_calibration, save
-from roofline.hardware import load_hardware
+from roofline.hardware import Sourced, load_hardware
 from roofline.kernel_classes import starts_kernel
 from roofline.kernels import Cases, combine, fit, read_kernels
 from roofline.validation import kernel_errors, read_serving, serving_rows
@@ -101,6 +102,14 @@ def test_what_is_not_measured_is_borrowed_and_said() -> None:
     assert borrowed["gemm:fp16"] in fitted()
     assert load_calibration(load_hardware("mi300x")).borrowed["gemm:fp16"] == "mi210"
     assert "gemm:fp16" not in load_calibration(load_hardware("h100-sxm")).borrowed
+
+
+def test_a_machine_may_state_its_launch_floor() -> None:
+    spec = replace(load_hardware("h100-sxm"), launch_floor=Sourced(1e-4, "test"))
+    law = load_calibration(spec)
+    assert {kernel.floor_s for kernel in law.kernels.values()} == {1e-4}
+    work = roofline.workload("smollm2-135m", "decode", 1, 1)
+    assert roofline.analyze(work, spec, law).time_s > 30 * 8 * 1e-4
 
 
 def test_neighbours_with_the_same_input_are_one_kernel() -> None:
