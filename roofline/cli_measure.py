@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from quant.common.cli import to_json
 from quant.common.errors import RequestError
 from quant.common.files import atomic_path, write_text
-from roofline.calibration import calibrate, save
+from roofline.calibration import calibrate, load_calibration, save
 from roofline.hardware import load_hardware
+from roofline.serving import serve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +80,44 @@ def numbers(what: str, text: str) -> list[int]:
     if not found:
         raise RequestError(f"{what} {text!r}: numbers such as 1,2,4 or 1:64:8 are needed")
     return found
+
+
+@measure.command("serve")
+def serve_(
+    model: str,
+    hardware: str,
+    isl: Annotated[int, typer.Option(help="Tokens of a prompt.")] = 1024,
+    osl: Annotated[int, typer.Option(help="Tokens generated for it.")] = 256,
+    concurrency: Annotated[int, typer.Option(help="Sequences at a time.")] = 16,
+    weights: Annotated[str, typer.Option(help="Format.")] = "fp16",
+    activations: Annotated[str, typer.Option(help="Format.")] = "fp16",
+    kv: Annotated[str, typer.Option(help="Format of the KV cache.")] = "fp16",
+    tp: Annotated[int, typer.Option(help="Devices that share every layer.")] = 1,
+    ep: Annotated[int, typer.Option(help="Devices that share the experts.")] = 1,
+    calibrated: Annotated[bool, typer.Option("--calibrated/--ideal")] = True,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+) -> None:
+    """Estimate time to first token and time per output token of a server.
+
+    Example: roofline serve llama-3.1-8b h100-sxm --isl 2048 --osl 256 --concurrency 32
+    """
+    spec = load_hardware(hardware)
+    law = load_calibration(spec) if calibrated else None
+    options: dict[str, Any] = {"weights": weights, "activations": activations, "kv": kv}
+    options |= {"tp": tp, "ep": ep}
+    found = serve(model, spec, isl, osl, concurrency, law, **options)
+    if format_ == "json":
+        request = {"model": model, "hardware": spec.name, "isl": isl, "osl": osl}
+        request |= {"concurrency": concurrency, **options}
+        print(to_json("roofline.serve/1", request | asdict(found)))
+        return
+    error = f"expected error {found.expected_error:.0%}" if calibrated else "least times"
+    print(f"time to first token (no queueing) {found.ttft_s * 1e3:.4g} ms")
+    print(f"time per output token {found.tpot_s * 1e3:.4g} ms ({error})")
+    print(f"  of which a decode step {found.decode_s * 1e3:.4g} ms, the rest new prompts")
+    print(f"output {found.tokens_per_s:.4g} token/s over all sequences")
+    if not found.fits:
+        print(f"DOES NOT FIT in the memory of {tp} x {spec.name}")
 
 
 @measure.command("calibrate")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from quant.common.errors import RequestError
 from roofline.analysis import analyze
 from roofline.calibration import Calibration
 from roofline.hardware import HardwareSpec
@@ -25,12 +26,16 @@ class Serving:
         tpot_s: Seconds per output token, with the share of new prompts.
         decode_s: Seconds of one decode step of all sequences.
         tokens_per_s: Output tokens per second of all sequences.
+        expected_error: Median errors of the kernels' laws, weighted by time; 0 for least times.
+        fits: Whether a device holds its part of the model and the cache.
     """
 
     ttft_s: float
     tpot_s: float
     decode_s: float
     tokens_per_s: float
+    expected_error: float
+    fits: bool
 
 
 def serve(
@@ -54,12 +59,17 @@ def serve(
         **options: Passed to ``workload``: formats, tp, ep.
 
     Raises:
-        RequestError: as ``workload``.
+        RequestError: as ``workload``, or sizes below 1.
     """
+    if min(isl, osl, concurrency) < 1:
+        raise RequestError(f"isl {isl}, osl {osl}, concurrency {concurrency}: at least 1")
     middle = isl + osl // 2
     decode = analyze(
         workload(model, "decode", concurrency, middle, **options), hardware, calibration
     )
     prompt = analyze(workload(model, "prefill", 1, isl, **options), hardware, calibration)
-    tpot = decode.time_s + prompt.time_s * concurrency / osl
-    return Serving(prompt.time_s, tpot, decode.time_s, concurrency / tpot)
+    share = prompt.time_s * concurrency / osl
+    tpot = decode.time_s + share
+    error = (decode.time_s * decode.expected_error + share * prompt.expected_error) / tpot
+    rate, fits = concurrency / tpot, decode.fits and prompt.fits
+    return Serving(prompt.time_s, tpot, decode.time_s, rate, error, fits)

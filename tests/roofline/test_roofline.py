@@ -174,9 +174,53 @@ def test_table_csv_and_figure(tmp_path: Path) -> None:
     assert "memory bound" in command("report", "smollm2-135m", "a100-80g").stdout
 
 
+def test_other_commands(tmp_path: Path) -> None:
+    done = command("serve", "llama-3.1-8b", "h100-sxm", "--concurrency", "8", "--format", "json")
+    content = json.loads(done.stdout)
+    assert content["schema"] == "roofline.serve/1"
+    assert content["tpot_s"] > content["decode_s"] > 0
+    done = command("compare", "llama-2-7b", "h100-sxm", "a100-80g", "--format", "json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["hardware"] for row in rows] == ["h100-sxm", "a100-80g"]
+    assert rows[1]["speedup"] == pytest.approx(2039 / 3350, rel=0.01)
+    table = tmp_path / "sweep.csv"
+    command("sweep", "smollm2-135m", "h100-sxm", "--batch", "1:4", "-o", str(table))
+    assert len(table.read_text().splitlines()) == 5
+    names = command("list", "hardware", "h100").stdout.split()
+    assert names == ["h100-nvl", "h100-pcie", "h100-sxm"]
+
+
+def test_llm_viewers_numbers_on_the_command_line() -> None:
+    request = ["report", "llama-2-7b", "nvidia_A6000", "--compat", "llm-viewer", "--context", "128"]
+    done = command(*request, "--weights", "4", "--flash", "--format", "json")
+    content = json.loads(done.stdout)
+    q = next(op for op in content["ops"] if op["name"] == "q_proj")
+    # LLM-Viewer, main 472f71f: Llama-2-7b, A6000, batch 1, sequence 128, 4-bit weights.
+    assert (q["OPs"], q["load_weight"], q["load_act"]) == (4294967296, 8388608, 1048576)
+    assert (q["store_act"], q["load_kv_cache"], q["store_kv_cache"]) == (1048576, 0, 0)
+    assert content["schema"] == "roofline.report/1"
+    assert content["llm_viewer"]["inference_time"] == content["time_s"]
+
+
+def test_markdown_and_warnings() -> None:
+    request = ["report", "gpt2", "h100-sxm", "--context", "4096", "--format", "md"]
+    done = command(*request, "--calibrated")
+    assert "gpt2 is made for 1024" in done.stderr
+    assert "| module | n |" in done.stdout
+    assert "expected error" in done.stdout
+    for line in command("report", "deepseek-v2-lite", "h100-sxm").stdout.splitlines():
+        assert len(line) <= 80, line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["report", "smollm2-135m", "h100-sxm", "--compat", "genz"], "compat 'genz'"),
+        (["report", "smollm2-135m", "h100-sxm", "--tp", "2"], "2 devices do not divide heads = 9"),
+        (["report", "smollm2-135m", "h100-sxm", "--format", "html", "--pp", "2"], "pp 2"),
+        (["sweep", "smollm2-135m", "h100-sxm", "--batch", "4:1"], "batch '4:1'"),
+        (["serve", "smollm2-135m", "h100-sxm", "--osl", "0"], "osl 0"),
+        (["list", "hardware", "zzz"], "no hardware with 'zzz'"),
         (["report", "smolm2-135m", "h100-sxm"], "nearest: smollm2-135m"),
         (["report", "smollm2-135m", "h100"], "nearest: h100-sxm"),
         (["report", "smollm2-135m", "h100-sxm", "--weights", "int44"], "nearest: int4"),
