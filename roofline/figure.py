@@ -54,7 +54,7 @@ def draw_roofline(analysis: Analysis) -> Figure:
         size = 20 + 600 * share
         label = f"{role.removeprefix('model.layers.*.')} ({share:.0%})"
         axes.scatter(intensity, speed, s=size, color=f"C{index % 10}", alpha=0.7, label=label)
-    axes.set(xscale="log", yscale="log", title=f"Roofline: {info.device}")
+    axes.set(xscale="log", yscale="log", title=f"Roofline: {info.device}".replace("$", r"\$"))
     axes.set(xlabel="arithmetic intensity (op/byte)", ylabel="speed bound (op/s)")
     axes.legend(fontsize=6, loc="lower right", markerscale=0.5)
     axes.grid(visible=True, which="both", alpha=0.2)

@@ -119,14 +119,13 @@ def _attend(
     shape: tuple[int, int, int, int],
     *,
     one_cache: bool = False,
-    cached: bool = True,
 ) -> None:
     """Add attention as one op, or as scores, softmax and values.
 
-    Keys and values that are not ``cached`` (an encoder's, or expanded latents) are activations.
+    Keys and values have the cache's format also where nothing is kept (encoders, expanded latents).
     """
     heads, kv_heads, width, value_width = shape
-    kv = build.options.kv if cached and span.causal else build.act
+    kv = build.options.kv
     mask = (span.window, span.chunk, span.causal)
     row = width * kv.storage_bits(1, 1 << 20) / (8 << 20)
     pairs, keys, reads = visible(*mask), keys_read(*mask[:2]), blocked_keys(row, *mask)
@@ -201,7 +200,7 @@ def latent_attention(build: Builder, at: str, shape: Latent) -> None:
         keys = per_sequence(LENGTH)
         outputs = heads * (shape.nope + shape.value)
         build.linear(f"{at}.kv_b_proj", shape.kv_rank, outputs, tokens=keys)
-        _attend(build, f"{at}.attention", span, (heads, heads, width, shape.value), cached=False)
+        _attend(build, f"{at}.attention", span, (heads, heads, width, shape.value))
     build.linear(f"{at}.o_proj", heads * shape.value, shape.hidden, shape.bias)
     build.all_reduce(f"{at}.all_reduce", shape.hidden)
 
