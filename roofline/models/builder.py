@@ -167,9 +167,14 @@ class Builder:
         if (layer + 1) * pp % layers < pp and layer + 1 < layers and pp > 1:
             self.add(Collective(f"{at}.send", self.act, "SendReceive", 2, width, TOKENS))
 
+    @property
+    def head_tokens(self) -> Amount:
+        """Tokens whose logits are asked for: the last norm and the head need no others."""
+        return TOKENS if self.options.all_logits else SEQUENCES
+
     def head(self, path: str, width: int, rows: int, *, tied: bool, bias: bool = False) -> None:
         """Compute logits, of each sequence's last token or of all."""
-        tokens, tp = TOKENS if self.options.all_logits else SEQUENCES, self.options.tp
+        tokens, tp = self.head_tokens, self.options.tp
         spec, local = self.options.weights(path), -(-rows // tp)
         self.add(Linear(path, self.act, width, local, spec, tokens, bias, tied=tied))
         self._collective(f"{path}.gather", "AllGather", tp, rows, tokens)

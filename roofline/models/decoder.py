@@ -109,7 +109,7 @@ def build_decoder(fields: Fields, build: Builder) -> None:
             _beside(build, at, hidden, also)
         _join(build, at, "post_feedforward_layernorm", hidden, traits.sandwich, "mlp_residual")
         build.end_layer(at, i, layers, hidden)
-    build.norm("model.norm", hidden)
+    build.norm("model.norm", hidden, tokens=build.head_tokens)
     build.head("lm_head", hidden, vocabulary, tied=tied)
 
 

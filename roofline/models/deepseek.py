@@ -33,7 +33,7 @@ def build_deepseek(fields: Fields, build: Builder) -> None:
             mlp(build, f"{at}.mlp", dense)
         build.residual(f"{at}.mlp_residual", hidden)
         build.end_layer(at, i, layers, hidden)
-    build.norm("model.norm", hidden)
+    build.norm("model.norm", hidden, tokens=build.head_tokens)
     build.head("lm_head", hidden, vocabulary, tied=tied)
 
 

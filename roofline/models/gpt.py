@@ -132,7 +132,7 @@ def build_gpt(fields: Fields, build: Builder) -> None:
         mlp(build, f"{at}.{names.mlp}".rstrip("."), matrices)
         build.residual(f"{at}.mlp_residual", hidden)
         build.end_layer(at, i, layers, hidden)
-    build.norm(names.norm, hidden, layer=not rms)
+    build.norm(names.norm, hidden, layer=not rms, tokens=build.head_tokens)
     build.head(names.head, hidden, vocabulary, tied=tied, bias=kind in {"phi", "gptj"})
 
 

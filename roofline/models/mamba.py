@@ -27,7 +27,7 @@ def build_mamba(fields: Fields, build: Builder) -> None:
         mamba(build, f"{at}.mixer", shape)
         build.residual(f"{at}.residual", hidden)
         build.end_layer(at, i, layers, hidden)
-    build.norm("backbone.norm_f", hidden)
+    build.norm("backbone.norm_f", hidden, tokens=build.head_tokens)
     build.head("lm_head", hidden, vocabulary, tied=tied)
 
 
@@ -66,5 +66,5 @@ def build_nemotron(fields: Fields, build: Builder) -> None:
             mlp(build, f"{at}.mixer", dense)
         build.residual(f"{at}.residual", hidden)
         build.end_layer(at, i, layers, hidden)
-    build.norm("model.norm_f", hidden)
+    build.norm("model.norm_f", hidden, tokens=build.head_tokens)
     build.head("lm_head", hidden, vocabulary, tied=tied)
