@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from hwsim.pe.activations import ACTIVATIONS, activation_format
 from hwsim.pe.arithmetic import PUBLISHED, Arithmetic
 from hwsim.pe.matmul import matmul
 from hwsim.pe.terms import TermTable, pe_formats, term_count, term_table
 
 __all__ = [
+    "ACTIVATIONS",
     "PUBLISHED",
     "Arithmetic",
     "TermTable",
+    "activation_format",
     "matmul",
     "pe_formats",
     "term_count",

@@ -1,13 +1,26 @@
-"""The parameters of the PE's arithmetic, shared by specification, kernels and RTL."""
+"""The parameters of the PE's arithmetic, and the widths that follow: for all implementations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwsim.pe.activations import ActivationFormat, activation_format
 from quant.common.errors import RequestError
 
-FP16_FRACTION = 10
-FP16_BIAS = 15
+MAX_STEPS = 4
+"""Terms of a weight; a step's number takes two bits."""
+MAX_SIGNIFICANCE = 7
+"""A step's significance takes three bits."""
+MAX_GROUP = 65536
+"""Longest group of weights that the exponents of an accumulator are made for."""
+WIDEST = 30
+"""Magnitude bits that the sum of a step and an accumulator may take (32-bit kernels)."""
+LIMITS = {
+    "lanes": (1, 64),
+    "guard_bits": (0, 16),
+    "accumulator_bits": (8, 28),
+    "exponent_bits": (1, 5),
+}
 
 
 @dataclass(frozen=True)
@@ -15,26 +28,70 @@ class Arithmetic:
     """Widths of a bit-serial PE (docs/pe_arithmetic.md).
 
     Attributes:
-        lanes: Terms that a PE adds per cycle.
-        guard_bits: Fraction bits kept below the largest product of a step, 0..6.
-        accumulator_bits: Magnitude bits of the group accumulator, 8..26; 22 keeps the floor bias
+        lanes: Terms that a PE adds per cycle, 1..64.
+        guard_bits: Fraction bits kept below the largest product of a step, 0..16.
+        accumulator_bits: Magnitude bits of the group accumulator, 8..28; 22 keeps the floor bias
             of a 128-group near 0.03 % of mean |y|, 14 is the published variant.
+        exponent_bits: Width of a term's own exponent, 1..5. Two serve integers and floats of at
+            most 4 bits; FP8 needs five.
+        activation: Format of activations (``hwsim.pe.activations``).
+
+    Raises:
+        RequestError: a width out of its range, or widths whose sums overflow 32 bits together.
     """
 
     lanes: int = 4
     guard_bits: int = 3
     accumulator_bits: int = 22
+    exponent_bits: int = 2
+    activation: str = "fp16"
 
     def __post_init__(self) -> None:
-        limits = {"lanes": (1, 16), "guard_bits": (0, 6), "accumulator_bits": (8, 26)}
-        for name, (low, high) in limits.items():
+        for name, (low, high) in LIMITS.items():
             if not low <= getattr(self, name) <= high:
                 raise RequestError(f"{name} = {getattr(self, name)}: {low}..{high} is allowed")
+        if self.wide_bits > WIDEST:
+            raise RequestError(
+                f"lanes = {self.lanes}, guard_bits = {self.guard_bits}, accumulator_bits = "
+                f"{self.accumulator_bits} with {self.activation} activations overflow: their sum "
+                f"takes {self.wide_bits} bits, {WIDEST} is allowed"
+            )
+
+    @property
+    def activations(self) -> ActivationFormat:
+        """The format of activations."""
+        return activation_format(self.activation)
 
     @property
     def point(self) -> int:
         """Weight of an accumulator's exponent: the value is ``mantissa * 2^(exponent - point)``."""
-        return FP16_BIAS + FP16_FRACTION + self.guard_bits
+        return self.activations.point + self.guard_bits
+
+    @property
+    def largest_exponent(self) -> int:
+        """The largest exponent of a product."""
+        return self.activations.largest_exponent + 2**self.exponent_bits - 1
+
+    @property
+    def step_bits(self) -> int:
+        """Magnitude bits of a step's sum, before its significance."""
+        return self.activations.mantissa_bits + self.guard_bits + (self.lanes - 1).bit_length()
+
+    @property
+    def wide_bits(self) -> int:
+        """Magnitude bits of an accumulator plus a step's sum at the largest significance."""
+        return max(self.accumulator_bits, self.step_bits + MAX_SIGNIFICANCE) + 1
+
+    @property
+    def accumulator_exponent_bits(self) -> int:
+        """Width of an accumulator's exponent: it cannot overflow in a group of ``MAX_GROUP``.
+
+        After a normalization to the right the mantissa has all its bits, so an exponent above
+        the largest product's is at most ``log2(sum) - accumulator_bits + 1``.
+        """
+        blocks = (-(-MAX_GROUP // self.lanes)).bit_length()
+        grown = self.step_bits + MAX_SIGNIFICANCE + blocks + 3 - self.accumulator_bits
+        return (self.largest_exponent + max(grown, 1)).bit_length()
 
 
 PUBLISHED = Arithmetic(accumulator_bits=14)

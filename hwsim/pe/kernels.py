@@ -1,10 +1,11 @@
 """The PE's arithmetic at speed: numba, vectorised over output rows, equal to the reference.
 
-Weights are decoded once into terms laid out ``[tile, block, step, lane, row]`` so that the inner
-loops run over ``ROWS`` rows with unit stride. A term's exponent and sign are int8; a term without
-a one-bit, and an activation of zero, carry an exponent so low (``NOTHING``) that the alignment
-shift removes the product and the maximum never sees it: no branches. ``docs/pe_arithmetic.md``
-gives the arithmetic, ``hwsim.pe.reference`` the same in plain integers.
+A tile of ``ROWS`` output rows is one task. Its weights are decoded a group at a time into terms
+laid out ``[block, step, lane, row]``, so that the inner loops run over rows with unit stride, and
+every token passes over them while they are in the cache. A term without a one-bit, and an
+activation of zero, carry an exponent so low (``NOTHING``) that the alignment shift removes the
+product and the maximum never sees it: no branches. ``docs/pe_arithmetic.md`` gives the arithmetic,
+``hwsim.pe.reference`` the same in plain integers.
 """
 
 from __future__ import annotations
@@ -13,54 +14,80 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.pe.activations import Fields
+from hwsim.pe.arithmetic import WIDEST, Arithmetic
+from hwsim.pe.operands import I32, Weights
 from quant.common.jit import jit, parallel
 from quant.datatypes import F32
 from quant.packing import U8
 
-I8 = NDArray[np.int8]
-I32 = NDArray[np.int32]
+I16 = NDArray[np.int16]
+F64 = NDArray[np.float64]
 ROWS = 64
 """Rows of a tile: four AVX-512 vectors of int32."""
-NOTHING = -64
+NOTHING = -1024
 SHIFT_LIMIT = 31
-FUSED_LANES, FUSED_EXCESS = 4, 2
-"""What the fused kernel is written for; other parameters take the general one."""
 
 
-@parallel
-def decode_terms(
-    codes: U8, selectors: U8, size: int, lanes: int, sign: U8, man: U8, exp: U8
-) -> tuple[I8, I8]:
-    """Term exponents and signs, each ``[tiles, blocks, steps, lanes, ROWS]`` int8.
+def run(weight: Weights, fields: Fields, starts: I32, rule: Arithmetic) -> tuple[F32, int]:
+    """Group results added in FP32, ``[tokens, out]``, before the row factors.
 
-    Args:
-        codes: ``[out, in]`` uint8.
-        selectors: ``[out, groups]`` uint8.
-        size: Weights of a group; blocks do not cross groups.
-        lanes: Lanes of a PE.
-        sign: ``[selectors, codes, steps]``, as are ``man`` and ``exp``.
-        man: Whether there is a term.
-        exp: Exponents 0..3.
+    Also the number of steps that had a product, over outputs and tokens.
     """
-    rows, columns = codes.shape
-    steps, groups = sign.shape[2], selectors.shape[1]
-    per_group = (min(size, columns) + lanes - 1) // lanes
-    last = columns - (groups - 1) * size
-    blocks = (groups - 1) * per_group + (last + lanes - 1) // lanes
-    tiles = (rows + ROWS - 1) // ROWS
-    exponents = np.full((tiles, blocks, steps, lanes, ROWS), NOTHING, np.int8)
-    signs = np.zeros((tiles, blocks, steps, lanes, ROWS), np.int8)
-    for row in numba.prange(rows):
-        tile, r = row // ROWS, row % ROWS
-        for column in range(columns):
-            group, within = column // size, column % size
-            block, lane = group * per_group + within // lanes, within % lanes
-            selector, code = selectors[row, group], codes[row, column]
-            for step in range(steps):
-                if man[selector, code, step]:
-                    exponents[tile, block, step, lane, r] = exp[selector, code, step]
-                    signs[tile, block, step, lane, r] = -np.int8(sign[selector, code, step])
-    return exponents, signs
+    exponents, magnitudes, negatives = _blocks(fields, weight.size, starts, rule)
+    bits, excess = rule.accumulator_bits, rule.wide_bits - rule.accumulator_bits
+    table, groups = weight.table, starts.size - 1
+    powers = np.ldexp(1.0, np.arange(1 << rule.accumulator_exponent_bits) - rule.point)
+    scales = np.ldexp(weight.scales.astype(np.float64), weight.scale_exponents)
+    corrections = np.zeros((len(scales), 0))
+    ones = np.zeros((len(exponents), groups))
+    if weight.corrections is not None:
+        corrections = np.ldexp(weight.corrections.astype(np.float64), weight.scale_exponents)
+        sums, at = activation_sums(exponents, magnitudes, negatives, starts, bits, excess)
+        ones = sums * powers[at]
+    return matmul(
+        weight.codes, weight.selectors, weight.size,
+        table.sign, table.man, table.exp, np.array(table.significance, np.int32),
+        exponents, magnitudes, negatives, starts,
+        scales * 2.0**table.unit_exponent, corrections, ones, powers, bits, excess,
+    )  # fmt: skip
+
+
+def _blocks(fields: Fields, size: int, starts: I32, rule: Arithmetic) -> tuple[I32, I32, I32]:
+    """Exponents, shifted mantissas and sign masks, ``[tokens, blocks, lanes]`` int32."""
+    column = np.arange(fields.sign.shape[1])
+    slot = starts[column // size] * rule.lanes + column % size
+    exponent = np.where(fields.mantissa > 0, fields.exponent, NOTHING)
+    parts = []
+    for values, empty in (
+        (exponent, NOTHING),
+        (fields.mantissa << rule.guard_bits, 0),
+        (-fields.sign, 0),
+    ):
+        padded = np.full((len(values), int(starts[-1]) * rule.lanes), empty, np.int32)
+        padded[:, slot] = values
+        parts.append(padded.reshape(len(values), -1, rule.lanes))
+    return parts[0], parts[1], parts[2]
+
+
+@jit
+def _decode(
+    codes: U8, selectors: U8, sign: U8, man: U8, exp: U8, exponents: I16, signs: I16
+) -> None:
+    """Terms of one group of a tile into ``exponents`` and ``signs`` ``[blocks, steps, lanes, ROWS]``.
+
+    Lanes beyond the group's end, and rows beyond the tile's, keep ``NOTHING``.
+    """
+    lanes = exponents.shape[2]
+    for column in range(codes.shape[1]):
+        block, lane = column // lanes, column % lanes
+        for r in range(codes.shape[0]):
+            for step in range(sign.shape[2]):
+                selector, code = selectors[r], codes[r, column]
+                there = man[selector, code, step] > 0
+                value = np.int16(exp[selector, code, step]) if there else np.int16(NOTHING)
+                exponents[block, step, lane, r] = value
+                signs[block, step, lane, r] = -np.int16(sign[selector, code, step])
 
 
 @jit
@@ -72,7 +99,7 @@ def _right(value: np.int32, amount: np.int32) -> np.int32:
 
 @jit
 def _products(
-    exponents: I8, signs: I8, field: I32, magnitude: I32, negative: I32, largest: I32, total: I32
+    exponents: I16, signs: I16, field: I32, magnitude: I32, negative: I32, largest: I32, total: I32
 ) -> None:
     """One step of ``ROWS`` PEs: the largest product exponent and the sum of aligned products."""
     for r in range(ROWS):
@@ -88,47 +115,6 @@ def _products(
             gap = np.int32(largest[r] - np.int32(mine + exponents[lane, r]))
             flip = np.int32(minus ^ signs[lane, r])
             total[r] += np.int32(np.int32(_right(mantissa, gap) ^ flip) - flip)
-
-
-@jit
-def _fused4(
-    exponents: I8,
-    signs: I8,
-    field: I32,
-    magnitude: I32,
-    negative: I32,
-    shift: int,
-    bits: int,
-    mantissa: I32,
-    exponent: I32,
-    busy: I32,
-) -> None:
-    """``_products`` and ``_accumulate`` in one loop: four lanes, at most two excess bits."""
-    f0, f1, f2, f3 = field[0], field[1], field[2], field[3]
-    m0, m1, m2, m3 = magnitude[0], magnitude[1], magnitude[2], magnitude[3]
-    n0, n1, n2, n3 = negative[0], negative[1], negative[2], negative[3]
-    left, one, two = np.uint32(shift), np.int32(1 << bits), np.int32(2 << bits)
-    for r in range(ROWS):
-        e0, e1 = np.int32(f0 + exponents[0, r]), np.int32(f1 + exponents[1, r])
-        e2, e3 = np.int32(f2 + exponents[2, r]), np.int32(f3 + exponents[3, r])
-        top = max(e0, e1, e2, e3, np.int32(0))
-        s0, s1 = np.int32(n0 ^ signs[0, r]), np.int32(n1 ^ signs[1, r])
-        s2, s3 = np.int32(n2 ^ signs[2, r]), np.int32(n3 ^ signs[3, r])
-        p0 = np.int32(_right(m0, np.int32(top - e0)) ^ s0)
-        p1 = np.int32(_right(m1, np.int32(top - e1)) ^ s1)
-        p2 = np.int32(_right(m2, np.int32(top - e2)) ^ s2)
-        p3 = np.int32(_right(m3, np.int32(top - e3)) ^ s3)
-        total = np.int32((p0 + p1) + (p2 + p3) - ((s0 + s1) + (s2 + s3)))
-        some = np.int32(top > 0)
-        both = max(top, exponent[r])
-        held = _right(mantissa[r], np.int32(both - exponent[r]))
-        wide = np.int32(held + _right(np.int32(total << left), np.int32(both - top)))
-        size = abs(wide)
-        # A step without a product (some = 0) changes nothing, not even a mantissa of -2^bits.
-        over = np.int32(some * np.int32(np.int32(size >= one) + np.int32(size >= two)))
-        mantissa[r] = _right(wide, over)
-        exponent[r] = np.int32(both + over)
-        busy[r] += some
 
 
 @jit
@@ -154,8 +140,8 @@ def _accumulate(
 
 @jit
 def _group(
-    exponents: I8,
-    signs: I8,
+    exponents: I16,
+    signs: I16,
     field: I32,
     magnitude: I32,
     negative: I32,
@@ -165,107 +151,92 @@ def _group(
     mantissa: I32,
     exponent: I32,
     scratch: I32,
-) -> int:
-    """All steps of one group for ``ROWS`` PEs; returns how many steps had a product."""
+) -> None:
+    """All steps of one group for ``ROWS`` PEs; ``scratch[2]`` counts steps that had a product."""
     largest, total, busy = scratch[0], scratch[1], scratch[2]
     mantissa[:] = 0
     exponent[:] = 0
     busy[:] = 0
-    fused = field.shape[1] == FUSED_LANES and excess <= FUSED_EXCESS
     for block in range(field.shape[0]):
         f, m, n = field[block], magnitude[block], negative[block]
         for step in range(shifts.size):
-            e, s = exponents[block, step], signs[block, step]
-            if fused:
-                _fused4(e, s, f, m, n, shifts[step], bits, mantissa, exponent, busy)
-            else:
-                _products(e, s, f, m, n, largest, total)
-                _accumulate(mantissa, exponent, total, largest, shifts[step], bits, excess)
-                for r in range(ROWS):
-                    busy[r] += np.int32(largest[r] > 0)
-    return int(busy.sum())
-
-
-@jit
-def _fp32(mantissa: np.int32, factor: np.int32, power: float) -> np.float32:
-    """An exact integer product times a power of two, rounded once to FP32."""
-    return np.float32(np.float64(np.int64(mantissa) * np.int64(factor)) * power)
+            _products(exponents[block, step], signs[block, step], f, m, n, largest, total)
+            _accumulate(mantissa, exponent, total, largest, shifts[step], bits, excess)
+            for r in range(ROWS):
+                busy[r] += np.int32(largest[r] > 0)
 
 
 @parallel
 def matmul(
-    exponents: I8,
-    signs: I8,
+    codes: U8,
+    selectors: U8,
+    group_size: int,
+    sign: U8,
+    man: U8,
+    exp: U8,
+    shifts: I32,
     field: I32,
     magnitude: I32,
     negative: I32,
     starts: I32,
-    shifts: I32,
-    scales: I32,
-    corrections: I32,
-    row_scales: F32,
-    ones_mantissa: I32,
-    ones_exponent: I32,
-    powers: NDArray[np.float64],
-    ones_powers: NDArray[np.float64],
+    scales: F64,
+    corrections: F64,
+    ones: F64,
+    powers: F64,
     bits: int,
     excess: int,
 ) -> tuple[F32, int]:
-    """Outputs ``[tokens, out]`` and the number of steps that had a product.
+    """Group results added in FP32 ``[tokens, out]`` and the number of steps that had a product.
 
     Args:
-        exponents: Terms from ``decode_terms``, ``[tiles, blocks, steps, lanes, ROWS]``.
-        signs: As ``exponents``.
+        codes: ``[out, in]``.
+        selectors: ``[out, groups]``.
+        group_size: Weights of a group.
+        sign: ``[selectors, codes, steps]``, as are ``man`` and ``exp``.
+        man: Whether there is a term.
+        exp: Its own exponent.
+        shifts: Significance of each step.
         field: Activation exponents ``[tokens, blocks, lanes]``, ``NOTHING`` for zeros.
         magnitude: Activation mantissas with the guard bits below, same shape.
         negative: -1 for negative activations, same shape.
         starts: First block of each group, and the end, ``[groups + 1]``.
-        shifts: Significance of each step.
-        scales: 8-bit scales ``[out, groups]``.
-        corrections: ``scale * (offset - zero)``, ``[out, groups]``; one column of 0 if symmetric.
-        row_scales: ``[out]`` float32.
-        ones_mantissa: Sums of activations ``[tokens, groups]``, with ``ones_exponent``.
-        ones_exponent: As ``ones_mantissa``.
-        powers: ``2^(exponent - point + unit)`` for every accumulator exponent.
-        ones_powers: The same without the format's unit.
+        scales: Group scales times the format's unit, ``[out, groups]``, exact.
+        corrections: Scales of the activation sums, ``[out, groups]``; no column if symmetric.
+        ones: Activation sums of the groups, ``[tokens, groups]``, exact.
+        powers: ``2^(exponent - point)`` of every accumulator exponent.
         bits: Accumulator magnitude bits.
         excess: Bits that a sum can exceed them by.
     """
-    rows, tokens, tiles = scales.shape[0], field.shape[0], exponents.shape[0]
-    groups, asymmetric = starts.size - 1, corrections.shape[1] == scales.shape[1]
+    rows, tokens, lanes = codes.shape[0], field.shape[0], field.shape[2]
+    groups, asymmetric = starts.size - 1, corrections.shape[1] > 0
+    tiles, longest = (rows + ROWS - 1) // ROWS, starts[1]
     out = np.zeros((tokens, rows), np.float32)
     busy = np.zeros(tiles, np.int64)
     for tile in numba.prange(tiles):
+        exponents = np.full((longest, shifts.size, lanes, ROWS), NOTHING, np.int16)
+        signs = np.zeros((longest, shifts.size, lanes, ROWS), np.int16)
         mantissa, exponent = np.empty(ROWS, np.int32), np.empty(ROWS, np.int32)
         scratch = np.empty((3, ROWS), np.int32)
-        base, used = tile * ROWS, min(ROWS, rows - tile * ROWS)
+        base = tile * ROWS
+        used = min(ROWS, rows - base)
         for g in range(groups):
-            a, b = starts[g], starts[g + 1]
+            if g == groups - 1:
+                exponents[:] = NOTHING  # a shorter group leaves lanes of the one before
+            first, a, b = g * group_size, starts[g], starts[g + 1]
+            part = codes[base : base + used, first : first + group_size]
+            _decode(part, selectors[base : base + used, g], sign, man, exp, exponents, signs)
             for token in range(tokens):
-                busy[tile] += _group(
-                    exponents[tile, a:b],
-                    signs[tile, a:b],
-                    field[token, a:b],
-                    magnitude[token, a:b],
-                    negative[token, a:b],
-                    shifts,
-                    bits,
-                    excess,
-                    mantissa,
-                    exponent,
-                    scratch,
+                f, m, n = field[token, a:b], magnitude[token, a:b], negative[token, a:b]
+                _group(
+                    exponents, signs, f, m, n, shifts, bits, excess, mantissa, exponent, scratch
                 )
                 for r in range(used):
-                    row = base + r
-                    out[token, row] += _fp32(mantissa[r], scales[row, g], powers[exponent[r]])
+                    busy[tile] += scratch[2, r]
+                    value = np.float64(mantissa[r]) * powers[exponent[r]]
+                    out[token, base + r] += np.float32(value * scales[base + r, g])
                     if asymmetric:
-                        power = ones_powers[ones_exponent[token, g]]
-                        out[token, row] += _fp32(
-                            ones_mantissa[token, g], corrections[row, g], power
-                        )
-        for token in range(tokens):
-            for r in range(used):
-                out[token, base + r] *= row_scales[base + r]
+                        correction = ones[token, g] * corrections[base + r, g]
+                        out[token, base + r] += np.float32(correction)
     return out, busy.sum()
 
 
@@ -277,18 +248,19 @@ def activation_sums(
     tokens, lanes, groups = field.shape[0], field.shape[2], starts.size - 1
     mantissas = np.zeros((tokens, groups), np.int32)
     exponents = np.zeros((tokens, groups), np.int32)
-    terms, signs = np.zeros((1, 1, lanes, ROWS), np.int8), np.zeros((1, 1, lanes, ROWS), np.int8)
-    shifts, scratch = np.zeros(1, np.int32), np.empty((2, ROWS), np.int32)
+    terms, signs = np.zeros((1, 1, lanes, ROWS), np.int16), np.zeros((1, 1, lanes, ROWS), np.int16)
+    shifts, scratch = np.zeros(1, np.int32), np.empty((3, ROWS), np.int32)
     mantissa, exponent = np.zeros(ROWS, np.int32), np.zeros(ROWS, np.int32)
     for token in range(tokens):
         for g in range(groups):
-            total = np.int32(0)
-            top = np.int32(0)
+            mantissa[:] = 0
+            exponent[:] = 0
             for block in range(starts[g], starts[g + 1]):
                 f, m, n = field[token, block], magnitude[token, block], negative[token, block]
                 _products(terms[0, 0], signs[0, 0], f, m, n, scratch[0], scratch[1])
-                mantissa[0], exponent[0] = total, top
                 _accumulate(mantissa, exponent, scratch[1], scratch[0], shifts[0], bits, excess)
-                total, top = mantissa[0], exponent[0]
-            mantissas[token, g], exponents[token, g] = total, top
+            mantissas[token, g], exponents[token, g] = mantissa[0], exponent[0]
     return mantissas, exponents
+
+
+assert WIDEST < SHIFT_LIMIT

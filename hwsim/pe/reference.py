@@ -6,22 +6,36 @@ with the fast kernels, so that a fault in one cannot hide in the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from typing import NamedTuple
 
-from hwsim.pe.arithmetic import FP16_FRACTION, Arithmetic
+from hwsim.pe.activations import ACTIVATIONS, ActivationFormat
+from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.terms import TermTable
 
-FP32_BITS, FP32_LEAST = 24, -149
+
+class Binary(NamedTuple):
+    """An IEEE 754 format of results: precision with the hidden bit, exponent of the last place
+    of subnormals, and the first power of two that overflows.
+    """
+
+    precision: int
+    least: int
+    overflow: int
+
+
+FP32, FP16 = Binary(24, -149, 128), Binary(11, -24, 16)
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An FP16 number: value ``(-1)^sign * mantissa * 2^(exponent - 25)``.
+    """A finite number: value ``(-1)^sign * mantissa * 2^(exponent - point)`` of its format.
 
-    ``exponent`` is the biased field, 1 for subnormals; ``mantissa`` has the hidden bit (11 bits).
+    ``exponent`` is the biased field, 1 for subnormals and integers; ``mantissa`` has the hidden bit.
     """
 
     sign: int
@@ -46,14 +60,33 @@ class GroupSum:
     busy_steps: int
 
 
+class Group(NamedTuple):
+    """The weights of a group and its scale ``scale * 2^scale_exponent``."""
+
+    codes: Sequence[int]
+    selector: int
+    scale: int
+    scale_exponent: int
+    zero_point: int
+
+
+def decode(word: int, format_: ActivationFormat) -> Activation:
+    """Split a word. Infinity and NaN are not PE inputs: ValueError."""
+    if format_.element is None:
+        value = word - 256 if word >= 128 else word
+        return Activation(int(value < 0), 1, abs(value))
+    width, exponent_bits = format_.element.mantissa_bits, format_.element.exponent_bits
+    field, fraction = word >> width & 2**exponent_bits - 1, word & 2**width - 1
+    all_ones = field == 2**exponent_bits - 1
+    if all_ones and (format_.element.specials == "ieee" or fraction == 2**width - 1):
+        raise ValueError(f"{format_.name} word {word:#06x} is infinite or NaN")
+    hidden = 2**width if field else 0
+    return Activation(word >> (format_.bits - 1), max(field, 1), hidden | fraction)
+
+
 def decode_fp16(word: int) -> Activation:
-    """Split a 16-bit word. Infinity and NaN (field 31) are not PE inputs: ValueError."""
-    field = word >> FP16_FRACTION & 31
-    if field == 31:
-        raise ValueError(f"FP16 word {word:#06x} is infinite or NaN")
-    hidden = 1 if field else 0
-    fraction = word & (2**FP16_FRACTION - 1)
-    return Activation(word >> 15, max(field, 1), hidden << FP16_FRACTION | fraction)
+    """Split an FP16 word. Infinity and NaN (field 31) are not PE inputs: ValueError."""
+    return decode(word, ACTIVATIONS["fp16"])
 
 
 def multiply(
@@ -125,53 +158,76 @@ def activation_sum(activations: Sequence[Activation], rule: Arithmetic) -> Parti
 
 def dot(
     activations: Sequence[Activation],
-    groups: Sequence[tuple[Sequence[int], int, int, int]],
-    row_scale: float,
+    groups: Sequence[Group],
+    factor: float,
     table: TermTable,
     rule: Arithmetic,
+    output: Binary = FP32,
 ) -> tuple[float, int, int]:
-    """One output: group results dequantized and added in FP32, the row scale once at the end.
+    """One output: group results dequantized and added in FP32, the row's factor once at the end.
 
     Args:
         activations: The whole row of inputs.
-        groups: ``(codes, selector, scale 1..255, zero point)`` in order.
-        row_scale: The row's FP16 scale.
+        groups: In order.
+        factor: The row's scale, an FP32 number; 1 where rows have none.
         table: Terms of the format.
         rule: Widths.
+        output: Format of the result.
 
     Returns:
-        The FP32 output, the PE cycles, and how many of them had a product.
+        The output, the PE cycles, and how many of them had a product.
     """
-    total, at, steps, busy = Fraction(0), 0, 0, 0
-    for codes, selector, scale, zero in groups:
-        inputs = activations[at : at + len(codes)]
-        at += len(codes)
-        group = group_sum(inputs, codes, selector, table, rule)
-        steps, busy = steps + group.steps, busy + group.busy_steps
-        total = round_fp32(total + _scaled(group.partial, scale, table.unit_exponent, rule))
+    total, at, steps, busy = 0.0, 0, 0, 0
+    for group in groups:
+        inputs = activations[at : at + len(group.codes)]
+        at += len(group.codes)
+        result = group_sum(inputs, group.codes, group.selector, table, rule)
+        steps, busy = steps + result.steps, busy + result.busy_steps
+        power = group.scale_exponent - rule.point
+        unit = power + table.unit_exponent
+        total = add(total, dequantize(result.partial, group.scale, unit))
         if table.offset:
             ones = activation_sum(inputs, rule)
-            correction = (table.offset - zero) * scale
-            total = round_fp32(total + _scaled(ones, correction, 0, rule))
-    return float(round_fp32(total * Fraction(row_scale))), steps, busy
+            correction = (table.offset - group.zero_point) * group.scale
+            total = add(total, dequantize(ones, correction, power))
+    return multiply_rounded(total, factor, output), steps, busy
 
 
-def round_fp32(value: Fraction) -> Fraction:
-    """Round an exact value to the nearest FP32 number, ties to even (no overflow occurs here)."""
+def dequantize(partial: Partial, scale: int, power: int) -> float:
+    """A group result times its integer scale times ``2^power``: exact, then rounded to FP32."""
+    exact = Fraction(partial.mantissa * scale) * Fraction(2) ** (partial.exponent + power)
+    return rounded(exact, FP32)
+
+
+def add(a: float, b: float) -> float:
+    """IEEE 754 addition of two FP32 numbers."""
+    if not (math.isfinite(a) and math.isfinite(b)) or a == b == 0:
+        return a + b
+    return rounded(Fraction(a) + Fraction(b), FP32)
+
+
+def multiply_rounded(a: float, b: float, output: Binary) -> float:
+    """IEEE 754 product of two FP32 numbers, rounded once to the output's format."""
+    if not (math.isfinite(a) and math.isfinite(b)) or a == 0 or b == 0:
+        return a * b
+    return rounded(Fraction(a) * Fraction(b), output)
+
+
+def rounded(value: Fraction, to: Binary) -> float:
+    """Round an exact value to nearest, ties to even; to infinity above the largest number.
+
+    A negative value that rounds to zero gives -0; an exact zero gives +0.
+    """
     if value == 0:
-        return value
+        return 0.0
     magnitude = abs(value)
     exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
     if magnitude < Fraction(2) ** exponent:
         exponent -= 1
-    step = Fraction(2) ** max(exponent - FP32_BITS + 1, FP32_LEAST)
-    return round(value / step) * step
-
-
-def _scaled(partial: Partial, scale: int, unit_exponent: int, rule: Arithmetic) -> Fraction:
-    """The group result times its integer scale: exact, then rounded to FP32."""
-    power = partial.exponent - rule.point + unit_exponent
-    return round_fp32(Fraction(partial.mantissa * scale) * Fraction(2) ** power)
+    step = Fraction(2) ** max(exponent - to.precision + 1, to.least)
+    result = round(magnitude / step) * step
+    number = math.inf if result >= Fraction(2) ** to.overflow else float(result)
+    return math.copysign(number, -1 if value < 0 else 1)
 
 
 def _term(table: TermTable, selector: int, code: int, step: int) -> tuple[int, int, int]:

@@ -4,27 +4,35 @@ A level is a sum of terms ``(-1)^sign * man * 2^exp * 2^significance`` (times th
 one term a PE cycle, least significant first. The significance belongs to the step, not to the
 code, because the lanes of a PE share it (BitMoD, arXiv 2411.11745; docs/pe_arithmetic.md).
 
-Integers use radix-4 Booth digits: digit i covers two bits, ``significance = 2*i``, values 0, ±1,
+Integers (MXINT8's too) use radix-4 Booth digits: digit i covers two bits, ``significance = 2*i``, values 0, ±1,
 ±2. Asymmetric integers are recentred first: ``q - 2^(b-1)`` is a signed code of the same width.
-Small floats are fixed-point numbers with few one-bits: each one-bit is a term.
+Every other format gets the fewest steps that serve all its levels (``hwsim.pe.decompose``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
+from hwsim.pe.decompose import Terms, fewest_terms, plan
 from quant.common.errors import RequestError
-from quant.datatypes import FloatType, IntType
+from quant.datatypes import IntType
 from quant.formats import FORMATS, get_format
 from quant.packing import U8
 from quant.scheme import Format
 from quant.spec import FormatSpec
 
-MAX_EXP = 3
-"""The exp field of a term is two bits wide."""
+MAX_SELECTORS = 4
+"""Tables that a group chooses from; a selector takes two bits."""
+WIDTHS = range(2, LIMITS["exponent_bits"][1] + 1)
+"""Widths of a term's own exponent that are tried, narrowest first."""
+FINEST = 20
+"""No unit is below ``2^-FINEST``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +43,12 @@ class TermTable:
         format: The format's name.
         sign: 1 where the term is negative, ``[selectors, codes, steps]`` uint8.
         man: 1 where there is a term, same shape.
-        exp: The term's own exponent, 0..3, same shape.
+        exp: The term's own exponent, ``0..2^exponent_bits - 1``, same shape.
         significance: The exponent shared by all lanes at each step, rising.
         unit_exponent: ``log2`` of the value of the integer 1.
         offset: What asymmetric integers subtract from code and zero point (``2^(b-1)``), else 0.
+        exponent_bits: Width of ``exp``.
+        has_value: False for codes of NaN, Inf or no level, ``[selectors, codes]``: no terms.
     """
 
     format: str
@@ -48,6 +58,8 @@ class TermTable:
     significance: tuple[int, ...]
     unit_exponent: int
     offset: int
+    exponent_bits: int
+    has_value: NDArray[np.bool_]
 
     @property
     def steps(self) -> int:
@@ -61,47 +73,115 @@ class TermTable:
         return sum((-1) ** int(s) * int(m) << (int(e) + shift) for s, m, e, shift in terms)
 
 
-def pe_formats() -> list[str]:
-    """Return the names of the formats that have terms."""
-    return [name for name, entry in FORMATS.items() if _has_terms(entry)]
+def pe_formats(exponent_bits: int | None = None) -> list[str]:
+    """Return the names of the formats that have terms (of that exponent width, if given)."""
+    return [name for name, entry in FORMATS.items() if _table(entry, exponent_bits)]
 
 
-def _has_terms(entry: Format) -> bool:
-    """Whether a format is of those that the decoder's table holds: integers, FP3, FP4, BitMoD."""
-    if entry.rules[0] not in {"absmax", "minmax"} or entry.scale or entry.element_bits < 2:
-        return False
-    small_float = isinstance(entry.element, FloatType) and entry.element_bits <= 4
-    return isinstance(entry.element, IntType) or small_float
-
-
-@lru_cache(maxsize=256)
-def term_table(name: str) -> TermTable:
+def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
     """Return the terms of a format.
 
+    Args:
+        name: Format.
+        exponent_bits: Width of a term's own exponent; None: the narrowest, from 2, with which
+            the format takes its fewest steps.
+
     Raises:
-        RequestError: unknown format, or one whose levels are no short sums of signed powers of two.
+        RequestError: unknown format, one whose levels are no short sums of signed powers of two,
+            or one that needs wider exponents.
     """
     entry = get_format(name)
-    if not _has_terms(entry):
-        allowed = ", ".join(pe_formats())
-        raise RequestError(f"format {name!r} cannot run on a bit-serial PE; it takes: {allowed}")
-    if isinstance(entry.element, IntType):
-        return _booth(entry, entry.element)
-    return _one_bits(entry)
+    table = _table(entry, exponent_bits)
+    if table is not None:
+        return table
+    if exponent_bits is not None and (wider := _table(entry, None)):
+        raise RequestError(
+            f"format {name!r} needs terms with exponents of {wider.exponent_bits} bits, not "
+            f"{exponent_bits}"
+        )
+    allowed = ", ".join(pe_formats(exponent_bits))
+    raise RequestError(f"format {name!r} cannot run on a bit-serial PE; it takes: {allowed}")
 
 
-def term_count(format_: str | Format | FormatSpec) -> int:
+def term_count(format_: str | Format | FormatSpec, exponent_bits: int | None = None) -> int:
     """Return the PE cycles that a block of weights of a format takes."""
     if isinstance(format_, FormatSpec):
-        return term_count(format_.format)
-    return term_table(format_ if isinstance(format_, str) else format_.name).steps
+        return term_count(format_.format, exponent_bits)
+    name = format_ if isinstance(format_, str) else format_.name
+    return term_table(name, exponent_bits).steps
 
 
-def _booth(entry: Format, element: IntType) -> TermTable:
-    """Radix-4 Booth digits of two's complement codes."""
-    bits, steps = element.bits, (element.bits + 1) // 2
-    offset = 0 if element.symmetric else 2 ** (bits - 1)
-    codes = np.arange(2**bits)
+@lru_cache(maxsize=1024)
+def _table(entry: Format, exponent_bits: int | None) -> TermTable | None:
+    """The table, or None where the format has none."""
+    if entry.is_plain or entry.layout != "grid" or entry.candidates > MAX_SELECTORS:
+        return None
+    if isinstance(entry.element, IntType) and not entry.element.symmetric:
+        return _booth(entry, 0, 2 ** (entry.element_bits - 1), exponent_bits or WIDTHS[0])
+    integers, unit_exponent = _integers(entry)
+    if integers is None:
+        return None
+    if np.array_equal(integers, IntType(entry.element_bits).levels[None]):
+        return _booth(entry, unit_exponent, 0, exponent_bits or WIDTHS[0])
+    found = _narrowest(integers, WIDTHS if exponent_bits is None else (exponent_bits,))
+    if found is None:
+        return None
+    width, significance, terms = found
+    return _tabulate(entry.name, integers, significance, terms, unit_exponent, width)
+
+
+def _narrowest(
+    integers: NDArray[np.float64], widths: Iterable[int]
+) -> tuple[int, tuple[int, ...], dict[int, Terms]] | None:
+    """The narrowest exponent with the fewest steps, its significances and terms."""
+    levels = sorted({abs(int(v)) for v in integers[np.isfinite(integers)]})
+    least, best = max(1, *map(fewest_terms, levels)), None
+    for width in widths:
+        found = plan(levels, width)
+        if found is not None and (best is None or len(found[0]) < len(best[1])):
+            best = (width, *found)
+        if best is not None and len(best[1]) == least:
+            break
+    return best
+
+
+def _integers(entry: Format) -> tuple[NDArray[np.float64] | None, int]:
+    """The levels as integers of a common unit ``2^n`` (NaN: none); None if they are too long."""
+    tables = entry.tables.astype(np.float64)
+    scaled = np.where(np.isfinite(tables), tables, 0) * 2.0**FINEST
+    if not (np.rint(scaled) == scaled).all() or np.abs(scaled).max() >= 2.0**62:
+        return None, 0
+    divisor = int(np.gcd.reduce(np.abs(scaled).astype(np.int64).ravel()))
+    unit_exponent = (divisor & -divisor).bit_length() - 1 - FINEST
+    integers = np.where(np.isfinite(tables), np.ldexp(tables, -unit_exponent), np.nan)
+    longest = max(fewest_terms(abs(int(v))) for v in integers[np.isfinite(integers)])
+    return (integers if longest <= MAX_STEPS else None), unit_exponent
+
+
+def _tabulate(
+    name: str,
+    integers: NDArray[np.float64],
+    significance: tuple[int, ...],
+    terms: dict[int, Terms],
+    unit_exponent: int,
+    width: int,
+) -> TermTable:
+    sign, man, exp = (np.zeros((*integers.shape, len(significance)), np.uint8) for _ in range(3))
+    for at in np.argwhere(np.isfinite(integers)):
+        value = int(integers[tuple(at)])
+        for step, term in enumerate(terms[abs(value)]):
+            if term is not None:
+                index = (*at, step)
+                negative = term.sign ^ (value < 0)
+                sign[index], man[index], exp[index] = negative, 1, term.place - significance[step]
+    has_value = np.isfinite(integers)
+    return TermTable(name, sign, man, exp, significance, unit_exponent, 0, width, has_value)
+
+
+def _booth(entry: Format, unit_exponent: int, offset: int, width: int) -> TermTable:
+    """Radix-4 Booth digits of two's complement codes, less ``offset`` if they are not signed."""
+    bits = entry.element_bits
+    steps, codes = (bits + 1) // 2, np.arange(2**bits)
     signed = codes - offset if offset else np.where(codes >> (bits - 1), codes - 2**bits, codes)
     windows = np.stack([(signed << 1 >> 2 * step) & 7 for step in range(steps)], axis=-1)
     digits = np.array([0, 1, 1, 2, -2, -1, -1, 0])[windows][None]
@@ -111,33 +191,8 @@ def _booth(entry: Format, element: IntType) -> TermTable:
         man=(digits != 0).astype(np.uint8),
         exp=(np.abs(digits) == 2).astype(np.uint8),
         significance=tuple(2 * step for step in range(steps)),
-        unit_exponent=0,
+        unit_exponent=unit_exponent,
         offset=offset,
+        exponent_bits=width,
+        has_value=np.ones((1, 2**bits), np.bool_),
     )
-
-
-def _one_bits(entry: Format) -> TermTable:
-    """One term for each one-bit of the magnitude; step t reaches the bits t..t+3."""
-    unit = float(np.gcd.reduce(np.abs(entry.tables * 2**20).astype(np.int64).ravel())) / 2**20
-    unit_exponent = int(np.floor(np.log2(unit)))
-    integers = np.rint(np.ldexp(entry.tables, -unit_exponent)).astype(np.int64)
-    steps = max(int(value).bit_count() for value in np.abs(integers).ravel())
-    man, exp = (np.zeros((*integers.shape, steps), np.uint8) for _ in range(2))
-    for at in np.ndindex(integers.shape):
-        for step, place in _placed(abs(int(integers[at])), steps, entry.name):
-            man[at][step], exp[at][step] = 1, place - step
-    sign = man * (integers < 0)[..., None].astype(np.uint8)
-    return TermTable(entry.name, sign, man, exp, tuple(range(steps)), unit_exponent, offset=0)
-
-
-def _placed(magnitude: int, steps: int, name: str) -> list[tuple[int, int]]:
-    """Give each one-bit of a magnitude the first free step that can reach its place."""
-    placed, step = [], 0
-    for place in range(magnitude.bit_length()):
-        if magnitude >> place & 1:
-            step = max(step, place - MAX_EXP)
-            if step >= steps or place < step:
-                raise RequestError(f"format {name!r}: level {magnitude} needs more terms than PEs")
-            placed.append((step, place))
-            step += 1
-    return placed

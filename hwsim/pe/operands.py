@@ -1,0 +1,147 @@
+"""What the PE is fed: activation words, group scales as integers, row factors.
+
+Shared by the specification, the kernels and the stimulus of the RTL, which take it from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.pe.activations import ActivationFormat
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
+from hwsim.pe.terms import TermTable, term_table
+from quant.common.errors import RequestError
+from quant.datatypes import F32
+from quant.packing import U8
+from quant.scales import E8M0_BIAS
+from quant.tensor import QuantizedTensor
+
+I32 = NDArray[np.int32]
+PE_SCALES = ("int8", "e8m0", "e4m3")
+"""Kinds of group scales that the dequantizer takes."""
+E4M3_POINT = 10
+"""An E4M3 scale is ``mantissa * 2^(exponent - 10)``."""
+E4M3_NAN = 0x7F
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A quantized weight as the PE sees it.
+
+    Attributes:
+        table: Terms of the format.
+        codes: ``[out, in]`` uint8.
+        size: Weights of a group; the last one of a row may be shorter.
+        selectors: ``[out, groups]`` uint8, 0 where there is no choice.
+        scales: Integer part of the group scales, ``[out, groups]`` int32: 1..255.
+        scale_exponents: Power of two of the group scales, ``[out, groups]`` int32.
+        zero_points: ``[out, groups]`` int32; None for symmetric formats.
+        factors: What a row is multiplied by at its end, ``[out]`` float32: its FP16 scale (int8),
+            the tensor's FP32 scale (e4m3), else 1.
+    """
+
+    table: TermTable
+    codes: U8
+    size: int
+    selectors: U8
+    scales: I32
+    scale_exponents: I32
+    zero_points: I32 | None
+    factors: F32
+
+    @property
+    def corrections(self) -> I32 | None:
+        """``(offset - zero) * scale``, what a group's activation sum is multiplied by."""
+        if self.zero_points is None:
+            return None
+        return (self.table.offset - self.zero_points) * self.scales
+
+
+def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, Arithmetic]:
+    """Return the PE's view of a quantized weight, and the arithmetic that runs it.
+
+    Without a rule it is the default one, with terms as wide as the format needs.
+
+    Raises:
+        RequestError: a format, scale or zero point that the PE does not take, a group that is
+            too long, a code or scale that stands for no number.
+    """
+    if weight.spec.scale not in PE_SCALES:
+        allowed = ", ".join(PE_SCALES)
+        raise RequestError(f"the PE takes scales {allowed}, not {weight.spec.scale!r}")
+    if weight.spec.scale_rule == "float-zero":
+        raise RequestError("the PE takes integer zero points, not the rule 'float-zero'")
+    table = term_table(weight.spec.format.name, rule.exponent_bits if rule else None)
+    rule = rule or Arithmetic(exponent_bits=table.exponent_bits)
+    size = min(weight.spec.group_size, weight.shape[1])
+    if size > MAX_GROUP:
+        raise RequestError(f"groups of {size} weights: the PE's counters allow {MAX_GROUP}")
+    codes, selectors = weight.unpack_codes(), weight.group_selectors()
+    _check_codes(table, codes, selectors, size)
+    scales, exponents = _scales(weight)
+    zeros = None if weight.zero_points is None else weight.zero_points.astype(np.int32)
+    seen = Weights(table, codes, size, selectors, scales, exponents, zeros, _factors(weight))
+    return seen, rule
+
+
+def activation_words(activations: Any, columns: int, form: ActivationFormat) -> NDArray[Any]:  # noqa: ANN401  anything numpy or torch can turn into an array
+    """Return activations ``[tokens, in]`` as words of a format, rounded where they are not.
+
+    Raises:
+        RequestError: another shape, or values that are no integers where INT8 is asked for.
+    """
+    if hasattr(activations, "detach"):
+        activations = activations.detach().float().cpu().numpy()
+    given = np.asarray(activations)
+    if given.ndim != 2 or given.shape[1] != columns:
+        raise RequestError(f"activations of shape {given.shape}: [tokens, {columns}] is needed")
+    if given.dtype.kind not in "fiub":
+        raise RequestError(f"activations of type {given.dtype}: real numbers are needed")
+    return form.words(given)
+
+
+def block_starts(columns: int, size: int, lanes: int) -> I32:
+    """Return the first block of each group, and the number of blocks."""
+    lengths = [min(size, columns - start) for start in range(0, columns, size)]
+    return np.cumsum([0, *(-(-length // lanes) for length in lengths)]).astype(np.int32)
+
+
+def _check_codes(table: TermTable, codes: U8, selectors: U8, size: int) -> None:
+    if table.has_value.all():
+        return
+    groups = np.repeat(selectors, size, axis=1)[:, : codes.shape[1]]
+    wrong = ~table.has_value[groups, codes]
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        code = int(codes[row, column])
+        raise RequestError(f"weight [{row}, {column}] is code {code:#04x}: no number")
+
+
+def _scales(weight: QuantizedTensor) -> tuple[I32, I32]:
+    """Group scales as integers and powers of two."""
+    stored = weight.scales.astype(np.int32)
+    if weight.spec.scale == "int8":
+        return stored, np.zeros_like(stored)
+    invalid = 255 if weight.spec.scale == "e8m0" else E4M3_NAN
+    if (stored == invalid).any():
+        row, group = (int(i) for i in np.argwhere(stored == invalid)[0])
+        raise RequestError(f"the scale of group [{row}, {group}] is NaN ({invalid:#04x})")
+    if weight.spec.scale == "e8m0":
+        return np.ones_like(stored), stored - E8M0_BIAS
+    field = stored >> 3 & 15
+    mantissa = (stored & 7) + np.where(field > 0, 8, 0)
+    return mantissa.astype(np.int32), np.maximum(field, 1) - E4M3_POINT
+
+
+def _factors(weight: QuantizedTensor) -> F32:
+    if weight.row_scales is not None:
+        return weight.row_scales.astype(np.float32)
+    factor = np.float32(1)
+    if weight.tensor_scale is not None:
+        stored = np.float32(weight.tensor_scale.reshape(-1)[0])
+        factor = np.float32(1) / stored if weight.spec.scale_rule == "global" else stored
+    return np.full(weight.shape[0], factor, np.float32)

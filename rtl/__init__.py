@@ -1,0 +1,1 @@
+"""The Verilog of the accelerator, and the tools around it."""
