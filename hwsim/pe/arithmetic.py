@@ -9,8 +9,8 @@ from quant.common.errors import RequestError
 
 MAX_STEPS = 4
 """Terms of a weight; a step's number takes two bits."""
-MAX_SIGNIFICANCE = 7
-"""A step's significance takes three bits."""
+MAX_SIGNIFICANCE = 6
+"""Largest significance of a step, INT8's last Booth digit (BitMoD: a shift of 0..6)."""
 MAX_GROUP = 65536
 """Longest group of weights that the exponents of an accumulator are made for."""
 WIDEST = 30
@@ -19,7 +19,7 @@ LIMITS = {
     "lanes": (1, 64),
     "guard_bits": (0, 16),
     "accumulator_bits": (8, 28),
-    "exponent_bits": (1, 5),
+    "exponent_bits": (2, 5),
 }
 
 
@@ -32,7 +32,7 @@ class Arithmetic:
         guard_bits: Fraction bits kept below the largest product of a step, 0..16.
         accumulator_bits: Magnitude bits of the group accumulator, 8..28; 22 keeps the floor bias
             of a 128-group near 0.03 % of mean |y|, 14 is the published variant.
-        exponent_bits: Width of a term's own exponent, 1..5. Two serve integers and floats of at
+        exponent_bits: Width of a term's own exponent, 2..5. Two serve integers and floats of at
             most 4 bits; FP8 needs five.
         activation: Format of activations (``hwsim.pe.activations``).
 

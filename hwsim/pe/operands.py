@@ -37,6 +37,7 @@ class Weights:
         codes: ``[out, in]`` uint8.
         size: Weights of a group; the last one of a row may be shorter.
         selectors: ``[out, groups]`` uint8, 0 where there is no choice.
+        stored_scales: The group scales as they are stored, ``[out, groups]`` uint8.
         scales: Integer part of the group scales, ``[out, groups]`` int32: 1..255.
         scale_exponents: Power of two of the group scales, ``[out, groups]`` int32.
         zero_points: ``[out, groups]`` int32; None for symmetric formats.
@@ -48,6 +49,7 @@ class Weights:
     codes: U8
     size: int
     selectors: U8
+    stored_scales: U8
     scales: I32
     scale_exponents: I32
     zero_points: I32 | None
@@ -84,7 +86,9 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
     _check_codes(table, codes, selectors, size)
     scales, exponents = _scales(weight)
     zeros = None if weight.zero_points is None else weight.zero_points.astype(np.int32)
-    seen = Weights(table, codes, size, selectors, scales, exponents, zeros, _factors(weight))
+    stored = weight.scales.astype(np.uint8)
+    factors = _factors(weight)
+    seen = Weights(table, codes, size, selectors, stored, scales, exponents, zeros, factors)
     return seen, rule
 
 

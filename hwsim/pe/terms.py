@@ -11,7 +11,6 @@ Every other format gets the fewest steps that serve all its levels (``hwsim.pe.d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,8 +28,8 @@ from quant.spec import FormatSpec
 
 MAX_SELECTORS = 4
 """Tables that a group chooses from; a selector takes two bits."""
-WIDTHS = range(2, LIMITS["exponent_bits"][1] + 1)
-"""Widths of a term's own exponent that are tried, narrowest first."""
+NARROWEST, WIDEST = LIMITS["exponent_bits"]
+"""Widths of a term's own exponent."""
 FINEST = 20
 """No unit is below ``2^-FINEST``."""
 
@@ -47,7 +46,7 @@ class TermTable:
         significance: The exponent shared by all lanes at each step, rising.
         unit_exponent: ``log2`` of the value of the integer 1.
         offset: What asymmetric integers subtract from code and zero point (``2^(b-1)``), else 0.
-        exponent_bits: Width of ``exp``.
+        exponent_bits: Width that ``exp`` needs, at least 2.
         has_value: False for codes of NaN, Inf or no level, ``[selectors, codes]``: no terms.
     """
 
@@ -74,7 +73,7 @@ class TermTable:
 
 
 def pe_formats(exponent_bits: int | None = None) -> list[str]:
-    """Return the names of the formats that have terms (of that exponent width, if given)."""
+    """Return the formats that a PE with term exponents of that width (None: any) takes."""
     return [name for name, entry in FORMATS.items() if _table(entry, exponent_bits)]
 
 
@@ -83,8 +82,8 @@ def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
 
     Args:
         name: Format.
-        exponent_bits: Width of a term's own exponent; None: the narrowest, from 2, with which
-            the format takes its fewest steps.
+        exponent_bits: Width of the machine's term exponents; None: the widest. Of the tables
+            that fit, it is the one of the fewest steps, then of the narrowest exponents.
 
     Raises:
         RequestError: unknown format, one whose levels are no short sums of signed powers of two,
@@ -117,13 +116,13 @@ def _table(entry: Format, exponent_bits: int | None) -> TermTable | None:
     if entry.is_plain or entry.layout != "grid" or entry.candidates > MAX_SELECTORS:
         return None
     if isinstance(entry.element, IntType) and not entry.element.symmetric:
-        return _booth(entry, 0, 2 ** (entry.element_bits - 1), exponent_bits or WIDTHS[0])
+        return _booth(entry, 0, 2 ** (entry.element_bits - 1))
     integers, unit_exponent = _integers(entry)
     if integers is None:
         return None
     if np.array_equal(integers, IntType(entry.element_bits).levels[None]):
-        return _booth(entry, unit_exponent, 0, exponent_bits or WIDTHS[0])
-    found = _narrowest(integers, WIDTHS if exponent_bits is None else (exponent_bits,))
+        return _booth(entry, unit_exponent, 0)
+    found = _narrowest(integers, exponent_bits or WIDEST)
     if found is None:
         return None
     width, significance, terms = found
@@ -131,12 +130,12 @@ def _table(entry: Format, exponent_bits: int | None) -> TermTable | None:
 
 
 def _narrowest(
-    integers: NDArray[np.float64], widths: Iterable[int]
+    integers: NDArray[np.float64], widest: int
 ) -> tuple[int, tuple[int, ...], dict[int, Terms]] | None:
     """The narrowest exponent with the fewest steps, its significances and terms."""
     levels = sorted({abs(int(v)) for v in integers[np.isfinite(integers)]})
     least, best = max(1, *map(fewest_terms, levels)), None
-    for width in widths:
+    for width in range(NARROWEST, widest + 1):
         found = plan(levels, width)
         if found is not None and (best is None or len(found[0]) < len(best[1])):
             best = (width, *found)
@@ -178,7 +177,7 @@ def _tabulate(
     return TermTable(name, sign, man, exp, significance, unit_exponent, 0, width, has_value)
 
 
-def _booth(entry: Format, unit_exponent: int, offset: int, width: int) -> TermTable:
+def _booth(entry: Format, unit_exponent: int, offset: int) -> TermTable:
     """Radix-4 Booth digits of two's complement codes, less ``offset`` if they are not signed."""
     bits = entry.element_bits
     steps, codes = (bits + 1) // 2, np.arange(2**bits)
@@ -193,6 +192,6 @@ def _booth(entry: Format, unit_exponent: int, offset: int, width: int) -> TermTa
         significance=tuple(2 * step for step in range(steps)),
         unit_exponent=unit_exponent,
         offset=offset,
-        exponent_bits=width,
+        exponent_bits=NARROWEST,
         has_value=np.ones((1, 2**bits), np.bool_),
     )

@@ -2,14 +2,15 @@
 // Licensed under the Apache License, Version 2.0, see LICENSE for details.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Baseline: fused multiply-add z = a * w + c, a and c in IEEE 754 binary16, w INT8; one rounding,
-// to nearest even.
+// Baseline: fused multiply-add z = a * w + c, a and c in IEEE 754 binary16, w in INT8,
+// rounded once to nearest even.
 //
 // Subnormals, infinities and signed zeros are exact; every NaN is 7e00. Stage 1 aligns c to the
-// product by one shifter and adds it to radix-4 Booth terms, whose signs make X = c +- a * w in
-// two's complement. Stage 2 counts X's leading zeros, normalises and rounds. A negative X is
-// never negated: its magnitude is ~X followed by endless ones, and only the rounding sees them.
-// Latency: 2 cycles, with InputRegisters 3; one result a cycle.
+// product by one shifter and adds it to radix-4 Booth terms that bring the sign along, so that
+// X = |c| +- |a| * w is in two's complement. Stage 2 counts X's leading zeros, normalises and
+// rounds. A negative X is never negated: its magnitude is ~X followed by endless ones, so the
+// rounding takes ~X and the opposite decision.
+// Latency: 2 cycles, 3 with InputRegisters; one result a cycle.
 
 module fma_fp16_int8 #(
   parameter bit InputRegisters = 1'b1
@@ -24,13 +25,14 @@ module fma_fp16_int8 #(
   output logic [15:0] z_o
 );
 
-  // X: a sign, the integer bits in units of the product's last place, two bits and a sticky bit.
+  // X: a sign, bits that count the product's last places, two bits below and a sticky bit.
   localparam int unsigned Digits = 4;
   localparam int unsigned IntegerBits = 31;
+  localparam int unsigned ProductBits = 19;  // with its sign
   localparam int unsigned Width = IntegerBits + 3;
 
   // The Booth terms' sign extension: -s = !s - 1, and this is the sum of those -1.
-  localparam logic [IntegerBits:0] SignExtension = -32'h55000;
+  localparam logic [ProductBits-1:0] SignExtension = -19'h55000;
 
   logic        valid;
   logic [15:0] a;
@@ -44,8 +46,11 @@ module fma_fp16_int8 #(
     logic [15:0] c_q;
 
     always_ff @(posedge clk_i) begin
-      if (!rst_ni) valid_q <= 1'b0;
-      else valid_q <= valid_i;
+      if (!rst_ni) begin
+        valid_q <= 1'b0;
+      end else begin
+        valid_q <= valid_i;
+      end
     end
 
     always_ff @(posedge clk_i) begin
@@ -87,10 +92,10 @@ module fma_fp16_int8 #(
   logic inf_d, inf_q;
   logic sign_d, sign_q;
   logic zero_sign_d, zero_sign_q;
-  assign nan_d  = (a_top && a_rest) || (c_top && c_rest) || (a_top && w == '0)
-                  || (a_top && c_top && product_sign != c[15]);
-  assign inf_d  = a_top || c_top;
-  assign sign_d = (a_top && !c_top) ? product_sign : c[15];
+  assign nan_d       = (a_top && a_rest) || (c_top && c_rest) || (a_top && w == '0)
+                       || (a_top && c_top && product_sign != c[15]);
+  assign inf_d       = a_top || c_top;
+  assign sign_d      = (a_top && !c_top) ? product_sign : c[15];
   assign zero_sign_d = c[15] && product_sign;
 
   // A subnormal has the exponent of the smallest normal.
@@ -102,25 +107,38 @@ module fma_fp16_int8 #(
   // or the product is zero, c stays and gives the scale: the product is less than a sticky bit.
   logic [6:0] distance;
   logic       aligned_by_c;
-  logic [5:0] shift;
   assign distance     = {2'b0, a_exp} - {2'b0, c_exp} + 7'd20;
   assign aligned_by_c = distance[6] || product_zero;
-  assign shift        = aligned_by_c ? '0 : distance[5:0];
 
-  logic [73:0] aligned;
+  // The distance's low bits come first; the last shift by 32 also chooses the c that stays.
+  logic [10:0] c_significand;
+  logic [41:0] shifted;
+  logic [32:0] aligned;
   logic        sticky;
-  assign aligned = {c_normal, c[9:0], 63'b0} >> shift;
-  assign sticky  = |aligned[40:0];
+  assign c_significand = {c_normal, c[9:0]};
+  assign shifted       = {c_significand, 31'b0} >> distance[4:0];
 
-  // The room of the leading one: so many places can it lie below the top before the result is
-  // subnormal.
+  always_comb begin
+    aligned = shifted[41:9];
+    sticky  = |shifted[8:0];
+    if (distance[5]) begin
+      aligned = {32'b0, shifted[41]};
+      sticky  = |shifted[40:0];
+    end
+    if (aligned_by_c) begin
+      aligned = {c_significand, 22'b0};
+      sticky  = 1'b0;
+    end
+  end
+
+  // How far below the top of X the leading one of a normal result may lie.
   logic [5:0] room_d, room_q;
   assign room_d = aligned_by_c ? {1'b0, c_exp} - 6'd1 : {1'b0, a_exp} + 6'd19;
 
-  // Booth terms in one's complement; the ones that complete a negative term stand in the next row.
-  logic [2*Digits:0]    recoded;
-  logic [Digits-1:0]    negative;
-  logic [IntegerBits:0] row[Digits+1];
+  // Booth terms in one's complement; the 1 that completes a negative term is in the next row.
+  logic [2*Digits:0]      recoded;
+  logic [Digits-1:0]      negative;
+  logic [ProductBits-1:0] row[Digits+1];
   assign recoded = {w, 1'b0};
 
   always_comb begin
@@ -139,16 +157,40 @@ module fma_fp16_int8 #(
     end
   end
 
-  logic [IntegerBits:0] sum;
-  assign sum = row[0] + row[1] + row[2] + row[3] + row[4] + {1'b0, aligned[73:43]};
+  // Carry-save adders over the terms; c, which comes last, is added last.
+  logic [ProductBits-1:0] saved, carries;
+  always_comb begin
+    saved   = row[0];
+    carries = row[1];
+    for (int unsigned i = 2; i <= Digits; i++) begin
+      automatic logic [ProductBits-1:0] either = saved ^ carries;
+      automatic logic [ProductBits-1:0] both = saved & carries;
+      saved   = either ^ row[i];
+      carries = (both | (either & row[i])) << 1;
+    end
+  end
+
+  // The sum up to the product's sign. From there on the product is all zeros or all ones, so c's
+  // part stays or moves by one: it moves if the sum's last bit is not c's.
+  logic [IntegerBits:0]             c_whole;
+  logic [ProductBits-1:0]           sum;
+  logic [IntegerBits:ProductBits-1] c_high, c_moved, high;
+  assign c_whole = {1'b0, aligned[32:2]};
+  assign sum     = saved + carries + c_whole[ProductBits-1:0];
+  assign c_high  = c_whole[IntegerBits:ProductBits-1];
+  assign c_moved = (subtract ^ w[7]) ? c_high - 1'b1 : c_high + 1'b1;
+  assign high    = (sum[ProductBits-1] == c_high[ProductBits-1]) ? c_high : c_moved;
 
   logic [Width:0] x_d, x_q;
   logic           valid_mid_q;
-  assign x_d = {sum, aligned[42:41], sticky};
+  assign x_d = {high, sum[ProductBits-2:0], aligned[1:0], sticky};
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) valid_mid_q <= 1'b0;
-    else valid_mid_q <= valid;
+    if (!rst_ni) begin
+      valid_mid_q <= 1'b0;
+    end else begin
+      valid_mid_q <= valid;
+    end
   end
 
   always_ff @(posedge clk_i) begin
@@ -162,41 +204,76 @@ module fma_fp16_int8 #(
 
   // ---- Stage 2: normalise, round and pack ----
 
-  // A marker at the smallest normal exponent stops the count of leading zeros there.
+  // The leading digit of X is the first that differs from the one before. A marker at the
+  // smallest normal exponent stops the count of leading zeros there.
   logic             x_negative;
   logic [Width-1:0] marker;
-  logic [Width-1:0] marked;
+  logic [47:0]      changes;
   assign x_negative = x_q[Width];
   assign marker     = {1'b1, {(Width-1){1'b0}}} >> room_q;
-  assign marked     = (x_q[Width-1:0] ^ {Width{x_negative}}) | marker;
+  assign changes    = {(x_q[Width:1] ^ x_q[Width-1:0]) | marker, {(48-Width){1'b1}}};
 
-  logic [63:0] window;
-  logic [5:0]  zeros;
-  always_comb begin
-    zeros  = '0;
-    window = {marked, {(64-Width){1'b1}}};
-    for (int i = 5; i >= 0; i--) begin
-      zeros[i] = (window >> (64 - (1 << i))) == '0;
-      if (zeros[i]) window = window << (1 << i);
+  function automatic logic [3:0] leading_zeros(input logic [15:0] bits);
+    logic [3:1]      any;  // of a group of four bits
+    logic [3:0][1:0] count;
+    logic [1:0]      fine;
+    any = {|bits[15:12], |bits[11:8], |bits[7:4]};
+    for (int unsigned i = 0; i < 4; i++) begin
+      count[i] = {!(bits[4*i+3] || bits[4*i+2]), !bits[4*i+3] && (bits[4*i+2] || !bits[4*i+1])};
     end
+    if (any[3] || any[2]) fine = any[3] ? count[3] : count[2];
+    else fine = any[1] ? count[1] : count[0];
+    return {!(any[3] || any[2]), !any[3] && (any[2] || !any[1]), fine};
+  endfunction
+
+  logic       any_high, any_middle;
+  logic [5:0] zeros;
+  assign any_high   = |changes[47:32];
+  assign any_middle = |changes[31:16];
+  always_comb begin
+    zeros = {2'b10, leading_zeros(changes[15:0])};
+    if (any_middle) zeros = {2'b01, leading_zeros(changes[31:16])};
+    if (any_high) zeros = {2'b00, leading_zeros(changes[47:32])};
   end
 
-  logic [Width-1:0] normal;
-  logic [10:0]      significand;
-  logic             round_up;
-  assign normal      = x_q[Width-1:0] << zeros;
-  assign significand = normal[Width-1-:11] ^ {11{x_negative}};
-  assign round_up    = x_negative
-                       ^ (normal[Width-12] && (normal[Width-11] || (|normal[Width-13:0])));
+  // Normalise, coarse shifts first; what no later shift can bring back goes into the sticky bit.
+  logic [26:0] by_16;
+  logic [18:0] by_8;
+  logic [14:0] by_4;
+  logic [12:0] by_2;
+  logic [11:0] by_1;
+  logic        lost;
+
+  always_comb begin
+    by_16 = {x_q[Width-33:0], {(59-Width){1'b0}}};
+    if (any_middle) by_16 = {x_q[Width-17:0], {(43-Width){1'b0}}};
+    if (any_high) by_16 = x_q[Width-1-:27];
+  end
+
+  assign by_8  = zeros[3] ? by_16[18:0] : by_16[26:8];
+  assign by_4  = zeros[2] ? by_8[14:0] : by_8[18:4];
+  assign by_2  = zeros[1] ? by_4[12:0] : by_4[14:2];
+  assign by_1  = zeros[0] ? by_2[11:0] : by_2[12:1];
+  assign lost  = (any_high && (|x_q[Width-28:0])) || (!zeros[3] && (|by_16[7:0]))
+                 || (!zeros[2] && (|by_8[3:0])) || (!zeros[1] && (|by_4[1:0]))
+                 || (!zeros[0] && by_2[0]);
+
+  logic [10:0] significand;
+  logic        round_up;
+  assign significand = by_1[11:1] ^ {11{x_negative}};
+  assign round_up    = x_negative ^ (by_1[0] && (by_1[1] || lost));
 
   logic [5:0]  exponent;
+  logic [14:0] truncated;
   logic [14:0] rounded;
   logic        exact_zero;
   assign exponent   = significand[10] ? room_q - zeros + 6'd1 : '0;
-  assign rounded    = {exponent[4:0], significand[9:0]} + {14'b0, round_up};
-  assign exact_zero = !x_negative && normal == '0;
+  assign truncated  = {exponent[4:0], significand[9:0]};
+  assign rounded    = round_up ? truncated + 15'd1 : truncated;
+  assign exact_zero = !x_negative && !lost && by_1 == '0;
 
-  logic [15:0] z_d;
+  logic        valid_out_q;
+  logic [15:0] z_d, z_q;
   always_comb begin
     z_d = {exact_zero ? zero_sign_q : sign_q ^ x_negative, rounded};
     if (exponent >= 6'd31) z_d[14:0] = 15'h7c00;
@@ -205,10 +282,16 @@ module fma_fp16_int8 #(
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) valid_o <= 1'b0;
-    else valid_o <= valid_mid_q;
+    if (!rst_ni) begin
+      valid_out_q <= 1'b0;
+    end else begin
+      valid_out_q <= valid_mid_q;
+    end
   end
 
-  always_ff @(posedge clk_i) z_o <= z_d;
+  always_ff @(posedge clk_i) z_q <= z_d;
+
+  assign valid_o = valid_out_q;
+  assign z_o     = z_q;
 
 endmodule

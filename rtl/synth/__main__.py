@@ -71,6 +71,14 @@ def parser() -> argparse.ArgumentParser:
         help="cells that must not be used, such as '*lpflow*'; repeat it for more",
     )
     add(
+        "--tries",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="netlists with their cells in another order, of which the median is given: shows how "
+        "much of a difference is chance (default: %(default)s)",
+    )
+    add(
         "--jobs",
         metavar="N",
         type=positive,
@@ -112,7 +120,7 @@ def _synthesise(options: argparse.Namespace, folder: Path) -> int:
         raise RequestError(NO_PYOSYS)
     libraries: list[Library | None] = [read(path, folder) for path in options.liberty] or [None]
     check_dont_use(options.dont_use, filter(None, libraries))
-    settings = Settings(options.delay_ps, tuple(options.dont_use), find_sta())
+    settings = Settings(options.delay_ps, tuple(options.dont_use), find_sta(), options.tries)
     if libraries == [None]:
         print(NO_LIBERTY, file=sys.stderr)
     elif settings.sta is None:

@@ -20,9 +20,11 @@ TOKEN = re.compile(
     r"|(?<!\w)area\s*:\s*\"?(?P<area>[0-9.eE+-]+)"
     r"|(?<!\w)(?P<state>ff|ff_bank|latch|latch_bank|statetable)\s*\("
 )
-# As in sg13g2_nand2_1, sky130_fd_sc_hd__nand2_1, NAND2_X1, NAND2x1_ASAP7, ND2D1, nand2.
-NAND2 = re.compile(r"(?:^|_)(?:nand2|nd2|na2)(?:_?[xd]?1)?(?:_[a-z].*)?$", re.IGNORECASE)
-BUFFER = re.compile(r"(?:^|_)buf(?:f|fer)?_?[xd]?(\d*)(?:_[a-z].*)?$", re.IGNORECASE)
+# ABC takes a driver only where the cells have tables of delays.
+DELAYS = "cell_rise"
+# As in sg13g2_nand2_1, sky130_fd_sc_hd__nand2_1, NAND2_X1, NAND2x1_ASAP7_75t_R, ND2D1BWP, nand2.
+NAND2 = re.compile(r"(?:^|_)(?:nand2|nd2)(?:_?[xd]?1(?:_?[a-z].*)?)?$", re.IGNORECASE)
+BUFFER = re.compile(r"(?:^|_)buf(?:f|fer)?(?:_?[xd]?(\d+)(?:_?[a-z].*)?)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def read(path: Path, folder: Path) -> Library:
         path=plain,
         cells=cells,
         nand2_um2=nand2.area_um2 if nand2 and nand2.area_um2 > 0 else None,
-        driver=driver(cells),
+        driver=driver(cells) if DELAYS in text else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,11 @@ NO_LIBERTY = (
     "No --liberty: transistor counts (NAND2, NOR2 and inverters; 16 for a flip-flop), no um2 or ns."
 )
 AT_LEAST = "+: flip-flops with asynchronous reset and latches are not in the transistor count."
+
+TRIES = (
+    "Median area of {} orders of the netlist's cells, and that one's paths; "
+    "spread: largest less smallest."
+)
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,9 @@ LIBERTY_COLUMNS = (
     FLOPS,
     Column("FF area %", lambda result: number(_share(result), 1), is_main=False),
     Column("path ns", _arrival("worst")),
-    Column("reg-reg ns", _arrival("registers")),
+    Column("reg ns", _arrival("registers")),
 )
+SPREAD = Column("spread%", lambda result: number(result.spread, 1))
 COUNT_COLUMNS = (
     Column("transistors", _transistors),
     KGE,
@@ -81,12 +87,11 @@ COUNT_COLUMNS = (
     FLOPS,
 )
 
-Grid = Mapping[tuple[str, int], Result]
 
-
-def _columns(library: Library | None, all_of_them: bool) -> list[Column]:
+def _columns(library: Library | None, all_of_them: bool, tries: int) -> list[Column]:
     columns = COUNT_COLUMNS if library is None else LIBERTY_COLUMNS
-    return [column for column in columns if all_of_them or column.is_main]
+    shown = [column for column in columns if all_of_them or column.is_main]
+    return [shown[0], SPREAD, *shown[1:]] if tries > 1 else shown
 
 
 def _notes(
@@ -94,6 +99,8 @@ def _notes(
 ) -> list[str]:
     aim = f", abc -D {settings.delay_ps} ps" if libraries != [None] else ""
     notes = [f"{tools}{aim}. Cells only: ideal wires, no placement, no clock tree."]
+    if settings.tries > 1:
+        notes.append(TRIES.format(settings.tries))
     if None in libraries:
         notes.append(NO_LIBERTY)
     if any(result.area and not result.area.transistors_exact for result in results):
@@ -101,7 +108,11 @@ def _notes(
     for library in filter(None, libraries):
         nand2 = number(library.nand2_um2, 4)
         gate = f"NAND2 {nand2} um2" if library.nand2_um2 else "no NAND2 of drive 1, so no kGE"
-        drives = f"inputs driven by {library.driver}" if library.driver else "no buffer: no driver"
+        drives = (
+            f"inputs driven by {library.driver}"
+            if library.driver
+            else "no driver (no buffer or no delays)"
+        )
         notes += [f"{library.name}:", f"  {gate}; {drives}; outputs loaded with {LOAD_FF:g} fF."]
     if libraries != [None] and settings.sta is None:
         notes.append(ABSENT)
@@ -136,7 +147,9 @@ def as_table(
 ) -> str:
     """Return plain text: as many libraries side by side as the width has room for."""
     names = list(dict.fromkeys(result.design.name for result in results))
-    blocks = [_block(results, library, names, len(libraries) == 1) for library in libraries]
+    blocks = [
+        _block(results, library, len(libraries) == 1, settings.tries) for library in libraries
+    ]
     titles = ["", "design", *names]
     first = max(map(len, titles))
     lines: list[str] = []
@@ -154,9 +167,9 @@ def as_table(
 
 
 def _block(
-    results: Sequence[Result], library: Library | None, names: Sequence[str], all_of_them: bool
+    results: Sequence[Result], library: Library | None, all_of_them: bool, tries: int
 ) -> list[str]:
-    columns = _columns(library, all_of_them)
+    columns = _columns(library, all_of_them, tries)
     own = [result for result in results if result.library is library]
     cells = [[column.title for column in columns]]
     cells += [[column.text(result) for column in columns] for result in own]
@@ -178,7 +191,7 @@ def as_markdown(
     rows = {result.design.name: [f"`{result.design.name}`"] for result in results}
     for library in libraries:
         prefix = f"{library.name}: " if library and len(libraries) > 1 else ""
-        columns = _columns(library, all_of_them=True)
+        columns = _columns(library, True, settings.tries)
         titles += [prefix + column.title for column in columns]
         for result in results:
             if result.library is library:
@@ -200,6 +213,7 @@ def as_json(
             "tools": tools,
             "delay_ps": settings.delay_ps if libraries != [None] else None,
             "dont_use": list(settings.dont_use),
+            "tries": settings.tries,
             "load_fF": LOAD_FF if libraries != [None] else None,
             "wires": "ideal",
             "area": "cells only: no placement, no clock tree",
@@ -230,6 +244,8 @@ def _record(result: Result) -> dict[str, Any]:
         "parameters": dict(result.design.parameters),
         "library": result.library.name if result.library else None,
         "area": asdict(result.area) if result.area else None,
+        "sizes": list(result.sizes),
+        "arrivals_ns": list(result.arrivals),
         "kge": None if kge is None else round(kge, 6),
         "timing": timing,
         "error": result.error or None,

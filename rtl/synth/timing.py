@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .liberty import Library
-from .yosys import LOAD_FF, NETLIST, ToolError
+from .yosys import LIBERTY, LOAD_FF, NETLIST, ToolError
 
 CLOCK = "clk_i"
 ABSENT = "No timing: OpenSTA (`sta`) is not on PATH (Debian: apt-get install opensta)."
 PERIOD_NS = 1000.0
 SECTION = "== registers"
+# Empty without flip-flops, and in a library without setup times.
+BETWEEN = """set from [all_registers -clock_pins]
+set to [all_registers -data_pins]
+if {[llength $from] && [llength $to]} {
+  report_checks -path_delay max -digits 4 -from $from -to $to
+}"""
 REPORT = re.compile(
     r"Startpoint: (\S+).*?Endpoint: (\S+).*?^\s+(-?[\d.]+)\s+data arrival time", re.DOTALL | re.M
 )
@@ -54,9 +60,8 @@ def script(top: str, library: Library, clocked: bool) -> str:
     """Return the commands: inputs arrive at 0, outputs are due at the clock's edge."""
     port = f" [get_ports {CLOCK}]" if clocked else ""
     driving = f"  set_driving_cell -lib_cell {library.driver} $port" if library.driver else ""
-    between = "-from [all_registers -clock_pins] -to [all_registers -data_pins]"
     lines = [
-        f"read_liberty {library.path}",
+        f"read_liberty {LIBERTY}",
         f"read_verilog {NETLIST}",
         f"link_design {top}",
         "set_cmd_units -time ns -capacitance fF",
@@ -70,7 +75,7 @@ def script(top: str, library: Library, clocked: bool) -> str:
         f"set_load {LOAD_FF} [all_outputs]",
         "report_checks -path_delay max -digits 4",
         f"puts {{{SECTION}}}",
-        f"report_checks -path_delay max -digits 4 {between}" if clocked else "",
+        BETWEEN,
     ]
     return "\n".join(line for line in lines if line) + "\n"
 

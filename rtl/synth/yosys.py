@@ -18,6 +18,8 @@ from .liberty import Library
 LOAD_FF = 10.0
 """Load of every output, fF: about the input of a few small gates."""
 NETLIST = "netlist.v"
+LIBERTY = "library.lib"
+NEAR = re.compile(r"^\.\./[^:]+")  # a file, from the child's folder
 ERROR = re.compile(r"error:", re.IGNORECASE)
 # Transistors are known of the plain flip-flop alone: enables and synchronous resets become gates.
 PLAIN_FLOPS = "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_P??_ 01 -cell $_DLATCH_P_ 01"
@@ -43,43 +45,52 @@ class Area:
     cells_by_type: Mapping[str, int]
 
 
-def passes(
-    design: Design, library: Library | None, delay_ps: int, bans: Sequence[str]
-) -> list[str]:
-    """Return the Yosys commands; they read and write files of the current folder."""
-    lines = [
-        f"read_slang --single-unit --ignore-assertions --diag-abs-paths --top {design.top} "
-        "-f sources.f",
-        f"synth -flatten -top {design.top}",
+def elaboration(top: str) -> list[str]:
+    """Return the Yosys commands that make a netlist of generic cells."""
+    return [
+        f"read_slang --single-unit --ignore-assertions --top {top} -f sources.f",
+        f"synth -flatten -top {top}",
         "delete */t:$scopeinfo",
-        "rename -wire */t:$_*DFF*",  # flip-flops get their signals' names: timing paths can be read
+        "rename -wire */t:$_*DFF*",  # flip-flops get their signals' names: paths can be read
     ]
+
+
+def mapping(library: Library | None, delay_ps: int, bans: Sequence[str]) -> list[str]:
+    """Return the Yosys commands that map the netlist; they write files of the current folder."""
     if library is None:
-        lines += [PLAIN_FLOPS, "abc -g cmos2", "opt_clean -purge"]
-        return [*lines, "tee -q -o stat.json stat -tech cmos -json"]
+        count = "tee -q -o stat.json stat -tech cmos -json"
+        return [PLAIN_FLOPS, "abc -g cmos2", "opt_clean -purge", count]
     banned = "".join(f" -dont_use {pattern}" for pattern in bans)
     constraint = " -constr constr" if library.driver else ""
     return [
-        *lines,
-        f"dfflibmap -liberty {library.path}{banned}",
-        f"abc -liberty {library.path} -D {delay_ps}{constraint}{banned}",
+        f"dfflibmap -liberty {LIBERTY}{banned}",
+        f"abc -liberty {LIBERTY} -D {delay_ps}{constraint}{banned}",
         "opt_clean -purge",
-        f"tee -q -o stat.json stat -liberty {library.path} -json",
+        f"tee -q -o stat.json stat -liberty {LIBERTY} -json",
         # OpenSTA 2.0.17 reads neither concatenations on the left nor expressions.
         f"write_verilog -simple-lhs -noattr -noexpr {NETLIST}",
     ]
 
 
 def synthesise(
-    design: Design, library: Library | None, delay_ps: int, bans: Sequence[str], folder: Path
+    design: Design,
+    library: Library | None,
+    delay_ps: int,
+    bans: Sequence[str],
+    seed: int,
+    folder: Path,
 ) -> Area:
     """Synthesise a design in a fresh process; the netlist stays in the folder."""
-    lines = passes(design, library, delay_ps, bans)
-    (folder / "passes.json").write_text(json.dumps(lines), encoding="utf-8")
+    after = mapping(library, delay_ps, bans)
+    request = {"before": elaboration(design.top), "seed": seed, "after": after}
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     (folder / "sources.f").write_text(_arguments(design), encoding="utf-8")
-    if library is not None and library.driver:
-        text = f"set_driving_cell {library.driver}\nset_load {LOAD_FF} [all_outputs]\n"
-        (folder / "constr").write_text(text, encoding="utf-8")
+    if library is not None:
+        # By a name of its own, since Yosys's commands do not take every path.
+        (folder / LIBERTY).symlink_to(library.path)
+        if library.driver:
+            text = f"set_driving_cell {library.driver}\nset_load {LOAD_FF} [all_outputs]\n"
+            (folder / "constr").write_text(text, encoding="utf-8")
     _run(folder)
     return read_stat(json.loads((folder / "stat.json").read_text(encoding="utf-8")), library)
 
@@ -107,7 +118,8 @@ def _run(folder: Path) -> None:
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
         first = next((line for line in said if ERROR.search(line)), said[-1] if said else "")
-        raise ToolError(f"Yosys: {first.strip() or f'ended with code {done.returncode}'}")
+        first = NEAR.sub(lambda file: str((folder / file[0]).resolve()), first.strip())
+        raise ToolError(f"Yosys: {first or f'ended with code {done.returncode}'}")
 
 
 def read_stat(stat: Mapping[str, Any], library: Library | None) -> Area:

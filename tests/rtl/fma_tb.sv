@@ -12,8 +12,8 @@ module fma_tb #(
   parameter bit InputRegisters = 1'b1
 );
 
-  localparam int unsigned Latency = InputRegisters ? 3 : 2;
-  localparam int unsigned MaxPrinted = 10;
+  localparam int Latency = InputRegisters ? 3 : 2;
+  localparam int MaxPrinted = 10;
 
   logic        clk;
   logic        rst_n;
@@ -100,7 +100,7 @@ module fma_tb #(
     void'($value$plusargs("gaps=%d", gaps));
     file = $fopen(name, "r");
     if (file == 0) $fatal(1, "the file of vectors cannot be read");
-    for (int i = 0; i < int'(Latency); i++) expect_valid[i] = 1'b0;
+    for (int i = 0; i < Latency; i++) expect_valid[i] = 1'b0;
     // Under reset an operand must leave no result; the first edges only settle the registers.
     repeat (Latency) cycle(1'b1);
     checked         = 0;

@@ -1,0 +1,151 @@
+// Copyright hwsim contributors.
+// Licensed under the Apache License, Version 2.0, see LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Output of a column: group results times their scales, rounded to FP32 and added; at the end each
+// sum times its row's factor, rounded to FP32 or FP16.
+//
+// One multiplier by digits and one rounder serve all three products. The rounder takes a whole
+// product in the clock after its last digit, the adder its result in the next.
+
+module column_output #(
+  parameter int unsigned Rows            = 8,
+  parameter int unsigned DigitBits       = 2,
+  parameter int unsigned AccumulatorBits = 22,
+  parameter int unsigned GroupExponent   = 6,
+  parameter int signed   Point           = 28,  // activations and guard bits
+
+  localparam int unsigned RowBits = (Rows > 1) ? $clog2(Rows) : 1
+) (
+  input  logic                            clk_i,
+  input  logic                            rst_ni,
+  // From the drain sequencer.
+  input  logic                            enable_i,
+  input  logic                            multiply_i,
+  input  logic                            start_i,
+  input  logic                            end_i,
+  input  logic [DigitBits-1:0]            digit_i,
+  input  logic                            is_correction_i,
+  input  logic                            is_factor_i,
+  input  logic                            negate_i,
+  input  logic [RowBits-1:0]              row_i,
+  input  logic signed [9:0]               exponent_i,
+  // Of the group.
+  input  logic                            first_group_i,
+  input  logic                            fp16_i,
+  input  logic                            nonfinite_i,  // an activation was Inf or NaN
+  input  logic signed [5:0]               unit_i,
+  // The end of the chain, and the sum of activations.
+  input  logic signed [AccumulatorBits:0] mantissa_i,
+  input  logic [GroupExponent-1:0]        group_exponent_i,
+  input  logic signed [AccumulatorBits:0] ones_mantissa_i,
+  input  logic [GroupExponent-1:0]        ones_exponent_i,
+  output logic [31:0]                     result_o
+);
+
+  localparam int unsigned OperandBits  = (AccumulatorBits + 2 > 25) ? AccumulatorBits + 2 : 25;
+  localparam int unsigned ProductBits  = OperandBits + 24;
+  localparam int unsigned ExponentBits = 12;
+  localparam logic [31:0] Nan32        = 32'h7fc0_0000;
+  localparam logic [31:0] Nan16        = 32'h0000_7e00;
+
+  logic [31:0] sums_q [Rows];
+  logic [31:0] sum;
+  assign sum = sums_q[row_i];
+
+  // What is multiplied.
+  logic signed [OperandBits-1:0] operand, sum_mantissa;
+  assign sum_mantissa = $signed(OperandBits'({sum[30:23] != '0, sum[22:0]}));
+  always_comb begin
+    operand = OperandBits'(mantissa_i);
+    if (is_correction_i) begin
+      operand = negate_i ? -OperandBits'(ones_mantissa_i) : OperandBits'(ones_mantissa_i);
+    end
+    if (is_factor_i) operand = sum[31] ? -sum_mantissa : sum_mantissa;
+  end
+
+  logic signed [ProductBits-1:0] product;
+  dequantizer #(
+    .OperandBits (OperandBits),
+    .ScaleBits   (24),
+    .DigitBits   (DigitBits)
+  ) u_dequantizer (
+    .clk_i     (clk_i),
+    .enable_i  (enable_i && multiply_i),
+    .start_i   (start_i),
+    .digit_i   (digit_i),
+    .operand_i (operand),
+    .product_o (product)
+  );
+
+  // Exponent of the product. A format's unit does not count in the sum of activations.
+  logic signed [ExponentBits-1:0] base, exponent_d, exponent_q;
+  always_comb begin
+    base = $signed(ExponentBits'(group_exponent_i)) - ExponentBits'(Point) + ExponentBits'(unit_i);
+    if (is_correction_i) begin
+      base = $signed(ExponentBits'(ones_exponent_i)) - ExponentBits'(Point);
+    end
+    if (is_factor_i) begin
+      base = $signed(ExponentBits'(sum[30:23] | 8'(sum[30:23] == '0))) - ExponentBits'(150);
+    end
+  end
+  assign exponent_d = base + ExponentBits'(exponent_i);
+
+  // A product is whole: what it is goes along with it.
+  logic               whole_q, factor_q, fp16_q, clear_q, nan_q, infinite_q, negative_q;
+  logic [RowBits-1:0] row_q;
+  logic [31:0]        rounded;
+  float_rounder #(
+    .ValueBits    (ProductBits),
+    .ExponentBits (ExponentBits)
+  ) u_float_rounder (
+    .value_i    (product),
+    .exponent_i (exponent_q),
+    .fp16_i     (fp16_q && factor_q),
+    .float_o    (rounded)
+  );
+
+  logic [31:0]        result_d, value_q, total;
+  logic               add_q, clear2_q;
+  logic [RowBits-1:0] add_row_q;
+  always_comb begin
+    result_d = rounded;
+    if (infinite_q) result_d = fp16_q ? {16'b0, negative_q, 15'h7c00} : {negative_q, 31'h7f80_0000};
+    if (nan_q) result_d = fp16_q ? Nan16 : Nan32;
+  end
+
+  fp32_adder u_fp32_adder (
+    .a_i   (clear2_q ? '0 : sums_q[add_row_q]),
+    .b_i   (value_q),
+    .sum_o (total)
+  );
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      whole_q <= 1'b0;
+      add_q   <= 1'b0;
+    end else if (enable_i) begin
+      whole_q <= multiply_i && end_i;
+      add_q   <= whole_q && !factor_q;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (enable_i) begin
+      exponent_q <= exponent_d;
+      factor_q   <= is_factor_i;
+      fp16_q     <= fp16_i;
+      clear_q    <= first_group_i && !is_correction_i;
+      row_q      <= row_i;
+      nan_q      <= nonfinite_i || (sum[30:23] == 8'hff && sum[22:0] != '0);
+      infinite_q <= sum[30:23] == 8'hff;
+      negative_q <= sum[31];
+      value_q    <= rounded;
+      clear2_q   <= clear_q;
+      add_row_q  <= row_q;
+      if (add_q) sums_q[add_row_q] <= total;
+      if (whole_q && factor_q) result_o <= result_d;
+    end
+  end
+
+endmodule

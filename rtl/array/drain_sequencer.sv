@@ -1,0 +1,206 @@
+// Copyright hwsim contributors.
+// Licensed under the Apache License, Version 2.0, see LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Drain sequencer: takes the results of a group out of the array, a row at a time.
+//
+// For each row it multiplies the result at the end of each column's chain by the group's scale,
+// digit by digit, and for asymmetric formats the sum of activations by the row's correction; the
+// columns round each product to FP32 and add it. After the last group it multiplies the sums by
+// the rows' factors, and a beat of results leaves. One sequencer serves all columns.
+
+`include "assertions.svh"
+
+module drain_sequencer
+  import pe_pkg::*;
+#(
+  parameter int unsigned Rows      = 8,
+  parameter int unsigned DigitBits = 2,  // of a scale, multiplied a clock: 1, 2, 4 or 8
+
+  localparam int unsigned RowBits = (Rows > 1) ? $clog2(Rows) : 1
+) (
+  input  logic                  clk_i,
+  input  logic                  rst_ni,
+  // The group that is drained; stable while busy_o.
+  input  logic                  take_i,        // its last step is issued: no other may be
+  input  logic                  load_i,        // the chains are loaded at this clock's end
+  input  scale_e                scale_kind_i,
+  input  logic                  corrects_i,
+  input  logic                  final_i,       // of its results
+  input  logic [Rows-1:0][7:0]  scale_i,
+  input  logic [Rows-1:0][15:0] correction_i,  // two's complement
+  input  logic [Rows-1:0][31:0] factor_i,      // FP32
+  output logic                  busy_o,
+  // To the columns: this clock's digit.
+  output logic                  enable_o,
+  output logic                  multiply_o,
+  output logic                  start_o,
+  output logic                  end_o,
+  output logic [DigitBits-1:0]  digit_o,
+  output logic                  is_correction_o,
+  output logic                  is_factor_o,
+  output logic                  negate_o,
+  output logic [RowBits-1:0]    row_o,
+  output logic signed [9:0]     exponent_o,    // of the multiplier
+  output logic                  shift_o,       // the chains, at this clock's end
+  // A beat of results.
+  output logic                  out_valid_o,
+  input  logic                  out_ready_i,
+  output logic                  out_last_o
+);
+
+  typedef enum logic [2:0] {Idle, Product, Correction, Flush, Factor} state_e;
+
+  localparam int unsigned DigitsBits = $clog2(24 / DigitBits + 1);
+  function automatic logic [DigitsBits-1:0] last_digit(int unsigned bits);
+    return DigitsBits'((bits + DigitBits - 1) / DigitBits - 1);
+  endfunction
+
+  state_e                state_q;
+  logic                  busy_q, loaded_q;
+  logic [RowBits-1:0]    row_q;
+  logic [DigitsBits-1:0] digit_q;
+  logic                  started_q;
+
+  // The multiplier of this row and pass as an integer, and how many digits it has.
+  logic [7:0]            scale;
+  logic [15:0]           correction, correction_size;
+  logic [23:0]           multiplier, factor_mantissa;
+  logic [7:0]            factor_exponent;
+  logic [DigitsBits-1:0] first_digit;
+  logic signed [9:0]     scale_exponent;
+  assign scale           = scale_i[row_q];
+  assign correction      = correction_i[row_q];
+  assign correction_size = (correction ^ {16{correction[15]}}) + 16'(correction[15]);
+  assign factor_mantissa = {factor_i[row_q][30:23] != '0, factor_i[row_q][22:0]};
+  assign factor_exponent = factor_i[row_q][30:23] | 8'(factor_i[row_q][30:23] == '0);
+
+  always_comb begin
+    multiplier     = {16'b0, scale};
+    first_digit    = last_digit(8);
+    scale_exponent = '0;
+    case (scale_kind_i)
+      ScaleE8m0: begin
+        multiplier     = 24'd1;
+        first_digit    = last_digit(1);
+        scale_exponent = $signed(10'(scale)) - 10'sd127;
+      end
+      ScaleE4m3: begin
+        multiplier     = {20'b0, scale[6:3] != '0, scale[2:0]};
+        first_digit    = last_digit(4);
+        scale_exponent = $signed(10'(scale[6:3] | 4'(scale[6:3] == '0))) - 10'sd10;
+      end
+      default: ;  // ScaleInt8
+    endcase
+    exponent_o = scale_exponent;
+    if (state_q == Correction) begin
+      multiplier  = {8'b0, correction_size};
+      first_digit = last_digit(15);
+    end
+    if (state_q == Factor) begin
+      // An FP16 factor has 11 bits, a power of two's is 1.
+      case (scale_kind_i)
+        ScaleInt8: begin
+          multiplier  = {13'b0, factor_mantissa[23:13]};
+          first_digit = last_digit(11);
+          exponent_o  = $signed(10'(factor_exponent)) - 10'sd137;
+        end
+        ScaleE8m0: begin
+          multiplier  = {23'b0, factor_mantissa[23]};
+          first_digit = last_digit(1);
+          exponent_o  = $signed(10'(factor_exponent)) - 10'sd127;
+        end
+        default: begin
+          multiplier  = factor_mantissa;
+          first_digit = last_digit(24);
+          exponent_o  = $signed(10'(factor_exponent)) - 10'sd150;
+        end
+      endcase
+    end
+  end
+
+  logic [DigitsBits-1:0] digit;  // counts down to 0
+  assign digit   = started_q ? digit_q : first_digit;
+  assign digit_o = DigitBits'(multiplier >> (32'(digit) * DigitBits));
+
+  assign multiply_o      = state_q == Product || state_q == Correction || state_q == Factor;
+  assign start_o         = !started_q;
+  assign end_o           = digit == '0;
+  assign is_correction_o = state_q == Correction;
+  assign is_factor_o     = state_q == Factor;
+  assign negate_o        = is_correction_o && correction[15];
+  assign row_o           = row_q;
+
+  // The last product of a result waits in the columns until a beat can leave.
+  logic leaving_q, leaving_last_q;
+  assign enable_o = !(leaving_q && out_valid_o && !out_ready_i);
+
+  logic row_ends, sweep_ends, finishes;
+  assign row_ends   = multiply_o && end_o && !(state_q == Product && corrects_i);
+  assign sweep_ends = row_ends && row_q == RowBits'(Rows - 1);
+  assign finishes   = sweep_ends && (state_q == Factor || !final_i);
+  assign shift_o    = enable_o && row_ends && state_q != Factor;
+  assign busy_o     = busy_q;
+
+  state_e state_d;
+  always_comb begin
+    state_d = state_q;
+    case (state_q)
+      Idle:       if (loaded_q) state_d = Product;
+      Product:    if (end_o && corrects_i) state_d = Correction;
+                  else if (sweep_ends) state_d = final_i ? Flush : Idle;
+      Correction: if (sweep_ends) state_d = final_i ? Flush : Idle;
+                  else if (end_o) state_d = Product;
+      Flush:      if (started_q) state_d = Factor;  // two clocks: the last addition is done
+      Factor:     if (sweep_ends) state_d = Idle;
+      default:    state_d = Idle;
+    endcase
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      state_q        <= Idle;
+      busy_q         <= 1'b0;
+      loaded_q       <= 1'b0;
+      row_q          <= '0;
+      digit_q        <= '0;
+      started_q      <= 1'b0;
+      leaving_q      <= 1'b0;
+      leaving_last_q <= 1'b0;
+      out_valid_o    <= 1'b0;
+      out_last_o     <= 1'b0;
+    end else begin
+      if (take_i) busy_q <= 1'b1;
+      else if (finishes && enable_o) busy_q <= 1'b0;
+
+      if (load_i) loaded_q <= 1'b1;
+      else if (enable_o && state_q == Idle) loaded_q <= 1'b0;
+
+      if (enable_o) begin
+        state_q <= state_d;
+        digit_q <= digit - DigitsBits'(1);
+        started_q <= (multiply_o && !end_o) || (state_q == Flush && !started_q);
+        if (sweep_ends) row_q <= '0;
+        else if (row_ends) row_q <= row_q + RowBits'(1);
+        leaving_q      <= state_q == Factor && end_o;
+        leaving_last_q <= sweep_ends;
+      end
+
+      if (enable_o && leaving_q) begin
+        out_valid_o <= 1'b1;
+        out_last_o  <= leaving_last_q;
+      end else if (out_ready_i) begin
+        out_valid_o <= 1'b0;
+      end
+    end
+  end
+
+`ifndef SYNTHESIS
+  `ASSERT(TakesWhenFree, !(take_i && busy_q))
+  `ASSERT(LoadsWhatIsTaken, !(load_i && !busy_q))
+  `ASSERT(FactorIsFinite, !(state_q == Factor && factor_exponent == 8'hff))
+  `ASSERT(FactorIsPositive, !(state_q == Factor && factor_i[row_q][31]))
+  `ASSERT(ResultIsHeld, !$past(out_valid_o && !out_ready_i && rst_ni) || out_valid_o)
+`endif
+
+endmodule

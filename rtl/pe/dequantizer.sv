@@ -1,0 +1,31 @@
+// Copyright hwsim contributors.
+// Licensed under the Apache License, Version 2.0, see LICENSE for details.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stage 4: multiplies a signed operand by an unsigned number that comes in digits, first the most
+// significant. One digit a clock; the product is whole in the clock after the last.
+
+module dequantizer #(
+  parameter int unsigned OperandBits = 23,  // two's complement
+  parameter int unsigned ScaleBits   = 8,
+  parameter int unsigned DigitBits   = 1,   // bit-serial: 1
+
+  localparam int unsigned ProductBits = OperandBits + ScaleBits
+) (
+  input  logic                          clk_i,
+  input  logic                          enable_i,
+  input  logic                          start_i,    // this is the first digit
+  input  logic [DigitBits-1:0]          digit_i,
+  input  logic signed [OperandBits-1:0] operand_i,  // stable while its digits come
+  output logic signed [ProductBits-1:0] product_o
+);
+
+  logic signed [ProductBits-1:0] shifted, part;
+  assign shifted = start_i ? '0 : product_o <<< DigitBits;
+  assign part    = ProductBits'(operand_i) * $signed(ProductBits'(digit_i));
+
+  always_ff @(posedge clk_i) begin
+    if (enable_i) product_o <= shifted + part;
+  end
+
+endmodule
