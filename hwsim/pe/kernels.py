@@ -17,9 +17,11 @@ from hwsim.pe import kernels_general as general
 from hwsim.pe import kernels_narrow as narrow
 from hwsim.pe.activations import Fields
 from hwsim.pe.arithmetic import Arithmetic
-from hwsim.pe.kernels_general import NOTHING
+from hwsim.pe.kernels_general import F64, NOTHING
 from hwsim.pe.operands import I32, Weights
 from quant.datatypes import F32
+
+__all__ = ["general", "narrow", "run"]
 
 
 def run(weight: Weights, fields: Fields, starts: I32, rule: Arithmetic) -> tuple[F32, int]:
@@ -33,18 +35,18 @@ def run(weight: Weights, fields: Fields, starts: I32, rule: Arithmetic) -> tuple
     shifts = np.array(table.significance, np.int32)
     powers = np.ldexp(1.0, np.arange(1 << rule.accumulator_exponent_bits) - rule.point)
     scales = np.ldexp(weight.scales.astype(np.float64), weight.scale_exponents)
-    corrections = np.zeros((len(scales), 0))
-    ones = np.zeros((len(exponents), groups))
+    corrections: F64 = np.zeros((len(scales), 0))
+    ones: F64 = np.zeros((len(exponents), groups))
     if weight.corrections is not None:
         corrections = np.ldexp(weight.corrections.astype(np.float64), weight.scale_exponents)
-        sums, at = general.activation_sums(exponents, magnitudes, negatives, starts, bits)
-        ones = sums * powers[at]
+        totals, at = general.activation_sums(exponents, magnitudes, negatives, starts, bits)
+        ones = totals.astype(np.float64) * powers[at]
     scales *= 2.0**table.unit_exponent
     if narrow.fits(rule):
         blocks = np.concatenate([exponents, magnitudes, negatives], axis=2).astype(np.int16)
         return narrow.matmul(
             weight.codes, weight.selectors, weight.size, narrow.packed_terms(table), shifts,
-            blocks, starts, scales, corrections, ones, powers, bits,
+            blocks, starts, scales, corrections, ones, rule.point, bits,
         )  # fmt: skip
     return general.matmul(
         weight.codes, weight.selectors, weight.size, table.sign, table.man, table.exp, shifts,

@@ -28,7 +28,7 @@ SHIFT_LIMIT = 31
 def _decode(
     codes: U8, selectors: U8, sign: U8, man: U8, exp: U8, exponents: I16, signs: I16
 ) -> None:
-    """Terms of one group of a tile into ``exponents`` and ``signs`` ``[blocks, steps, lanes, ROWS]``.
+    """Terms of one group into ``exponents`` and ``signs``, ``[blocks, steps, lanes, ROWS]``.
 
     Lanes beyond the group's end, and rows beyond the tile's, keep ``NOTHING``.
     """

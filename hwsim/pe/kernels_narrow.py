@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
@@ -34,7 +34,6 @@ from quant.datatypes import F32
 from quant.packing import U8
 
 I16 = NDArray[np.int16]
-U32 = NDArray[np.uint32]
 F64 = NDArray[np.float64]
 ROWS = 64
 """Rows of a tile."""
@@ -43,6 +42,7 @@ MAGNITUDE_BITS = 14
 """Bits of a shifted mantissa: two of them add up in int16."""
 CHUNK = 64
 """Weights of a row that are decoded at once: 32 KiB of terms at two steps."""
+FLOAT64_BIAS, FLOAT64_FRACTION = 1023, 52
 NO_TERM, MINUS = 1 << 6, 1 << 7
 """Bits of a packed term above its exponent."""
 
@@ -53,15 +53,18 @@ def fits(rule: Arithmetic) -> bool:
     return rule.lanes == LANES and magnitude <= MAGNITUDE_BITS
 
 
-def packed_terms(table: TermTable) -> U32:
-    """All terms of a code in one word, a byte a step: ``[selectors, codes]``."""
+def packed_terms(table: TermTable) -> I16:
+    """All terms of a code, a byte each, two steps in a word: ``[pairs, selectors, codes]``."""
     byte = table.exp | np.where(table.man > 0, 0, NO_TERM) | np.where(table.sign > 0, MINUS, 0)
-    places = 8 * np.arange(table.steps)
-    return np.bitwise_or.reduce(byte.astype(np.uint32) << places, axis=2).astype(np.uint32)
+    pairs = (table.steps + 1) // 2
+    words = np.zeros((pairs, *byte.shape[:2]), np.uint16)
+    for step in range(table.steps):
+        words[step // 2] |= byte[..., step].astype(np.uint16) << (8 * (step % 2))
+    return words.view(np.int16)
 
 
 def _inlined(kernel: Kernel) -> Kernel:
-    """``jit`` for a stage: within its caller's loop LLVM keeps what the steps share in registers."""
+    """``jit`` for a stage: LLVM then keeps what steps share in registers."""
     options = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True}
     return cast(Kernel, numba.njit(**options)(kernel))
 
@@ -84,7 +87,7 @@ def _ctlz(_context: Any, _value: Any) -> Any:  # noqa: ANN401  numba's own types
 
 @overload(_leading_zeros, strict=False)  # type: ignore[untyped-decorator]
 def _compiled_leading_zeros(value: Any) -> Any:  # noqa: ANN401
-    return lambda value: _ctlz(value)
+    return lambda value: _ctlz(value)  # noqa: PLW0108  numba takes Python functions only
 
 
 @_inlined
@@ -113,7 +116,7 @@ def _products(terms: I16, block: I16, sums: I16) -> None:
     for r in range(ROWS):
         v0, v1 = np.int16(f0 + terms[r]), np.int16(f1 + terms[ROWS + r])
         v2, v3 = np.int16(f2 + terms[2 * ROWS + r]), np.int16(f3 + terms[3 * ROWS + r])
-        top = max(max(v0, v1), max(v2, v3), np.int16(0))
+        top = max(v0, v1, v2, v3, np.int16(0))
         s0, s1 = np.int16(n0 ^ terms[4 * ROWS + r]), np.int16(n1 ^ terms[5 * ROWS + r])
         s2, s3 = np.int16(n2 ^ terms[6 * ROWS + r]), np.int16(n3 ^ terms[7 * ROWS + r])
         p0 = np.int16(_right16(m0, np.int16(top - v0)) ^ s0)
@@ -147,43 +150,53 @@ def _accumulate(sums: I16, state: I32, shift: int, bits: int) -> None:
 @jit
 def _chunk(terms: I16, blocks: I16, shifts: I32, bits: int, sums: I16, state: I32) -> None:
     """All steps of some blocks; ``sums[3 * ROWS:]`` counts those that had a product."""
-    steps = shifts.size
+    slots = (shifts.size + 1) // 2 * 2
     sums[3 * ROWS :] = 0
     for block in range(blocks.shape[0]):
-        for step in range(steps):
-            _products(terms[block * steps + step], blocks[block], sums)
+        for step in range(shifts.size):
+            _products(terms[block * slots + step], blocks[block], sums)
             _accumulate(sums, state, shifts[step], bits)
 
 
 @jit
-def _decode(codes: U8, selectors: U8, table: U32, words: U32, terms: I16, steps: int) -> None:
-    """Terms of ``codes [rows, columns]``, ``[blocks * steps, 2 * LANES * ROWS]``.
-
-    Rows and lanes that the codes do not reach keep what they had: no one looks at those rows, and
-    the activations of those lanes are zero.
-    """
-    columns = codes.shape[1]
+def _look_up(codes: U8, selectors: U8, entries: I16, words: I16) -> None:
+    """Packed terms of a pair of steps: ``codes [rows, columns]`` to ``words [columns, ROWS]``."""
     for r in range(codes.shape[0]):
-        row, entries = codes[r], table[selectors[r]]
-        for column in range(columns):
-            words[column, r] = entries[row[column]]
-    for column in range(columns):
-        block, lane, packed = column // LANES, column % LANES, words[column]
-        for step in range(steps):
-            to, place = terms[block * steps + step], np.uint32(8 * step)
-            for r in range(ROWS):
-                byte = np.int16((packed[r] >> place) & np.uint32(255))
-                nothing = np.int16(byte & NO_TERM)
-                to[ROWS * lane + r] = np.int16((byte & 31) - 16 * nothing)
-                to[ROWS * (LANES + lane) + r] = np.int16(-(byte >> 7))
+        row, entry = codes[r], entries[selectors[r]]
+        for column in range(codes.shape[1]):
+            words[column, r] = entry[row[column]]
 
 
 @jit
-def _dequantize(state: I32, powers: F64, scales: F64, out: F32) -> None:
+def _unpack(words: I16, columns: int, pair: int, pairs: int, terms: I16) -> None:
+    """Exponents and sign masks of a pair of steps, from the two bytes of a word."""
+    for column in range(columns):
+        block, lane = column // LANES, column % LANES
+        word, at = words[column], 2 * (block * pairs + pair)
+        low, high = terms[at], terms[at + 1]
+        for r in range(ROWS):
+            # A missing term's -16 * NO_TERM is below the negative of any activation's exponent.
+            both = word[r]
+            least = np.int16(both << 8)
+            low[ROWS * lane + r] = np.int16(
+                np.int16(both & 31) - np.int16((both << 4) & (16 * NO_TERM))
+            )
+            low[ROWS * (LANES + lane) + r] = np.int16(least >> 15)
+            high[ROWS * lane + r] = np.int16(
+                np.int16((both >> 8) & 31) - np.int16((both >> 4) & (16 * NO_TERM))
+            )
+            high[ROWS * (LANES + lane) + r] = np.int16(both >> 15)
+
+
+@jit
+def _dequantize(state: I32, point: int, scales: F64, out: F32) -> None:
     """Stage 4 of a tile and token: ``out [rows]`` takes the group's results."""
+    bias = np.int32(FLOAT64_BIAS - point)
     for r in range(out.size):
-        value = np.float64(state[r]) * powers[state[ROWS + r]]
-        out[r] += np.float32(value * scales[r])
+        # 2^(exponent - point) by its bits: a table would be read one number at a time.
+        field = np.int64(np.int32(state[ROWS + r] + bias))
+        power = np.int64(field << FLOAT64_FRACTION).view(np.float64)
+        out[r] += np.float32(np.float64(state[r]) * power * scales[r])
 
 
 @parallel
@@ -191,14 +204,14 @@ def matmul(
     codes: U8,
     selectors: U8,
     group_size: int,
-    table: U32,
+    table: I16,
     shifts: I32,
     activations: I16,
     starts: I32,
     scales: F64,
     corrections: F64,
     ones: F64,
-    powers: F64,
+    point: int,
     bits: int,
 ) -> tuple[F32, int]:
     """Group results added in FP32 ``[tokens, out]`` and the number of steps that had a product.
@@ -215,18 +228,18 @@ def matmul(
         scales: Group scales times the format's unit, ``[out, groups]``, exact.
         corrections: Scales of the activation sums, ``[out, groups]``; no column if symmetric.
         ones: Activation sums of the groups, ``[tokens, groups]``, exact.
-        powers: ``2^(exponent - point)`` of every accumulator exponent.
+        point: The value of an accumulator is ``mantissa * 2^(exponent - point)``.
         bits: Accumulator magnitude bits.
     """
-    (rows, columns), tokens, steps = codes.shape, activations.shape[0], shifts.size
+    (rows, columns), tokens = codes.shape, activations.shape[0]
     tiles = (rows + ROWS - 1) // ROWS
     out = np.zeros((tokens, rows), np.float32)
     busy = np.zeros(tiles, np.int64)
     for tile in numba.prange(tiles):
         base = tile * ROWS
         end = min(base + ROWS, rows)
-        words = np.zeros((CHUNK, ROWS), np.uint32)
-        terms = np.zeros((CHUNK // LANES * steps, 2 * LANES * ROWS), np.int16)
+        words = np.zeros((CHUNK, ROWS), np.int16)
+        terms = np.zeros((CHUNK // LANES * 2 * table.shape[0], 2 * LANES * ROWS), np.int16)
         sums, states = np.zeros(4 * ROWS, np.int16), np.zeros((tokens, 2 * ROWS), np.int32)
         for g in range(starts.size - 1):
             choice, stop = selectors[base:end, g], min((g + 1) * group_size, columns)
@@ -234,14 +247,16 @@ def matmul(
             for first in range(g * group_size, stop, CHUNK):
                 last, a = min(first + CHUNK, stop), starts[g] + (first - g * group_size) // LANES
                 b = min(a + CHUNK // LANES, starts[g + 1])
-                _decode(codes[base:end, first:last], choice, table, words, terms, steps)
+                for pair in range(table.shape[0]):
+                    _look_up(codes[base:end, first:last], choice, table[pair], words)
+                    _unpack(words, last - first, pair, table.shape[0], terms)
                 for token in range(tokens):
                     _chunk(terms, activations[token, a:b], shifts, bits, sums, states[token])
                     busy[tile] += sums[3 * ROWS : 3 * ROWS + end - base].sum()
             scale = scales[base:end, g].copy()
             for token in range(tokens):
                 line = out[token, base:end]
-                _dequantize(states[token], powers, scale, line)
+                _dequantize(states[token], point, scale, line)
                 if corrections.shape[1] > 0:
                     for r in range(end - base):
                         line[r] += np.float32(ones[token, g] * corrections[base + r, g])

@@ -115,7 +115,8 @@ def block_starts(columns: int, size: int, lanes: int) -> I32:
 
 
 def _check_codes(table: TermTable, codes: U8, selectors: U8, size: int) -> None:
-    if table.has_value.all():
+    suspects = np.flatnonzero(~table.has_value.all(axis=0))
+    if not any((codes == code).any() for code in suspects):
         return
     groups = np.repeat(selectors, size, axis=1)[:, : codes.shape[1]]
     wrong = ~table.has_value[groups, codes]

@@ -79,10 +79,12 @@ module bit_serial_pe
     .sum_o      (sum_d)
   );
 
-  logic signed [AccumulatorBits:0] mantissa_start, mantissa_d, mantissa_q;
-  logic [GroupExponent-1:0]        exponent_start, exponent_d, exponent_q;
-  assign mantissa_start = first_i ? '0 : mantissa_q;
-  assign exponent_start = first_i ? '0 : exponent_q;
+  localparam int unsigned ShiftedBits = SumBits + MaxSignificance;
+  localparam int unsigned WideBits =
+      ((ShiftedBits > AccumulatorBits + 1) ? ShiftedBits : AccumulatorBits + 1) + 1;
+  logic signed [WideBits-1:0]      wide_d, wide_q;
+  logic signed [AccumulatorBits:0] normal_mantissa;
+  logic [GroupExponent-1:0]        exponent_d, exponent_q, normal_exponent;
   group_accumulator #(
     .SumBits         (SumBits),
     .StepExponent    (StepExponent),
@@ -90,26 +92,34 @@ module bit_serial_pe
     .AccumulatorBits (AccumulatorBits),
     .ExponentBits    (GroupExponent)
   ) u_group_accumulator (
-    .sum_i          (sum_q),
-    .largest_i      (largest_q),
-    .significance_i (significance_i),
-    .mantissa_i     (mantissa_start),
-    .exponent_i     (exponent_start),
-    .mantissa_o     (mantissa_d),
-    .exponent_o     (exponent_d)
+    .sum_i             (sum_q),
+    .largest_i         (largest_q),
+    .significance_i    (significance_i),
+    .first_i           (first_i),
+    .normalize_i       (load_i),
+    .wide_i            (wide_q),
+    .exponent_i        (exponent_q),
+    .wide_o            (wide_d),
+    .exponent_o        (exponent_d),
+    .normal_mantissa_o (normal_mantissa),
+    .normal_exponent_o (normal_exponent)
   );
+
+  // A step without a product changes nothing, unless it is the group's first.
+  logic write;
+  assign write = accumulate_i && (first_i || largest_q != '0);
 
   // Data registers need no reset: control says when they hold something.
   always_ff @(posedge clk_i) begin
     sum_q     <= sum_d;
     largest_q <= largest_d;
-    if (accumulate_i) begin
-      mantissa_q <= mantissa_d;
+    if (write) begin
+      wide_q     <= wide_d;
       exponent_q <= exponent_d;
     end
     if (load_i) begin
-      chain_mantissa_o <= mantissa_q;
-      chain_exponent_o <= exponent_q;
+      chain_mantissa_o <= normal_mantissa;
+      chain_exponent_o <= normal_exponent;
     end else if (shift_i) begin
       chain_mantissa_o <= chain_mantissa_i;
       chain_exponent_o <= chain_exponent_i;

@@ -4,9 +4,10 @@
 //
 // Stage 3: adds a step's sum to the group's accumulator. Combinational; the PE has the register.
 //
-// Whichever of the two has the smaller exponent is shifted right (floor). The exact sum is
-// normalized to the right until its magnitude fits AccumulatorBits (floor); there is no
-// normalization to the left. A step without a product (exponent 0) changes nothing.
+// The register holds the last sum before its normalization, which is done on the way to the next:
+// normalizing by n and aligning by g is one shift by n + g, since both are floors. Of sum and
+// accumulator, whichever has the smaller exponent is shifted right. Normalized means: shifted right
+// until the magnitude has AccumulatorBits; there is no normalization to the left.
 
 module group_accumulator #(
   parameter int unsigned SumBits         = 17,  // two's complement sum of a step
@@ -17,59 +18,72 @@ module group_accumulator #(
 
   localparam int unsigned ShiftedBits = SumBits + MaxSignificance,
   localparam int unsigned HeldBits    = AccumulatorBits + 1,
-  localparam int unsigned OperandBits = (ShiftedBits > HeldBits) ? ShiftedBits : HeldBits,
-  localparam int unsigned WideBits    = OperandBits + 1
+  localparam int unsigned WideBits    = ((ShiftedBits > HeldBits) ? ShiftedBits : HeldBits) + 1
 ) (
-  input  logic signed [SumBits-1:0]    sum_i,
-  input  logic [StepExponent-1:0]      largest_i,       // 0: no product
-  input  logic [2:0]                   significance_i,
-  input  logic signed [HeldBits-1:0]   mantissa_i,
-  input  logic [ExponentBits-1:0]      exponent_i,
-  output logic signed [HeldBits-1:0]   mantissa_o,
-  output logic [ExponentBits-1:0]      exponent_o
+  input  logic signed [SumBits-1:0]  sum_i,
+  input  logic [StepExponent-1:0]    largest_i,
+  input  logic [2:0]                 significance_i,
+  input  logic                       first_i,     // of a group: the accumulator counts as zero
+  input  logic                       normalize_i, // shift the accumulator by no more than it needs
+  input  logic signed [WideBits-1:0] wide_i,      // accumulator before normalization
+  input  logic [ExponentBits-1:0]    exponent_i,
+  output logic signed [WideBits-1:0] wide_o,
+  output logic [ExponentBits-1:0]    exponent_o,
+  output logic signed [HeldBits-1:0] normal_mantissa_o,  // where normalize_i
+  output logic [ExponentBits-1:0]    normal_exponent_o
 );
 
-  logic signed [OperandBits-1:0] coming, held, larger, smaller, aligned;
-  assign coming = OperandBits'(sum_i) <<< significance_i;
-  assign held   = OperandBits'(mantissa_i);
-
-  // One shifter: the operand of the smaller exponent takes it. A negative difference d gives the
-  // gap -d = ~d + 1; the one is a fixed shift before the shifter.
-  logic [ExponentBits:0]         difference;
-  logic [ExponentBits-1:0]       step_exponent, top, gap;
-  logic                          step_is_smaller;
-  assign step_exponent   = ExponentBits'(largest_i);
-  assign difference      = {1'b0, step_exponent} - {1'b0, exponent_i};
-  assign step_is_smaller = difference[ExponentBits];
-  assign gap     = difference[ExponentBits-1:0] ^ {ExponentBits{step_is_smaller}};
-  assign top     = step_is_smaller ? exponent_i : step_exponent;
-  assign larger  = step_is_smaller ? held : coming;
-  assign smaller = step_is_smaller ? coming >>> 1 : held;
-  assign aligned = smaller >>> gap;
-
-  logic signed [WideBits-1:0] wide;
-  assign wide = WideBits'(larger) + WideBits'(aligned);
-
-  // How many bits the magnitude has too many. Bits that differ from the sign count; a negative
-  // power of two has one bit more than its inverse: -2^k, but not what lies just above it.
+  // How many bits the magnitude has too many: up to the highest place that differs from the next.
+  // A negative power of two, -2^k, has one bit more than that; it is found late, and handled late.
   localparam int unsigned ExcessBits = WideBits - 1 - AccumulatorBits;
   localparam int unsigned CountBits  = $clog2(ExcessBits + 1);
-  logic [ExcessBits:0]  lower_is_zero;  // the bits below AccumulatorBits + i
-  logic [CountBits-1:0] count, excess;
-  for (genvar i = 0; i <= ExcessBits; i++) begin : gen_lower
-    assign lower_is_zero[i] = wide[AccumulatorBits+i-1:0] == '0;
-  end
+  logic                  is_power;
+  logic [ExcessBits-1:0] differs, is_power_at;
+  logic [CountBits-1:0]  count;
+  assign differs = wide_i[WideBits-1-:ExcessBits] ^ wide_i[WideBits-2-:ExcessBits];
   always_comb begin
     count = '0;
-    for (int unsigned i = 0; i < ExcessBits; i++) begin
-      if (wide[AccumulatorBits+i] != wide[WideBits-1]) count = CountBits'(i + 1);
-    end
+    for (int unsigned i = 0; i < ExcessBits; i++) if (differs[i]) count = CountBits'(i + 1);
   end
-  assign excess = count + CountBits'(wide[WideBits-1] && lower_is_zero[count]);
+  for (genvar i = 0; i < ExcessBits; i++) begin : gen_power
+    assign is_power_at[i] = wide_i[WideBits-1] && differs[ExcessBits-1:i] == '0 &&
+                            wide_i[AccumulatorBits+i-1:0] == '0;
+  end
+  assign is_power = |is_power_at;
 
-  logic none;
-  assign none       = largest_i == '0;
-  assign mantissa_o = none ? mantissa_i : HeldBits'(wide >>> excess);
-  assign exponent_o = none ? exponent_i : top + ExponentBits'(excess);
+  // How far the accumulator lies above the step, with its bits too many counted.
+  logic signed [ExponentBits+1:0] above, normal_above;
+  logic [ExponentBits-1:0]        step_exponent;
+  logic                           step_is_larger;
+  assign step_exponent  = ExponentBits'(largest_i);
+  assign above          = $signed({2'b0, exponent_i}) - $signed({2'b0, step_exponent});
+  assign normal_above   = above + $signed((ExponentBits + 2)'(count));
+  assign step_is_larger = normal_above[ExponentBits+1];
+
+  // Where the accumulator decides it is normalized, else aligned to the step; where it decides and
+  // is a power of two, it and the step are shifted by one more.
+  logic                          held_decides;
+  logic [ExponentBits-1:0]       held_places, step_places;
+  logic signed [HeldBits-1:0]    aligned, held;
+  logic signed [ShiftedBits-1:0] step_sum, step_aligned, coming;
+  assign held_decides = !step_is_larger || normalize_i;
+  assign held_places  = held_decides ? ExponentBits'(count) : ExponentBits'(-above);
+  assign aligned      = HeldBits'(wide_i >>> held_places);
+  assign held         = (is_power && held_decides) ? aligned >>> 1 : aligned;
+  assign step_sum     = ShiftedBits'(sum_i) <<< significance_i;
+  assign step_places  = (step_is_larger || first_i) ? '0 : normal_above[ExponentBits-1:0];
+  assign step_aligned = step_sum >>> step_places;
+  assign coming       = (is_power && !step_is_larger && !first_i) ? step_aligned >>> 1
+                                                                  : step_aligned;
+
+  prefix_adder #(.Bits(WideBits)) u_adder (
+    .a_i   (WideBits'(coming)),
+    .b_i   (first_i ? '0 : WideBits'(held)),
+    .sum_o (wide_o)
+  );
+
+  assign normal_mantissa_o = held;
+  assign normal_exponent_o = exponent_i + ExponentBits'(count) + ExponentBits'(is_power);
+  assign exponent_o = (step_is_larger || first_i) ? step_exponent : normal_exponent_o;
 
 endmodule

@@ -25,21 +25,33 @@ module serial_multiply #(
 );
 
   logic [Lanes-1:0][SumBits-1:0] addend;
+  logic [Lanes-1:0]              negate;
   for (genvar lane = 0; lane < Lanes; lane++) begin : gen_lane
     logic [ProductBits-1:0] magnitude;
-    logic                   negate;
     assign magnitude = ({mantissa_i[lane], {GuardBits{1'b0}}} & {ProductBits{nonzero_i[lane]}})
                        >> gap_i[lane];
-    assign negate = negative_i[lane] & nonzero_i[lane];
-    assign addend[lane] = {{(SumBits - ProductBits) {1'b0}}, magnitude} ^ {SumBits{negate}};
+    assign negate[lane] = negative_i[lane] & nonzero_i[lane];
+    assign addend[lane] = {{(SumBits - ProductBits) {1'b0}}, magnitude} ^ {SumBits{negate[lane]}};
   end
 
+  // Carry-save: the lowest place of the carries is free for a lane's negation.
+  logic [SumBits-1:0] partial, carries;
+  logic [SumBits-2:0] majority;  // the last carry leaves: the sum fits
   always_comb begin
-    sum_o = '0;
-    for (int unsigned lane = 0; lane < Lanes; lane++) begin
-      sum_o = sum_o + $signed(addend[lane]) +
-          $signed({{(SumBits - 1) {1'b0}}, negative_i[lane] & nonzero_i[lane]});
+    partial = addend[0];
+    carries = SumBits'(negate[0]);
+    for (int unsigned lane = 1; lane < Lanes; lane++) begin
+      majority = (partial[SumBits-2:0] & carries[SumBits-2:0]) |
+                 (addend[lane][SumBits-2:0] & (partial[SumBits-2:0] | carries[SumBits-2:0]));
+      partial  = partial ^ carries ^ addend[lane];
+      carries  = {majority, negate[lane]};
     end
   end
+
+  prefix_adder #(.Bits(SumBits)) u_adder (
+    .a_i   (partial),
+    .b_i   (carries),
+    .sum_o (sum_o)
+  );
 
 endmodule

