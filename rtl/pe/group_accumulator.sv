@@ -23,8 +23,8 @@ module group_accumulator #(
   input  logic signed [SumBits-1:0]  sum_i,
   input  logic [StepExponent-1:0]    largest_i,
   input  logic [2:0]                 significance_i,
-  input  logic                       first_i,     // of a group: the accumulator counts as zero
-  input  logic                       normalize_i, // shift the accumulator by no more than it needs
+  input  logic                       first_i,      // of a group: the accumulator counts as zero
+  input  logic                       normalize_i,  // shift it by no more than it needs
   input  logic signed [WideBits-1:0] wide_i,      // accumulator before normalization
   input  logic [ExponentBits-1:0]    exponent_i,
   output logic signed [WideBits-1:0] wide_o,
@@ -76,11 +76,7 @@ module group_accumulator #(
   assign coming       = (is_power && !step_is_larger && !first_i) ? step_aligned >>> 1
                                                                   : step_aligned;
 
-  prefix_adder #(.Bits(WideBits)) u_adder (
-    .a_i   (WideBits'(coming)),
-    .b_i   (first_i ? '0 : WideBits'(held)),
-    .sum_o (wide_o)
-  );
+  assign wide_o       = WideBits'(coming) + (first_i ? '0 : WideBits'(held));
 
   assign normal_mantissa_o = held;
   assign normal_exponent_o = exponent_i + ExponentBits'(count) + ExponentBits'(is_power);

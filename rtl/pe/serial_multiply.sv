@@ -48,10 +48,6 @@ module serial_multiply #(
     end
   end
 
-  prefix_adder #(.Bits(SumBits)) u_adder (
-    .a_i   (partial),
-    .b_i   (carries),
-    .sum_o (sum_o)
-  );
+  assign sum_o = $signed(partial + carries);
 
 endmodule

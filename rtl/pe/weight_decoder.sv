@@ -51,7 +51,11 @@ module weight_decoder
   endfunction
 
   terms_t table_terms, terms;
-  assign table_terms = row_terms(of.row + RowWidth'(selector_i), code_i, Rows);
+  term_table #(.Rows(Rows)) u_term_table (
+    .row_i   (of.row + RowWidth'(selector_i)),
+    .code_i  (code_i),
+    .terms_o (table_terms)
+  );
 
   always_comb begin
     terms = '0;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import cocotb
@@ -58,14 +57,6 @@ def value(handle: Any) -> int:  # noqa: ANN401  as Dut
     return int(handle.value)
 
 
-def packed(values: Iterable[int], bits: int) -> int:
-    """One number of many, the first lowest, negative ones in two's complement."""
-    total = 0
-    for index, part in enumerate(values):
-        total |= (part & (1 << bits) - 1) << bits * index
-    return total
-
-
 def unpacked(number: int, bits: int, count: int) -> list[int]:
     """Return the parts of a number, the lowest first."""
     return [number >> bits * index & (1 << bits) - 1 for index in range(count)]
@@ -74,8 +65,3 @@ def unpacked(number: int, bits: int, count: int) -> list[int]:
 def signed(number: int, bits: int) -> int:
     """Read a number as two's complement."""
     return number - (1 << bits) if number >> (bits - 1) else number
-
-
-def chosen(rng: random.Random, corners: Sequence[int], low: int, high: int) -> int:
-    """Return a corner or any number of a range."""
-    return rng.choice(corners) if rng.random() < 0.3 else rng.randint(low, high)

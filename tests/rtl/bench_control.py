@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import cocotb
 
-from tests.rtl.bench import COUNT, Dut, clock, compared, generator, packed, reset, settle, unpacked
+from tests.rtl.bench import COUNT, Dut, clock, compared, generator, reset, settle, unpacked
 from tests.rtl.bench import value as read
+from tests.rtl.lanes import packed
 
 
 class Slot(NamedTuple):
@@ -61,7 +62,8 @@ async def group(dut: Dut, rng: random.Random) -> int:
             blocked = drains and own and own[0].last
             assert issued[skips] == (valid[skips] and not blocked)
             if own:
-                got = Slot(*(part[skips] for part in parts))
+                block, step, first, last = (part[skips] for part in parts)
+                got = Slot(block, step, bool(first), bool(last))
                 assert got == own[0], (skips, got, own[0])
             if issued[skips]:
                 own.popleft()

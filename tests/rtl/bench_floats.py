@@ -16,13 +16,13 @@ from tests.rtl.bench import (
     clock,
     compared,
     generator,
-    packed,
     reset,
     settle,
     signed,
     unpacked,
     value,
 )
+from tests.rtl.lanes import packed
 
 OPERAND, SCALE, PRODUCT = 23, 8, 31
 """Bits of the dequantizers."""

@@ -97,7 +97,8 @@ async def packets(dut: Dut, user: int, weights: int, acts: int) -> None:
     dut.tile_act_data_i.value = 0
     for beat in range(max(weights, acts)):
         dut.tile_weight_valid_i.value, dut.tile_act_valid_i.value = beat < weights, beat < acts
-        dut.tile_weight_last_i.value, dut.tile_act_last_i.value = beat == weights - 1, beat == acts - 1
+        dut.tile_weight_last_i.value = beat == weights - 1
+        dut.tile_act_last_i.value = beat == acts - 1
         dut.tile_weight_data_i.value = 0x3F800000 if beat == 1 else 0
         await clocks(dut)
     dut.tile_weight_valid_i.value = dut.tile_act_valid_i.value = 0

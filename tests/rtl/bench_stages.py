@@ -8,18 +8,8 @@ import cocotb
 
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.reference import Activation, Partial, accumulate, multiply
-from tests.rtl.bench import (
-    COUNT,
-    Dut,
-    chosen,
-    compared,
-    generator,
-    packed,
-    settle,
-    signed,
-    unpacked,
-    value,
-)
+from tests.rtl.bench import COUNT, Dut, compared, generator, settle, signed, unpacked, value
+from tests.rtl.lanes import Term, nonzero, operands, packed
 
 RULES = {
     "4": Arithmetic(),
@@ -27,26 +17,6 @@ RULES = {
     "1": Arithmetic(lanes=1, activation="fp8-e4m3"),
 }
 """Of the instances, by their lanes."""
-Term = tuple[int, int, int]
-
-
-def operands(rng: random.Random, rule: Arithmetic) -> tuple[list[Activation], list[Term]]:
-    """Return random lanes: close and far exponents, small and full mantissas, zeros."""
-    form, far = rule.activations, 2**rule.exponent_bits - 1
-    top, bits = form.largest_exponent, form.mantissa_bits
-    base, spread = rng.randint(1, top), rng.choice([0, 2, 8, top])
-    acts, terms = [], []
-    for _ in range(rule.lanes):
-        exponent = min(max(base + rng.randint(-spread, spread), 1), top)
-        mantissa = chosen(rng, [0, 1, 2**bits - 1, 2 ** (bits - 1)], 0, 2**bits - 1)
-        acts.append(Activation(rng.getrandbits(1), exponent, mantissa))
-        terms.append((rng.getrandbits(1), int(rng.random() < 0.7), rng.randint(0, far)))
-    return acts, terms
-
-
-def nonzero(acts: list[Activation], terms: list[Term]) -> list[int]:
-    """Return which lanes have a product."""
-    return [int(a.mantissa > 0 and man) for a, (_, man, _) in zip(acts, terms, strict=True)]
 
 
 @cocotb.test()

@@ -17,7 +17,7 @@ RTL = ROOT / "rtl"
 NEEDED = "it is needed to simulate Verilog: pip install -e '.[rtl]' (and a C++ compiler)"
 
 PACKAGES = [RTL / "generated/terms_pkg.sv", RTL / "pe/pe_pkg.sv"]
-PE = sorted(set((RTL / "pe").glob("*.sv")) - set(PACKAGES))
+PE = [RTL / "generated/term_table.sv", *sorted(set((RTL / "pe").glob("*.sv")) - set(PACKAGES))]
 ARRAY = sorted((RTL / "array").glob("*.sv"))
 INCLUDES = [RTL / "include"]
 CHECKS = ("-Wall", "--assert", "--build-jobs", "2")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hwsim.pe.export import package
-from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, environment
+from hwsim.pe.export import files
+from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, RTL, environment
 from tests.rtl.units import (
     BENCHES,
     FULL,
@@ -33,8 +33,9 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_generated_package_is_up_to_date() -> None:
-    assert PACKAGES[0].read_text(encoding="utf-8") == package()
+def test_the_generated_files_are_up_to_date() -> None:
+    for name, text in files().items():
+        assert (RTL / "generated" / name).read_text(encoding="utf-8") == text
 
 
 def test_every_module_is_its_specification(units: Path) -> None:
@@ -75,7 +76,7 @@ def test_proper_use_trips_nothing(units: Path) -> None:
     ],
 )
 def test_a_parameter_out_of_range_stops_the_elaboration(parameter: str, said: str) -> None:
-    name = parameter.split("=")[0]
+    name = parameter.partition("=")[0]
     small = [f"-G{other}=1" for other in ("Rows", "Columns", "Lanes") if other != name]
     command = ["verilator", "--lint-only", "-Wno-lint", "--top-module", "tile", f"-G{parameter}"]
     command += [*small, f"-I{INCLUDES[0]}", *map(str, (*PACKAGES, *PE, *ARRAY))]

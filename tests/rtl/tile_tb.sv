@@ -15,7 +15,9 @@ module tile_tb
   parameter int unsigned Rows            = 8,
   parameter int unsigned Columns         = 8,
   parameter int unsigned AccumulatorBits = 22,
-  parameter int unsigned DigitBits       = 2
+  parameter int unsigned DigitBits       = 2,
+  parameter logic [NumFormats-1:0] Formats = '1,
+  parameter int unsigned MaxBeats        = 262144 // of a file
 );
 
   localparam int unsigned Lanes      = 4;
@@ -27,8 +29,8 @@ module tile_tb
   int    weight_beats, act_beats, results, repeats;
 
   // Beats as lines of memory: reading a file in each clock would be timed, too.
-  logic [UserBits+WeightBits:0] weights [];
-  logic [ActBits:0]             acts [];
+  logic [UserBits+WeightBits:0] weights [MaxBeats];
+  logic [ActBits:0]             acts [MaxBeats];
 
   logic clk = 1'b0;
   logic rst_n = 1'b0;
@@ -46,7 +48,8 @@ module tile_tb
     .Rows            (Rows),
     .Columns         (Columns),
     .AccumulatorBits (AccumulatorBits),
-    .DigitBits       (DigitBits)
+    .DigitBits       (DigitBits),
+    .Formats         (Formats)
   ) u_tile (
     .aclk_i                 (clk),
     .aresetn_i              (rst_n),
@@ -67,7 +70,6 @@ module tile_tb
 
   int result_handle;
   initial begin
-    int handle, code;
     if (!$value$plusargs("weights=%s", weight_file)) $fatal(1, "+weights=FILE is missing");
     if (!$value$plusargs("acts=%s", act_file)) $fatal(1, "+acts=FILE is missing");
     if (!$value$plusargs("results=%s", result_file)) $fatal(1, "+results=FILE is missing");
@@ -75,15 +77,11 @@ module tile_tb
     if (!$value$plusargs("act_beats=%d", act_beats)) $fatal(1, "+act_beats=N is missing");
     if (!$value$plusargs("result_beats=%d", results)) $fatal(1, "+result_beats=N is missing");
     if (!$value$plusargs("repeats=%d", repeats)) repeats = 1;
-    weights = new[weight_beats];
-    acts    = new[act_beats];
-    handle = $fopen(weight_file, "r");
-    for (int i = 0; i < weight_beats; i++) code = $fscanf(handle, "%h", weights[i]);
-    $fclose(handle);
-    handle = $fopen(act_file, "r");
-    for (int i = 0; i < act_beats; i++) code = $fscanf(handle, "%h", acts[i]);
-    $fclose(handle);
-    if (code != 1) $fatal(1, "a file of beats is too short");
+    if (weight_beats > int'(MaxBeats) || act_beats > int'(MaxBeats)) begin
+      $fatal(1, "more than %0d beats", MaxBeats);
+    end
+    $readmemh(weight_file, weights, 0, weight_beats - 1);
+    $readmemh(act_file, acts, 0, act_beats - 1);
     result_handle = $fopen(result_file, "w");
     weight = weights[0];
     act    = acts[0];

@@ -1,4 +1,4 @@
-"""All unit benches on the one build of ``units.sv``."""
+"""All unit benches on the one build of ``units_top.sv``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 
-TOP = Path(__file__).parent / "units.sv"
+TOP = Path(__file__).parent / "units_top.sv"
 SOURCES = [*PACKAGES, *PE, *ARRAY, TOP]
 QUICK, FULL = 10_000, 100_000
 BENCHES = {
@@ -48,8 +48,8 @@ class Outcome(NamedTuple):
 
 
 def build_units(folder: Path, sources: Sequence[Path] = SOURCES) -> None:
-    """Build ``units.sv`` into a folder."""
-    build("units", sources, folder)
+    """Build ``units_top.sv`` into a folder."""
+    build("units_top", sources, folder)
 
 
 def run_units(
@@ -57,7 +57,7 @@ def run_units(
 ) -> Outcome:
     """Run benches on a build, with that many vectors or clocks of each module."""
     variables = {"UNITS_COUNT": str(count), "UNITS_SEED": str(seed)}
-    tests, failures = run("units", ",".join(benches), folder, variables)
+    tests, failures = run("units_top", ",".join(benches), folder, variables)
     found = _COMPARED.findall((folder / "bench.log").read_text(encoding="utf-8"))
     return Outcome(tests, failures, {name: int(number) for name, number in found})
 
@@ -65,7 +65,7 @@ def run_units(
 def assertions_of(folder: Path, test: str) -> tuple[int, list[str]]:
     """Run one test of misuse; return failures and the assertions that fired, without the top."""
     chosen = {"COCOTB_TEST_FILTER": rf"\.{test}$"}
-    failures = run("units", "tests.rtl.bench_misuse", folder, chosen)[1]
+    failures = run("units_top", "tests.rtl.bench_misuse", folder, chosen)[1]
     log = (folder / "bench.log").read_text(encoding="utf-8")
-    names = re.findall(r"Assertion failed in units\.(\S+?): ", log)
+    names = re.findall(r"Assertion failed in units_top\.(\S+?): ", log)
     return failures, [name.removeprefix("gen_ss[0].") for name in names]

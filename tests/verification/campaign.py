@@ -9,165 +9,40 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, term_table
+from hwsim.pe import Arithmetic, matmul, pe_formats, term_table
+from quant import quantize
 from quant.common.cache import cache_dir
 from quant.common.progress import progress_bar
-from quant.formats import get_format
-from quant.tensor import QuantizedTensor
-from tests.verification import oracle
-from tests.verification.tensors import LAYOUT, WORD_BITS, Words, is_finite, same_bits, tensor, values
+from tests.verification.cases import (
+    RULES,
+    Tally,
+    combinations,
+    compare,
+    random_case,
+    random_cases,
+)
+from tests.verification.finding import Finding
+from tests.verification.tensors import WORD_BITS, one_thread
 
 ROOT = Path(__file__).parents[2]
-RULES = (
-    Arithmetic(),
-    PUBLISHED,
-    Arithmetic(guard_bits=0),
-    Arithmetic(lanes=2),
-    Arithmetic(lanes=8),
-    Arithmetic(lanes=3, guard_bits=5, accumulator_bits=9),
-)
-"""Default, published, no guard bits, lanes 2 and 8, and one with nothing of a power of two."""
-SIZES = (5, 16, 19, 32, 64, 128)
-"""Lengths of random groups."""
+COMPARED = ("activations", "arithmetic", "decompose", "matmul", "operands", "reference", "terms")
+"""Modules of hwsim/pe that results come from, beside the kernels."""
+BIASED = ("int4", "int8", "bitmod3", "bitmod4")
+"""Formats whose floor bias is measured."""
 PART = 1000
 """Group dot products of one part of the run against the reference, about."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A weight, words of activations ``[tokens, in]``, the arithmetic and the output's format."""
-
-    weight: QuantizedTensor
-    words: Words
-    rule: Arithmetic
-    half: bool = False
-
-    @property
-    def count(self) -> int:
-        """Group dot products."""
-        return len(self.words) * self.weight.scales.size
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Group dot products compared, and outputs that differed (a wrong cycle count: one more)."""
-
-    count: int = 0
-    failures: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.count + other.count, self.failures + other.failures)
-
-
-def random_words(rng: np.random.Generator, shape: tuple[int, int], activation: str) -> Words:
-    """Return finite words: exponents around a random center, one word of ten a zero, some alike."""
-    words = rng.integers(0, 1 << WORD_BITS[activation], shape).astype(np.uint16)
-    if activation in LAYOUT:
-        exponent, fraction = LAYOUT[activation]
-        top, spread = 2**exponent - 1, int(rng.choice([0, 1, 3, 6, 12, 30]))
-        field = int(rng.integers(0, top)) + rng.integers(-spread, spread + 1, shape)
-        keep = words & ((1 << (exponent + fraction)) | ((1 << fraction) - 1))
-        words = keep | (np.clip(field, 0, top).astype(np.uint16) << fraction)
-    sign = words & (1 << (WORD_BITS[activation] - 1)) if activation in LAYOUT else 0 * words
-    zero = (rng.random(shape) < 0.1) | ~is_finite(words, activation)
-    return np.asarray(np.where(zero, sign, words), np.uint16)
-
-
-def random_case(
-    rng: np.random.Generator, name: str, rule: Arithmetic, shape: tuple[int, int, int], groups: int
-) -> Case:
-    """Return random codes and words, ``shape = (tokens, out, group size)``.
-
-    One group a row: scale 1, so that every bit of the accumulator is seen. More: all kinds of
-    scales, zero points, a shorter last group, and FP16 output half of the time.
-    """
-    tokens, rows, size = shape
-    entry, table = get_format(name), term_table(name, rule.exponent_bits)
-    columns = size * groups - int(rng.integers(0, size)) * (groups > 1)
-    grid = (rows, groups)
-    selectors = rng.integers(0, entry.candidates, grid).astype(np.uint8)
-    codes = rng.integers(0, 2**entry.element_bits, (rows, columns)).astype(np.uint8)
-    allowed = table.has_value[np.repeat(selectors, size, axis=1)[:, :columns], codes]
-    codes = np.where(allowed, codes, 0).astype(np.uint8)
-    words = random_words(rng, (tokens, columns), rule.activation)
-    zeros = None
-    if entry.zero_point_bits:
-        zeros = rng.integers(0, 2**entry.element_bits, grid).astype(np.uint8)
-    if groups == 1:
-        weight = tensor(name, codes, size, selectors=selectors, zero_points=zeros)
-        return Case(weight, words, rule)
-    scale = str(rng.choice(["int8", "e8m0", "e4m3"]))
-    low, high = {"int8": (1, 256), "e8m0": (90, 160), "e4m3": (0, 127)}[scale]
-    weight = tensor(
-        name,
-        codes,
-        size,
-        scale=scale,
-        scales=rng.integers(low, high, grid).astype(np.uint8),
-        selectors=selectors,
-        zero_points=zeros,
-        row_scales=np.ldexp(rng.random(rows), rng.integers(-14, 9, rows)).astype(np.float16),
-        tensor_scale=float(rng.random()),
-    )
-    return Case(weight, words, rule, bool(rng.integers(0, 2)))
-
-
-def compare(case: Case, *, reference: bool = False) -> Tally:
-    """Run the kernels, the oracle and, if asked for, the reference; outputs bit for bit."""
-    wanted, busy = oracle.output(
-        case.weight, case.words, case.rule, oracle.FP16 if case.half else oracle.FP32
-    )
-    x = values(case.words, case.rule.activation).astype(np.float32)
-    kind = "fp16" if case.half else "fp32"
-    failures = 0
-    for backend in ("numba", "reference")[: 1 + reference]:
-        options: Any = {"arithmetic": case.rule, "output": kind, "backend": backend}
-        y, cycles = matmul(case.weight, x, skip_zero_steps=True, **options)
-        wrong = ~same_bits(np.asarray(y), wanted)
-        failures += int(np.count_nonzero(wrong)) + (cycles != busy)
-    return Tally(case.count, failures)
-
-
-def combinations() -> list[tuple[str, Arithmetic]]:
-    """Return every format with every activation format and every arithmetic."""
-    return [
-        (name, replace(rule, activation=activation, exponent_bits=term_table(name).exponent_bits))
-        for rule in RULES
-        for activation in WORD_BITS
-        for name in pe_formats()
-    ]
-
-
-def random_cases(count: int, seed: int) -> Iterator[Case]:
-    """Yield cases of ``count`` group dot products or a little more, over all combinations.
-
-    Tiles are 64 x 64, or down to 24 x 24 where the count would not reach all combinations.
-    """
-    rng, every = np.random.default_rng(seed), combinations()
-    rng.shuffle(every)
-    side = int(np.clip(np.sqrt(count / len(every)), 24, 64))
-    done = number = 0
-    while done < count:
-        name, rule = every[number % len(every)]
-        groups = 1 if number % 5 else 4
-        shape = (side + 1, side + number % 7, int(rng.choice(SIZES)))
-        case = random_case(rng, name, rule, shape, groups)
-        yield case
-        number, done = number + 1, done + case.count
 
 
 def against_oracle(count: int, seed: int = 0) -> Tally:
     """Compare the kernels with the oracle on ``count`` random group dot products."""
     tally = Tally()
-    with progress_bar() as bar:
+    with progress_bar() as bar, one_thread():
         task = bar.add_task("kernels = oracle", total=count)
         for case in random_cases(count, seed):
             tally += compare(case)
@@ -176,10 +51,7 @@ def against_oracle(count: int, seed: int = 0) -> Tally:
 
 
 def reference_part(name: str, number: int) -> Tally:
-    """Compare kernels, oracle and reference on one part of a format's run; its number is the seed."""
-    import numba
-
-    numba.set_num_threads(1)
+    """Compare kernels, oracle and reference on one part of a format's run, its number the seed."""
     rng = np.random.default_rng([number, *name.encode()])
     tally, width = Tally(), term_table(name).exponent_bits
     activations = list(WORD_BITS)
@@ -188,13 +60,16 @@ def reference_part(name: str, number: int) -> Tally:
         rule = replace(rule, activation=activations[turn], exponent_bits=width)
         groups = 4 if turn == number % 5 else 1
         shape = (5, PART // (25 * groups), int(rng.choice([4, 5, 8, 16, 24])))
-        tally += compare(random_case(rng, name, rule, shape, groups), reference=True)
+        with one_thread():
+            tally += compare(random_case(rng, name, rule, shape, groups), reference=True)
     return tally
 
 
 def fingerprint() -> str:
     """Hash of the sources compared: counts of other sources do not go on."""
-    files = sorted((ROOT / "hwsim" / "pe").glob("*.py")) + sorted(Path(__file__).parent.glob("*.py"))
+    files = [ROOT / "hwsim" / "pe" / f"{name}.py" for name in COMPARED]
+    files += sorted((ROOT / "hwsim" / "pe").glob("kernels*.py"))
+    files += [Path(__file__).with_name(f"{name}.py") for name in ("cases", "oracle", "tensors")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
@@ -248,3 +123,37 @@ def _write(path: Path, state: dict[str, list[list[int]]]) -> None:
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(state))
     temporary.replace(path)
+
+
+def bias(name: str, bits: int, seed: int = 0) -> float:
+    """Mean error over mean magnitude of one group of 128 in percent, normal weights and inputs."""
+    rng = np.random.default_rng(seed)
+    weight = quantize(rng.standard_normal((512, 128)).astype(np.float32), name, scale="int8")
+    x = rng.standard_normal((512, 128)).astype(np.float16)
+    exact = x.astype(np.float64) @ weight.dequantize().astype(np.float64).T
+    y, _ = matmul(weight, x, arithmetic=Arithmetic(accumulator_bits=bits))
+    return float(100 * (y - exact).mean() / abs(exact).mean())
+
+
+def run(scale: str) -> list[Finding]:
+    """Return the findings: ``quick`` a few seconds, ``full`` about an hour of CPU."""
+    full = scale == "full"
+    part, unit = "dot products", "group dot products"
+    tally = against_oracle(10_000_000 if full else 40_000)
+    note = f"{len(combinations())} combinations of format, activations and arithmetic; seed 0"
+    found = [
+        Finding(part, "kernels = oracle, bit for bit", tally.count, unit, tally.failures, note)
+    ]
+    if full:
+        counts = against_reference(100_000)
+        tally = sum(counts.values(), Tally())
+        what = "kernels = oracle = plain-integer reference, bit for bit"
+        least = min(entry.count for entry in counts.values())
+        note = f"at least {least:,} of each of {len(counts)} formats"
+        found.append(Finding(part, what, tally.count, unit, tally.failures, note))
+    note = "; ".join(
+        f"{bits} bits: " + ", ".join(f"{name} {bias(name, bits):+.3f} %" for name in BIASED)
+        for bits in (14, 22)
+    )
+    what = "floor bias of a group of 128 over mean |y|, normal data"
+    return [*found, Finding(part, what, 8 * 512 * 512, "outputs", 0, note)]

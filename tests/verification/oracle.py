@@ -1,7 +1,7 @@
 """The PE's dot product again: int64 numpy over outputs x tokens, from docs/pe_arithmetic.md alone.
 
 Of the PE it takes the term tables and the widths, nothing else: words are split here, and all
-roundings are done here, by hand. ``campaign.py`` compares the kernels and the reference with it.
+roundings are done here, by hand. ``cases.py`` compares the kernels and the reference with it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.terms import TermTable, term_table
 from quant.packing import U8
 from quant.tensor import QuantizedTensor
+from tests.verification.finding import Finding
 from tests.verification.tensors import F64, LAYOUT, Words
 
 I64 = NDArray[np.int64]
@@ -64,7 +65,8 @@ def point(rule: Arithmetic) -> int:
     if rule.activation == "int8":
         return 1 + rule.guard_bits
     exponent, fraction = LAYOUT[rule.activation]
-    return 2 ** (exponent - 1) - 1 + fraction + rule.guard_bits
+    bias = (1 << (exponent - 1)) - 1
+    return bias + fraction + rule.guard_bits
 
 
 def add_step(
@@ -177,3 +179,10 @@ def _added(total: F64, sums: Sums, scale: I64, power: I64) -> F64:
     exact = np.ldexp((sums.mantissa * scale).astype(np.float64), sums.exponent + power)
     with np.errstate(invalid="ignore"):
         return rounded(total + rounded(exact, FP32), FP32)
+
+
+def run(scale: str) -> list[Finding]:
+    """Return what was compared with this oracle: random groups (``campaign.py``) and corners."""
+    from tests.verification import campaign, corners
+
+    return [*campaign.run(scale), *corners.run(scale)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,10 +33,10 @@ def is_finite(words: Words, activation: str) -> NDArray[np.bool_]:
     if activation == "int8":
         return np.ones(words.shape, np.bool_)
     if activation == "fp8-e4m3":
-        return (words & 0x7F) != 0x7F
+        return np.asarray((words & 0x7F) != 0x7F)
     exponent, fraction = LAYOUT[activation]
     top = (1 << exponent) - 1
-    return (words >> fraction & top) != top
+    return np.asarray((words >> fraction & top) != top)
 
 
 def values(words: Words, activation: str) -> F64:
@@ -99,3 +102,14 @@ def same_bits(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where two float arrays of one type have the same bits (-0 is not 0)."""
     unsigned = {2: np.uint16, 4: np.uint32}[a.dtype.itemsize]
     return np.asarray(a.view(unsigned) == b.astype(a.dtype).view(unsigned))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep kernels to one thread: waking a second one takes longer than a small product."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

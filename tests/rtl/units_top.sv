@@ -5,7 +5,7 @@
 // Every module of the PE and the array with ports of its own, some with several parameter sets, so
 // that one build serves all unit tests. Ports: <instance>_<port>.
 
-module units
+module units_top
   import pe_pkg::*;
   import terms_pkg::*;
 #(

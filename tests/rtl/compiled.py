@@ -1,0 +1,120 @@
+"""The tile in compiled Verilator: a layer's packets in at full speed, results and clocks out."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.pe.terms import pe_formats
+from hwsim.pe.tile import Packet, Tile
+from quant.common.errors import HwsimError
+from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, ROOT, environment
+
+CONFIGURATION = ROOT / "tests/rtl/verilator.vlt"
+TESTBENCH = ROOT / "tests/rtl/tile_tb.sv"
+USER_BITS = 10
+
+
+class Run(NamedTuple):
+    """What a run gave.
+
+    ``words`` are the results ``[beats, columns]`` uint32, ``clocks`` those of the whole run, and
+    ``cpu_s`` the CPU seconds of the simulation, files included.
+    """
+
+    words: NDArray[np.uint32]
+    clocks: int
+    cpu_s: float
+
+
+FORMATS = ("int4", "int8", "int4-asym", "bitmod3", "bitmod4", "mxfp4", "nvfp4")
+"""What the compiled machine takes: those that users compare; fewer compile faster."""
+
+
+def build(tile: Tile, folder: Path) -> Path:
+    """Compile the bench for a tile, without traces, assertions or coverage; return the program."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rule, names = tile.arithmetic, pe_formats()
+    parameters = {
+        "Rows": tile.rows,
+        "Columns": tile.columns,
+        "AccumulatorBits": rule.accumulator_bits,
+        "DigitBits": tile.digit_bits,
+        "Formats": f"{len(names)}'h{sum(1 << names.index(name) for name in FORMATS):x}",
+    }
+    command = ["verilator", "--binary", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
+    command += ["--no-assert", "-Wno-fatal", "-CFLAGS", "-fcoroutines -O3 -march=native"]
+    command += ["--build-jobs", "2", "--Mdir", str(folder), "--top-module", "tile_tb"]
+    command += [f"-G{name}={value}" for name, value in parameters.items()]
+    command += [f"-I{include}" for include in INCLUDES]
+    sources = [CONFIGURATION, *PACKAGES, *PE, *ARRAY, TESTBENCH]
+    settings = {**os.environ, **environment()}
+    settings["MAKEFLAGS"] += " OPT_FAST=-O3"
+    done = subprocess.run(
+        [*command, *map(str, sources)], capture_output=True, text=True, check=False, env=settings
+    )
+    if done.returncode:
+        raise HwsimError(f"Verilator failed: {done.stderr.strip().splitlines()[:3]}")
+    return folder / "Vtile_tb"
+
+
+def simulate(
+    program: Path, packets: Sequence[Packet], tile: Tile, folder: Path, repeats: int = 1
+) -> Run:
+    """Run packets through a compiled tile (``repeats`` times over; results of the first)."""
+    weights = [line for packet in packets for line in weight_lines(packet, tile)]
+    acts = [line for packet in packets for line in act_lines(packet, tile)]
+    results = tile.rows * sum(packet.final for packet in packets)
+    for name, lines in (("weights", weights), ("acts", acts)):
+        (folder / name).write_text("\n".join(lines) + "\n")
+    arguments = [f"+{name}={folder / name}" for name in ("weights", "acts", "results")]
+    arguments += [f"+weight_beats={len(weights)}", f"+act_beats={len(acts)}"]
+    arguments += [f"+result_beats={results}", f"+repeats={repeats}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, check=False, cwd=folder
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.search(r"clocks (\d+)", done.stdout)
+    if done.returncode or not found:
+        raise HwsimError(f"the simulation failed: {(done.stdout + done.stderr).strip()[:300]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(_results(folder / "results", tile), int(found[1]), cpu)
+
+
+def weight_lines(packet: Packet, tile: Tile) -> list[str]:
+    """Beats as hexadecimal ``{last, user, data}``."""
+    width = tile.word_bits * tile.rows
+    lines = []
+    for index, words in enumerate(packet.weights):
+        data = sum(int(word) << (tile.word_bits * row) for row, word in enumerate(words))
+        last = index == len(packet.weights) - 1
+        lines.append(f"{data | packet.user << width | last << (width + USER_BITS):x}")
+    return lines
+
+
+def act_lines(packet: Packet, tile: Tile) -> list[str]:
+    """Beats as hexadecimal ``{last, data}``."""
+    bits = tile.arithmetic.activations.bits
+    width = bits * tile.columns * tile.arithmetic.lanes
+    lines = []
+    for index, words in enumerate(packet.words):
+        data = sum(int(word) << (bits * at) for at, word in enumerate(words.reshape(-1)))
+        lines.append(f"{data | (index == len(packet.words) - 1) << width:x}")
+    return lines
+
+
+def _results(file: Path, tile: Tile) -> NDArray[np.uint32]:
+    rows = []
+    for line in file.read_text().splitlines():
+        value = int(line.split()[1], 16)
+        rows.append([value >> (32 * column) & 0xFFFFFFFF for column in range(tile.columns)])
+    return np.array(rows, np.uint32)

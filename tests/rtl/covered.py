@@ -1,0 +1,99 @@
+"""Functional coverage of the tile: format x length of a group x corner, in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product, starmap
+from typing import NamedTuple
+
+import numpy as np
+
+from hwsim.pe.operands import PE_SCALES
+from hwsim.pe.terms import pe_formats
+from hwsim.pe.tile import Packet
+from quant.spec import parse_spec
+from tests.rtl.tile_cases import Case
+
+
+class Bin(NamedTuple):
+    """Where a group was."""
+
+    format: str
+    blocks: int
+    corner: str
+
+
+BLOCKS, LONGEST = (1, 2, 3, 4), 16
+CORNERS = ("plain", "fp16", "nonfinite", "zeros", "one group", "several groups", "negative zero")
+"""What any format can meet: any case, FP16 results, Inf or NaN among the activations, a block
+whose activations are all zero, jobs of one group and of several, -0 among the activations."""
+
+
+def specs(names: Iterable[str]) -> list[str]:
+    """Return what is quantized: groups that fit the buffers, unless the format has its own."""
+    fixed = {name: parse_spec(name).format.group_size is not None for name in names}
+    return [name if fixed[name] else f"{name}:g{LONGEST}" for name in fixed]
+
+
+def corners(case: Case, packet: Packet, alone: bool) -> set[str]:
+    """Return the corners of one group."""
+    form = case.tile.arithmetic.activations
+    parts = form.fields(packet.words)
+    negative_zero = (parts.mantissa == 0) & parts.finite & (parts.sign == 1)
+    found = {
+        "plain": True,
+        "fp16": bool(packet.user >> 8 & 1),
+        "nonfinite": not parts.finite.all(),
+        "zeros": bool((parts.mantissa == 0).all(axis=(1, 2)).any()),
+        "one group": alone,
+        "several groups": not alone,
+        "negative zero": bool(negative_zero.any()),
+    }
+    return {name for name, there in found.items() if there}
+
+
+def bins(case: Case) -> set[Bin]:
+    """Return the bins of all groups of a case."""
+    found: set[Bin] = set()
+    first = True
+    for packet in case.packets:
+        alone = first and packet.final
+        first = packet.final
+        name = pe_formats()[packet.user & 63]
+        corner_names = corners(case, packet, alone) | {PE_SCALES[packet.user >> 6 & 3]}
+        found |= {Bin(name, len(packet.words), corner) for corner in corner_names}
+    return found
+
+
+def is_possible(each: Bin) -> bool:
+    """Formats whose own groups are longer than the tile's buffers have one group a row."""
+    own = parse_spec(each.format).format.group_size
+    return each.corner != "several groups" or own is None or own <= LONGEST
+
+
+def coverpoints(seen: Iterable[Bin], formats: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return how many bins of each coverpoint were met, and how many there are."""
+    wanted = {b for b in starmap(Bin, product(formats, BLOCKS, CORNERS)) if is_possible(b)}
+    every = set(seen)
+    met = every & wanted
+    points = {
+        "format": (0,),
+        "length": (1,),
+        "corner": (2,),
+        "format x length": (0, 1),
+        "format x corner": (0, 2),
+        "length x corner": (1, 2),
+        "format x length x corner": (0, 1, 2),
+    }
+    found = {}
+    for name, parts in points.items():
+        sizes = [len({tuple(b[i] for i in parts) for b in some}) for some in (met, wanted)]
+        found[name] = (sizes[0], sizes[1])
+    scales = {corner for _, _, corner in every if corner in PE_SCALES}
+    found["scale"] = (len(scales), len(PE_SCALES))
+    return found
+
+
+def average(points: dict[str, tuple[int, int]]) -> float:
+    """Return the mean percentage of the coverpoints."""
+    return float(np.mean([100 * met / size for met, size in points.values()]))

@@ -1,0 +1,198 @@
+"""Stimulus for mutants of the buffer and the sequencers, with what they must show in every clock.
+
+The models are lists of what is to come, not state machines like the RTL's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+Ports = dict[str, int]
+SCALE_BITS = (8, 1, 4)
+FACTOR_BITS = (11, 1, 24)
+CORRECTION_BITS = 15
+ROWS, DIGIT_BITS = 3, 2
+
+
+def buffer() -> Iterator[tuple[Ports, Ports]]:
+    """Packets of 1 to 3 beats, sent and popped at random."""
+    rng, whole, coming, side = random.Random(6), [], [], []
+    length, fills, drains = 1, 0.5, 0.5
+    yield {"rst_ni": 0, "valid_i": 1, "last_i": 1}, {}
+    yield {"rst_ni": 0, "valid_i": 1}, {"ready_o": 1, "valid_o": 0}
+    for clock in range(3000):
+        if clock % 50 == 0:
+            fills, drains = rng.choice([0.2, 0.6, 1]), rng.choice([0.1, 0.5, 1])
+        ready, valid = len(whole) < 2, len(whole) > 0
+        push, pop = rng.random() < fills, valid and rng.random() < drains
+        beat, user, address = rng.randrange(16), rng.randrange(4), rng.randrange(3)
+        last = len(coming) + 1 == length
+        given = {"rst_ni": 1, "valid_i": int(push), "data_i": beat, "user_i": user}
+        given |= {"last_i": int(last), "address_i": address, "pop_i": int(pop)}
+        wanted = {"ready_o": int(ready), "valid_o": int(valid)}
+        if valid:
+            beats, tag = whole[0]
+            wanted |= {"count_o": len(beats), "user_o": tag, "first_o": beats[0]}
+            wanted |= {"second_o": beats[1]} if len(beats) > 1 else {}
+            wanted |= {"data_o": beats[address]} if address < len(beats) else {}
+        yield given, wanted
+        if pop:
+            whole.pop(0)
+        if push and ready:
+            coming.append(beat)
+            side.append(user)
+            if last:
+                whole.append((coming, side[0]))
+                coming, side, length = [], [], rng.randrange(1, 4)
+
+
+def sequencer() -> Iterator[tuple[Ports, Ports]]:
+    """Groups of 1 to 8 blocks; zero steps are skipped."""
+    rng = random.Random(7)
+    yield {"rst_ni": 0, "valid_i": 1, "blocks_i": 3, "steps_i": 2, "needed_i": 15}, {}
+    for _ in range(300):
+        blocks, steps = rng.randrange(1, 9), rng.randrange(1, 5)
+        slots = [_slots(rng, block, steps) for block in range(blocks)]
+        flat = [(needed, slot) for needed, some in slots for slot in some]
+        base = {"rst_ni": 1, "blocks_i": blocks, "steps_i": steps}
+        while rng.random() < 0.3:
+            yield base | {"drain_busy_i": rng.getrandbits(1)}, {"issue_o": 0}
+        for index, (needed, (block, step)) in enumerate(flat):
+            last = index == len(flat) - 1
+            while True:
+                busy = rng.random() < 0.4
+                issue = not (last and busy)
+                given = {"valid_i": 1, "needed_i": needed, "drain_busy_i": int(busy)}
+                wanted = {"issue_o": int(issue), "block_o": block, "step_o": step}
+                yield base | given, wanted | {"first_o": int(index == 0), "last_o": int(last)}
+                if issue:
+                    break
+
+
+def _slots(rng: random.Random, block: int, steps: int) -> tuple[int, list[tuple[int, int]]]:
+    """A block's needed steps (those beyond the format's count for nothing) and its slots."""
+    needed = rng.randrange(16)
+    served = [step for step in range(steps) if needed >> step & 1]
+    return needed, [(block, step) for step in served or [0]]
+
+
+def drain() -> Iterator[tuple[Ports, Ports]]:
+    """Groups of all kinds of scales, taken, loaded and stalled at random."""
+    rng, model = random.Random(8), _Drain()
+    yield {"rst_ni": 0, "take_i": 1, "load_i": 1, "out_ready_i": 0}, {}
+    for _ in range(120):
+        group, work = _group(rng)
+        ready_rate, awaits, loaded = rng.choice([0.1, 0.5, 1]), rng.randrange(1, 5), False
+        first = True
+        while first or model.busy:
+            ready = rng.random() < ready_rate
+            take, awaits = first, awaits - (not first)
+            load = not loaded and awaits == 0
+            loaded = loaded or load
+            given = group | {"take_i": int(take), "load_i": int(load), "out_ready_i": int(ready)}
+            yield given, model.shows(ready)
+            model.clock(take, work if load else None, ready)
+            first = False
+        for _ in range(rng.choice([0, 0, 3])):
+            ready = rng.random() < ready_rate
+            yield group | {"out_ready_i": int(ready)}, model.shows(ready)
+            model.clock(False, None, ready)
+
+
+class _Drain:
+    """What is to come: a list of clocks' work, and a beat on its way out."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.work: list[Ports] = []
+        self.waits = False
+        self.leaving = self.leaving_last = self.valid = self.last = False
+
+    def enable(self, ready: bool) -> bool:
+        return not (self.leaving and self.valid and not ready)
+
+    def shows(self, ready: bool) -> Ports:
+        found = {"busy_o": int(self.busy), "enable_o": int(self.enable(ready))}
+        found |= {"out_valid_o": int(self.valid), "multiply_o": 0, "shift_o": 0}
+        if self.valid:
+            found["out_last_o"] = int(self.last)
+        if self.work and not self.waits:
+            found |= self.work[0]
+            found["shift_o"] &= found["enable_o"]
+        return found
+
+    def clock(self, take: bool, load: list[Ports] | None, ready: bool) -> None:
+        if self.enable(ready):
+            if self.leaving:
+                self.valid, self.last = True, self.leaving_last
+            elif ready:
+                self.valid = False
+            done = self.work[0] if self.work and not self.waits else {}
+            self.leaving = bool(done.get("is_factor_o") and done["end_o"])
+            self.leaving_last = self.leaving and done["row_o"] == ROWS - 1
+            if done:
+                self.work.pop(0)
+                self.busy = bool(self.work)
+            self.waits = False
+        if take:
+            self.busy = True
+        if load is not None:
+            self.work, self.waits = list(load), True
+
+
+def _group(rng: random.Random) -> tuple[Ports, list[Ports]]:
+    """A group's inputs, and its clocks of work."""
+    kind, corrects, final = rng.randrange(3), rng.random() < 0.5, rng.random() < 0.5
+    scales = [rng.randrange(1, (256, 255, 127)[kind]) for _ in range(ROWS)]
+    corrections = [rng.randrange(-32767, 32768) for _ in range(ROWS)]
+    factors = [_factor(rng, kind) for _ in range(ROWS)]
+    work: list[Ports] = []
+    for row in range(ROWS):
+        number, exponent = scales[row], 0
+        if kind == 1:
+            number, exponent = 1, scales[row] - 127
+        if kind == 2:
+            field, fraction = scales[row] >> 3, scales[row] & 7
+            number, exponent = fraction + 8 * (field > 0), max(field, 1) - 10
+        common = {"row_o": row, "exponent_o": exponent & 1023, "is_factor_o": 0}
+        work += _digits(number, SCALE_BITS[kind], common | {"is_correction_o": 0, "negate_o": 0})
+        if corrects:
+            negative = {"is_correction_o": 1, "negate_o": int(corrections[row] < 0)}
+            work += _digits(abs(corrections[row]), CORRECTION_BITS, common | negative)
+        work[-1]["shift_o"] = 1
+    if final:
+        work += [{"shift_o": 0}, {"shift_o": 0}]
+        for row in range(ROWS):
+            field, fraction = factors[row] >> 23, factors[row] & 0x7FFFFF
+            bits = FACTOR_BITS[kind]
+            number = (fraction + (1 << 23) * (field > 0)) >> (24 - bits)
+            exponent = max(field, 1) - 150 + 24 - bits
+            common = {"row_o": row, "exponent_o": exponent & 1023, "is_factor_o": 1}
+            work += _digits(number, bits, common | {"is_correction_o": 0, "negate_o": 0})
+    fields = {"scale_i": (scales, 8), "correction_i": (corrections, 16), "factor_i": (factors, 32)}
+    given = {"rst_ni": 1, "scale_kind_i": kind, "corrects_i": int(corrects), "final_i": int(final)}
+    for name, (values, bits) in fields.items():
+        given[name] = sum((value & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
+    return given, work
+
+
+def _factor(rng: random.Random, kind: int) -> int:
+    """An FP32 word: an FP16 number, a power of two, or any positive number."""
+    field, fraction = rng.randrange(255), rng.randrange(1 << 23)
+    if kind == 0:
+        return rng.randrange(103, 143) << 23 | fraction >> 13 << 13
+    if kind == 1:
+        return max(field, 1) << 23
+    return (field if rng.random() < 0.8 else 0) << 23 | fraction
+
+
+def _digits(number: int, bits: int, common: Ports) -> list[Ports]:
+    """The clocks of a multiplier, most significant digit first."""
+    count = -(-bits // DIGIT_BITS)
+    found = []
+    for place in range(count - 1, -1, -1):
+        digit = {"digit_o": number >> DIGIT_BITS * place & 3, "multiply_o": 1, "shift_o": 0}
+        ends = {"start_o": int(place == count - 1), "end_o": int(place == 0)}
+        found.append(common | digit | ends)
+    return found
