@@ -6,16 +6,15 @@
 // sum times its row's factor, rounded to FP32 or FP16.
 //
 // One multiplier by digits and one rounder serve all three products. The rounder takes a whole
-// product in the clock after its last digit, the adder its result in the next.
+// product in the clock after its last digit, the adder its result in the next. The rows take turns,
+// so the sums are a queue: the row whose turn it is stands at its end.
 
 module column_output #(
   parameter int unsigned Rows            = 8,
   parameter int unsigned DigitBits       = 2,
   parameter int unsigned AccumulatorBits = 22,
   parameter int unsigned GroupExponent   = 6,
-  parameter int signed   Point           = 28,  // activations and guard bits
-
-  localparam int unsigned RowBits = (Rows > 1) ? $clog2(Rows) : 1
+  parameter int signed   Point           = 28   // activations and guard bits
 ) (
   input  logic                            clk_i,
   input  logic                            rst_ni,
@@ -28,7 +27,7 @@ module column_output #(
   input  logic                            is_correction_i,
   input  logic                            is_factor_i,
   input  logic                            negate_i,
-  input  logic [RowBits-1:0]              row_i,
+  input  logic                            row_end_i,    // this is the row's last digit
   input  logic signed [9:0]               exponent_i,
   // Of the group.
   input  logic                            first_group_i,
@@ -49,9 +48,9 @@ module column_output #(
   localparam logic [31:0] Nan32        = 32'h7fc0_0000;
   localparam logic [31:0] Nan16        = 32'h0000_7e00;
 
-  logic [31:0] sums_q [Rows];
-  logic [31:0] sum;
-  assign sum = sums_q[row_i];
+  logic [Rows-1:0][31:0] sums_q;
+  logic [31:0]           sum;
+  assign sum = sums_q[0];
 
   // What is multiplied.
   logic signed [OperandBits-1:0] operand, sum_mantissa;
@@ -92,9 +91,8 @@ module column_output #(
   assign exponent_d = base + ExponentBits'(exponent_i);
 
   // A product is whole: what it is goes along with it.
-  logic               whole_q, factor_q, fp16_q, clear_q, nan_q, infinite_q, negative_q;
-  logic [RowBits-1:0] row_q;
-  logic [31:0]        rounded;
+  logic        whole_q, row_end_q, factor_q, fp16_q, clear_q, nan_q, infinite_q, negative_q;
+  logic [31:0] rounded;
   float_rounder #(
     .ValueBits    (ProductBits),
     .ExponentBits (ExponentBits)
@@ -105,9 +103,8 @@ module column_output #(
     .float_o    (rounded)
   );
 
-  logic [31:0]        result_d, value_q, total;
-  logic               add_q, clear2_q;
-  logic [RowBits-1:0] add_row_q;
+  logic [31:0] result_d, value_q, total;
+  logic        add_q, add_row_end_q, add_clear_q;
   always_comb begin
     result_d = rounded;
     if (infinite_q) result_d = fp16_q ? {16'b0, negative_q, 15'h7c00} : {negative_q, 31'h7f80_0000};
@@ -115,7 +112,7 @@ module column_output #(
   end
 
   fp32_adder u_fp32_adder (
-    .a_i   (clear2_q ? '0 : sums_q[add_row_q]),
+    .a_i   (add_clear_q ? '0 : sum),
     .b_i   (value_q),
     .sum_o (total)
   );
@@ -130,20 +127,30 @@ module column_output #(
     end
   end
 
+  // A row's turn ends with its last addition, or with its factor's last digit.
+  logic                  turn;
+  logic [Rows-1:0][31:0] queue;
+  assign turn = (add_q && add_row_end_q) || (multiply_i && is_factor_i && row_end_i);
+  always_comb begin
+    for (int unsigned row = 0; row < Rows; row++) queue[row] = sums_q[(row + 1) % Rows];
+    queue[Rows-1] = total;
+  end
+
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
       exponent_q <= exponent_d;
       factor_q   <= is_factor_i;
       fp16_q     <= fp16_i;
       clear_q    <= first_group_i && !is_correction_i;
-      row_q      <= row_i;
+      row_end_q  <= row_end_i;
       nan_q      <= nonfinite_i || (sum[30:23] == 8'hff && sum[22:0] != '0);
       infinite_q <= sum[30:23] == 8'hff;
       negative_q <= sum[31];
-      value_q    <= rounded;
-      clear2_q   <= clear_q;
-      add_row_q  <= row_q;
-      if (add_q) sums_q[add_row_q] <= total;
+      value_q       <= rounded;
+      add_clear_q   <= clear_q;
+      add_row_end_q <= row_end_q;
+      if (add_q) sums_q[0] <= total;
+      if (turn) sums_q <= queue;
       if (whole_q && factor_q) result_o <= result_d;
     end
   end

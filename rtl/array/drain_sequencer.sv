@@ -40,9 +40,8 @@ module drain_sequencer
   output logic                  is_correction_o,
   output logic                  is_factor_o,
   output logic                  negate_o,
-  output logic [RowBits-1:0]    row_o,
   output logic signed [9:0]     exponent_o,    // of the multiplier
-  output logic                  shift_o,       // the chains, at this clock's end
+  output logic                  row_end_o,     // the row's last digit
   // A beat of results.
   output logic                  out_valid_o,
   input  logic                  out_ready_i,
@@ -129,7 +128,6 @@ module drain_sequencer
   assign is_correction_o = state_q == Correction;
   assign is_factor_o     = state_q == Factor;
   assign negate_o        = is_correction_o && correction[15];
-  assign row_o           = row_q;
 
   // The last product of a result waits in the columns until a beat can leave.
   logic leaving_q, leaving_last_q;
@@ -139,7 +137,7 @@ module drain_sequencer
   assign row_ends   = multiply_o && end_o && !(state_q == Product && corrects_i);
   assign sweep_ends = row_ends && row_q == RowBits'(Rows - 1);
   assign finishes   = sweep_ends && (state_q == Factor || !final_i);
-  assign shift_o    = enable_o && row_ends && state_q != Factor;
+  assign row_end_o  = row_ends;
   assign busy_o     = busy_q;
 
   state_e state_d;

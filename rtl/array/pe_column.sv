@@ -19,8 +19,7 @@ module pe_column
   parameter bit          HasCorrection   = 1'b1,
   parameter int unsigned DigitBits       = 2,
 
-  localparam int unsigned ActBits = act_bits(Activation),
-  localparam int unsigned RowBits = (Rows > 1) ? $clog2(Rows) : 1
+  localparam int unsigned ActBits = act_bits(Activation)
 ) (
   input  logic                                         clk_i,
   input  logic                                         rst_ni,
@@ -37,7 +36,6 @@ module pe_column
   input  logic [2:0]                                   significance_i,
   input  logic                                         load_i,
   // Output, see column_output.
-  input  logic                                         shift_i,
   input  logic                                         enable_i,
   input  logic                                         multiply_i,
   input  logic                                         start_i,
@@ -46,7 +44,7 @@ module pe_column
   input  logic                                         is_correction_i,
   input  logic                                         is_factor_i,
   input  logic                                         negate_i,
-  input  logic [RowBits-1:0]                           row_i,
+  input  logic                                         row_end_i,
   input  logic signed [9:0]                            exponent_i,
   input  logic                                         first_group_i,
   input  logic                                         fp16_i,
@@ -82,7 +80,9 @@ module pe_column
     nonzero_q  <= nonzero_o;
   end
 
-  // Link r + 1 feeds link r; link 0 is read.
+  // Link r + 1 feeds link r; link 0 is read until its row ends.
+  logic shift;
+  assign shift = enable_i && row_end_i && !is_factor_i;
   logic signed [Rows:0][AccumulatorBits:0] chain_mantissa;
   logic [Rows:0][GroupExponent-1:0]        chain_exponent;
   assign chain_mantissa[Rows] = '0;
@@ -107,7 +107,7 @@ module pe_column
       .first_i          (first_i),
       .significance_i   (significance_i),
       .load_i           (load_i),
-      .shift_i          (shift_i),
+      .shift_i          (shift),
       .chain_mantissa_i (chain_mantissa[row+1]),
       .chain_exponent_i (chain_exponent[row+1]),
       .chain_mantissa_o (chain_mantissa[row]),
@@ -167,7 +167,7 @@ module pe_column
     .is_correction_i  (is_correction_i),
     .is_factor_i      (is_factor_i),
     .negate_i         (negate_i),
-    .row_i            (row_i),
+    .row_end_i        (row_end_i),
     .exponent_i       (exponent_i),
     .first_group_i    (first_group_i),
     .fp16_i           (fp16_i),

@@ -63,7 +63,6 @@ module tile
   `ASSERT_PARAMETER(MaxBlocks, MaxBlocks >= 1 && MaxBlocks * Lanes <= MaxGroup)
   `ASSERT_PARAMETER(Widths, step_bits(Activation, GuardBits, Lanes) + MaxSignificance + 1 <= 30)
 
-  localparam int unsigned RowBits    = (Rows > 1) ? $clog2(Rows) : 1;
   localparam int unsigned Beats      = MaxBlocks + 2;
   localparam int unsigned BeatBits   = $clog2(Beats);
   localparam int unsigned BeatCount  = $clog2(Beats + 1);
@@ -263,9 +262,8 @@ module tile
     end
   end
 
-  logic                 enable, multiply, start, digit_end, is_correction, is_factor, negate, shift;
+  logic                 enable, multiply, start, digit_end, is_correction, is_factor, negate, row_end;
   logic [DigitBits-1:0] digit;
-  logic [RowBits-1:0]   row;
   logic signed [9:0]    exponent;
   drain_sequencer #(
     .Rows      (Rows),
@@ -290,9 +288,8 @@ module tile
     .is_correction_o (is_correction),
     .is_factor_o     (is_factor),
     .negate_o        (negate),
-    .row_o           (row),
     .exponent_o      (exponent),
-    .shift_o         (shift),
+    .row_end_o       (row_end),
     .out_valid_o     (result_valid_o),
     .out_ready_i     (result_ready_i),
     .out_last_o      (result_last_o)
@@ -322,7 +319,6 @@ module tile
       .first_i         (sum_first_q),
       .significance_i  (sum_significance_q),
       .load_i          (load_q),
-      .shift_i         (shift),
       .enable_i        (enable),
       .multiply_i      (multiply),
       .start_i         (start),
@@ -331,7 +327,7 @@ module tile
       .is_correction_i (is_correction),
       .is_factor_i     (is_factor),
       .negate_i        (negate),
-      .row_i           (row),
+      .row_end_i       (row_end),
       .exponent_i      (exponent),
       .first_group_i   (drain_first_q),
       .fp16_i          (drain_fp16_q),

@@ -191,6 +191,7 @@ module drain_sequencer_proof
       FlushAtTheFirst:   assert (phase != 2'd1 || row == '0);
       NothingShifted:    assert (!(awaits_q || u_dut.loaded_q) || shifted_q == '0);
       DigitInRange:      assert (!multiply || start || u_dut.digit_q < u_dut.first_digit);
+      NoStallInANumber:  assert (!u_dut.leaving_q || start);
       LeavingIsWhole:    assert (u_dut.leaving_q == (whole_q && factor_q));
     end
   end

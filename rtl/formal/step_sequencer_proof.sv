@@ -90,6 +90,9 @@ module step_sequencer_proof #(
   assign mid_group = block_q != '0 || issued_q != '0;
   assign mid_block = issued_q != '0;
 
+  logic [MaxSteps-1:0] left;
+  assign left = wanted & ~issued_q;
+
   always_comb begin
     assume (started_q || !rst_ni);
     if (rst_ni && started_q) begin
@@ -116,6 +119,7 @@ module step_sequencer_proof #(
       OperandsAreThere:   assert (!mid_group || valid_i);
       TheSameSteps:       assert (u_dut.done_q == issued_q);
       OnlyWantedOnes:     assert (!mid_block || (issued_q & ~wanted) == '0);
+      IssuedInOrder:     assert (!mid_block || issued_q < (left & (~left + MaxSteps'(1))));
       BlockIsNotDone:     assert (!mid_block || (wanted & ~issued_q) != '0);
       AsManyAsIssued:     assert (32'(taken_q) == 32'(issued_q[0]) + 32'(issued_q[1]) +
                                   32'(issued_q[2]) + 32'(issued_q[3]));

@@ -128,9 +128,11 @@ async def group_accumulator(dut: Dut) -> None:
     left = 0
     for _ in range(COUNT):
         first = left == 0
-        left = rng.choice([1, 4, 30, 150]) if first else left - 1
+        left = rng.choice([1, 1, 1, 4, 30, 150]) if first else left - 1
         leader = rng.choice(every)
         total, largest, significance = step_sum(rng, leader.sum_bits, leader.partial)
+        if first and rng.random() < 0.3:  # what is normalized is a negative power of two
+            total, significance = -(1 << rng.randint(8, 16)), rng.randint(0, 6)
         dut.ga17_sum_i.value = total & 0x1FFFF
         dut.ga9_sum_i.value = total & 0x1FF
         dut.ga_largest_i.value, dut.ga_significance_i.value = largest, significance

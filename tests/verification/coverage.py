@@ -34,7 +34,7 @@ OPTIONS = ("--coverage-line", "--coverage-toggle", "-fno-table")
 """Functions that become tables would not count."""
 KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}
 FIELD = re.compile("\x01([a-z]+)\x02([^\x01']*)")
-SEEDS = {"quick": 300, "full": 4000}
+SEEDS = {"quick": 1000, "full": 4000}
 """Cases to choose from: those that meet a new functional bin run."""
 COUNTS = {"quick": 3_000, "full": 30_000}
 

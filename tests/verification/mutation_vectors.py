@@ -106,6 +106,11 @@ def rounder() -> Iterator[Case]:
         exponent = top - length + rng.randrange(-4, 4)
         if rng.random() < 0.1:
             exponent = rng.randrange(-2048, 2048)
+        if rng.random() < 0.3:  # subnormals of few bits: a half, and one bit below decides
+            length, kept = rng.randrange(30, 48), rng.randrange(12)
+            value = 1 << (length - 1) | 1 << (length - 1 - kept)
+            value |= 1 << (length - 1 - rng.randrange(kept, 29)) if rng.random() < 0.8 else 0
+            exponent = form.least + kept - length
         exponent = max(-2048, min(2047, exponent))
         value = 0 if index < 4 else (-value if rng.random() < 0.5 else value)
         number = reference.rounded(Fraction(value) * Fraction(2) ** exponent, form)
@@ -251,38 +256,38 @@ def _word(name: str, exponent: int, mantissa: int) -> tuple[dict[str, int], dict
 DESIGNS = (
     Design("weight_decoder", "weight_decoder",
            {"format_i": 6, "selector_i": 2, "code_i": 8, "step_i": 2}, {"term_o": 7, "man_o": 4},
-           decoder, 30, ("ExponentBits=5",)),
+           decoder, 60, ("ExponentBits=5",)),
     Design("activation_decoder, FP16", "activation_decoder", *_word("fp16", 5, 11),
-           lambda: activations("fp16"), 15, ("Activation=pe_pkg::ActFp16",)),
+           lambda: activations("fp16"), 25, ("Activation=pe_pkg::ActFp16",)),
     Design("activation_decoder, E4M3", "activation_decoder", *_word("fp8-e4m3", 4, 4),
-           lambda: activations("fp8-e4m3"), 10, ("Activation=pe_pkg::ActFp8E4m3",)),
+           lambda: activations("fp8-e4m3"), 15, ("Activation=pe_pkg::ActFp8E4m3",)),
     Design("dequantizer", "dequantizer",
            {"enable_i": 1, "start_i": 1, "digit_i": 2, "operand_i": 12}, {"product_o": 20},
-           dequantizer, 15, ("OperandBits=12", "ScaleBits=8", "DigitBits=2"), clocked=True),
+           dequantizer, 30, ("OperandBits=12", "ScaleBits=8", "DigitBits=2"), clocked=True),
     Design("float_rounder", "float_rounder", {"value_i": 48, "exponent_i": 12, "fp16_i": 1},
-           {"float_o": 32}, rounder, 40),
-    Design("fp32_adder", "fp32_adder", {"a_i": 32, "b_i": 32}, {"sum_o": 32}, adder, 40),
+           {"float_o": 32}, rounder, 80),
+    Design("fp32_adder", "fp32_adder", {"a_i": 32, "b_i": 32}, {"sum_o": 32}, adder, 80),
     Design("bit_serial_pe", "bit_serial_pe",
            {"act_sign_i": 4, "act_exponent_i": 20, "act_mantissa_i": 44, "act_nonzero_i": 4,
             "term_sign_i": 4, "term_man_i": 4, "term_exponent_i": 8, "accumulate_i": 1,
             "first_i": 1, "significance_i": 3, "load_i": 1, "shift_i": 1, "chain_mantissa_i": 23,
             "chain_exponent_i": 6}, {"chain_mantissa_o": 23, "chain_exponent_o": 6},
-           element, 90, clocked=True),
+           element, 150, clocked=True),
     Design("ping_pong_buffer", "ping_pong_buffer",
            {"rst_ni": 1, "valid_i": 1, "data_i": 4, "user_i": 2, "last_i": 1, "address_i": 2,
             "pop_i": 1},
            {"ready_o": 1, "valid_o": 1, "count_o": 2, "user_o": 2, "first_o": 4, "second_o": 4,
-            "data_o": 4}, buffer, 25, ("Width=4", "UserWidth=2", "Depth=3"), clocked=True),
+            "data_o": 4}, buffer, 40, ("Width=4", "UserWidth=2", "Depth=3"), clocked=True),
     Design("step_sequencer", "step_sequencer",
            {"rst_ni": 1, "valid_i": 1, "blocks_i": 4, "steps_i": 3, "needed_i": 4,
             "drain_busy_i": 1},
-           {"issue_o": 1, "block_o": 3, "step_o": 2, "first_o": 1, "last_o": 1}, sequencer, 25,
+           {"issue_o": 1, "block_o": 3, "step_o": 2, "first_o": 1, "last_o": 1}, sequencer, 40,
            ("BlockBits=3", "CountBits=4", "SkipZeroSteps=1"), clocked=True),
     Design("drain_sequencer", "drain_sequencer",
            {"rst_ni": 1, "take_i": 1, "load_i": 1, "scale_kind_i": 2, "corrects_i": 1, "final_i": 1,
             "scale_i": 24, "correction_i": 48, "factor_i": 96, "out_ready_i": 1},
            {"busy_o": 1, "enable_o": 1, "multiply_o": 1, "start_o": 1, "end_o": 1, "digit_o": 2,
             "is_correction_o": 1, "is_factor_o": 1, "negate_o": 1, "row_o": 2, "exponent_o": 10,
-            "shift_o": 1, "out_valid_o": 1, "out_last_o": 1}, drain, 45,
+            "shift_o": 1, "out_valid_o": 1, "out_last_o": 1}, drain, 80,
            ("Rows=3", "DigitBits=2"), clocked=True),
 )  # fmt: skip
