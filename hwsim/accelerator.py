@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from hwsim.pe.operands import PE_SCALES
 from hwsim.pe.terms import term_count
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
@@ -19,12 +20,13 @@ FOLDER = resources.files("hwsim") / "accelerators"
 
 @dataclass(frozen=True)
 class ProcessingElement:
-    """Lanes, area, power at the clock, and the layout's factor on power."""
+    """Lanes, area, power at the clock, the layout's factor on power, width of terms' exponents."""
 
     lanes: int
     area_um2: Sourced
     power_w: Sourced
     layout_factor: Sourced
+    exponent_bits: int = 2
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Accelerator:
         weight_buffer: Weights, keys and values.
         activation_buffer: Inputs and outputs.
         dram: Memory interface.
+        scales: Kinds of group scales that a bit-serial machine dequantizes.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Accelerator:
     weight_buffer: Buffer
     activation_buffer: Buffer
     dram: Dram
+    scales: tuple[str, ...] = ("int8",)
 
     def array(self, phase: str) -> PEArray:
         """Return the array's shape in a phase."""
@@ -120,9 +124,10 @@ class Accelerator:
             raise RequestError(f"{self.name} cannot run {spec.format.name!r}; it runs: {allowed}")
         if self.kind == "multiply-accumulate":
             return 1
-        if spec.scale != "int8":
-            raise RequestError(f"{self.name} takes scales int8, not {spec.scale!r} ({spec})")
-        return term_count(spec)
+        if spec.scale not in self.scales:
+            allowed = ", ".join(self.scales)
+            raise RequestError(f"{self.name} takes scales {allowed}, not {spec.scale!r} ({spec})")
+        return term_count(spec, self.pe.exponent_bits)
 
     def hardware_spec(self) -> HardwareSpec:
         """Return the roofline of the same machine: peaks by weight format, DRAM bandwidth."""
@@ -131,7 +136,8 @@ class Accelerator:
         source = f"{self.name}: PEs x lanes / steps x clock"
         peaks = {}
         for name in self.weights:
-            steps = 1 if self.kind == "multiply-accumulate" else term_count(name)
+            bits = self.pe.exponent_bits
+            steps = 1 if self.kind == "multiply-accumulate" else term_count(name, bits)
             peaks[name] = Sourced(2 * pes * self.pe.lanes / steps * clock, source)
         fastest = Sourced(max(peak.value for peak in peaks.values()), source)
         bandwidth = self.dram.bits_per_cycle.value / 8 * clock
@@ -190,5 +196,10 @@ def _check(machine: Accelerator, where: str) -> None:
         raise RequestError(f"{where}: {', '.join(faults)}: above 0 is needed")
     for name in machine.weights:
         get_format(name)
+        if machine.kind == "bit-serial":
+            term_count(name, machine.pe.exponent_bits)
+    for scale in machine.scales:
+        if scale not in PE_SCALES:
+            raise unknown_name(f"{where}: scale", scale, PE_SCALES)
     machine.spec(machine.head)
     machine.spec(machine.kv)

@@ -66,7 +66,7 @@ class ActivationFormat:
         if self.element is None:
             return 1
         reserved = 1 if self.element.specials == "ieee" else 0
-        return 2**self.element.exponent_bits - 1 - reserved
+        return (1 << self.element.exponent_bits) - 1 - reserved
 
     @property
     def point(self) -> int:

@@ -70,7 +70,7 @@ class Arithmetic:
     @property
     def largest_exponent(self) -> int:
         """The largest exponent of a product."""
-        return self.activations.largest_exponent + 2**self.exponent_bits - 1
+        return self.activations.largest_exponent + (1 << self.exponent_bits) - 1
 
     @property
     def step_bits(self) -> int:

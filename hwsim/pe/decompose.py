@@ -30,9 +30,7 @@ def fewest_terms(value: int) -> int:
     return (value ^ (3 * value)).bit_count()
 
 
-def plan(
-    values: Sequence[int], width: int
-) -> tuple[tuple[int, ...], dict[int, Terms]] | None:
+def plan(values: Sequence[int], width: int) -> tuple[tuple[int, ...], dict[int, Terms]] | None:
     """Return the fewest steps that serve every value, and the terms of each.
 
     All numbers of steps from the fewest upward and all rising significances that start at 0 are

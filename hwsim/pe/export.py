@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+
 from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
 from hwsim.pe.terms import TermTable, pe_formats, term_table
 from quant.common.errors import RequestError
@@ -146,7 +148,7 @@ def _is_booth(table: TermTable) -> bool:
 def _rows_of_table(table: TermTable) -> list[Row]:
     packed = table.sign.astype(int) << 6 | table.man.astype(int) << 5 | table.exp
     shifts = [TERM_BITS * step for step in range(table.steps)]
-    words = sum(packed[..., step] << shift for step, shift in enumerate(shifts))
+    words = (packed << np.array(shifts)).sum(axis=-1)
     return [tuple(int(word) for word in row) for row in words]
 
 

@@ -117,4 +117,3 @@ def _by_kernels(
         y = (sums.astype(np.float64) * weight.factors.astype(np.float64)).astype(kind)
     steps = len(words) * rows * int(starts[-1]) * weight.table.steps
     return y, busy if skip else steps
-

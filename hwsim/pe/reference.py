@@ -19,8 +19,10 @@ from hwsim.pe.terms import TermTable
 
 
 class Binary(NamedTuple):
-    """An IEEE 754 format of results: precision with the hidden bit, exponent of the last place
-    of subnormals, and the first power of two that overflows.
+    """An IEEE 754 format of results.
+
+    Precision with the hidden bit, exponent of the last place of subnormals, and the first power
+    of two that overflows.
     """
 
     precision: int
@@ -35,7 +37,8 @@ FP32, FP16 = Binary(24, -149, 128), Binary(11, -24, 16)
 class Activation:
     """A finite number: value ``(-1)^sign * mantissa * 2^(exponent - point)`` of its format.
 
-    ``exponent`` is the biased field, 1 for subnormals and integers; ``mantissa`` has the hidden bit.
+    ``exponent`` is the biased field, 1 for subnormals and integers; ``mantissa`` has the hidden
+    bit.
     """
 
     sign: int

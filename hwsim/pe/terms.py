@@ -4,8 +4,9 @@ A level is a sum of terms ``(-1)^sign * man * 2^exp * 2^significance`` (times th
 one term a PE cycle, least significant first. The significance belongs to the step, not to the
 code, because the lanes of a PE share it (BitMoD, arXiv 2411.11745; docs/pe_arithmetic.md).
 
-Integers (MXINT8's too) use radix-4 Booth digits: digit i covers two bits, ``significance = 2*i``, values 0, ±1,
-±2. Asymmetric integers are recentred first: ``q - 2^(b-1)`` is a signed code of the same width.
+Integers (MXINT8's too) use radix-4 Booth digits: digit i covers two bits, ``significance = 2*i``,
+values 0, ±1, ±2. Asymmetric integers are recentred first: ``q - 2^(b-1)`` is a signed code of the
+same width.
 Every other format gets the fewest steps that serve all its levels (``hwsim.pe.decompose``).
 """
 

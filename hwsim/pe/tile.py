@@ -183,10 +183,10 @@ def _needed(
     blocks = len(inputs)
     by_lane = terms.any(axis=0).reshape(blocks, -1, weight.table.steps)
     fields = tile.arithmetic.activations.fields(inputs)
-    active = ((fields.mantissa > 0) & fields.finite).any(axis=1)
-    needed: NDArray[np.bool_] = (by_lane & active[..., None]).any(axis=1)
+    active: NDArray[np.bool_] = np.any((fields.mantissa > 0) & fields.finite, axis=1)
+    needed: NDArray[np.bool_] = np.any(by_lane & active[..., None], axis=1)
     if weight.zero_points is not None:
-        needed[:, 0] |= active.any(axis=1)
+        needed[:, 0] |= np.any(active, axis=1)
     return needed
 
 

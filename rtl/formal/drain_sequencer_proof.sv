@@ -31,7 +31,8 @@ module drain_sequencer_proof
   input logic                  out_ready_i
 );
 
-  logic                 busy, enable, multiply, start, ends, is_correction, is_factor, negate, shift;
+  logic                 busy, enable, multiply, start, ends, is_correction, is_factor, negate;
+  logic                 row_end, shift;
   logic                 out_valid, out_last;
   logic [DigitBits-1:0] digit;
   logic [RowBits-1:0]   row;
@@ -59,15 +60,18 @@ module drain_sequencer_proof
     .is_correction_o (is_correction),
     .is_factor_o     (is_factor),
     .negate_o        (negate),
-    .row_o           (row),
     .exponent_o      (exponent),
-    .shift_o         (shift),
+    .row_end_o       (row_end),
     .out_valid_o     (out_valid),
     .out_ready_i     (out_ready_i),
     .out_last_o      (out_last)
   );
 
-  // A group is taken and not yet loaded; loaded and not yet at work.
+  // The chains' shift, as the columns form it.
+  assign row   = u_dut.row_q;
+  assign shift = enable && row_end && !is_factor;
+
+  // A group is taken and not yet loaded.
   logic started_q = 1'b0;
   logic awaits_q;
   always_ff @(posedge clk_i) begin

@@ -184,7 +184,7 @@ def test_bad_requests() -> None:
         matmul(qt, np.where(np.arange(16) == 11, np.nan, 1).reshape(2, 8))
     with pytest.raises(RequestError, match=r"\[0, 0\] is 100000"):
         matmul(qt, np.full((1, 8), 1e5))
-    with pytest.raises(RequestError, match="takes scales int8, not 'fp16'"):
+    with pytest.raises(RequestError, match="takes scales int8, e8m0, e4m3, not 'fp16'"):
         matmul(quant.quantize(np.eye(4, dtype=np.float32), "int4"), np.ones((1, 4)))
     with pytest.raises(RequestError, match="lanes = 0"):
         Arithmetic(lanes=0)

@@ -1,4 +1,4 @@
-"""The tile in lock-step with its model: every handshake of every clock, every bit of every result."""
+"""The tile in lock-step with its model: every handshake of every clock, every bit of results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def lock_step(dut: Any) -> None:  # noqa: ANN401  cocotb's handles are dyn
 
 
 class TileBench:
-    """Drives one case: weights, activations and results each stall by a probability of their own."""
+    """Drives one case; weights, activations and results each stall by a probability of their own."""
 
     def __init__(self, dut: Any, case: Case, rng: random.Random) -> None:  # noqa: ANN401  as above
         self.dut, self.case, self.rng = dut, case, rng

@@ -67,7 +67,8 @@ def build(
     from cocotb_tools.runner import get_runner
 
     folder.mkdir(parents=True, exist_ok=True)
-    with variables(environment()):
+    log = folder / "build.log"
+    with variables(environment()), said_of(log):
         get_runner("verilator").build(
             sources=list(sources),
             hdl_toplevel=top,
@@ -76,7 +77,7 @@ def build(
             parameters=dict(parameters or {}),
             build_args=[*CHECKS, *arguments],
             always=True,
-            log_file=folder / "build.log",
+            log_file=log,
         )
 
 
@@ -116,6 +117,16 @@ def run(
         return 0, 1
     tests, failures = get_results(results)
     return int(tests), int(failures)
+
+
+@contextmanager
+def said_of(log: Path) -> Iterator[None]:
+    """Put what the tool said into the error of a build that fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        raise RuntimeError(f"{error}\n{text[:2000]}") from error
 
 
 @contextmanager

@@ -389,7 +389,7 @@ module units_top
   );
 
   logic              ds_busy, ds_enable, ds_multiply, ds_start, ds_end, ds_correction, ds_is_factor;
-  logic              ds_negate, ds_row, ds_shift, ds_valid, ds_last;
+  logic              ds_negate, ds_row_end, ds_valid, ds_last;
   logic [1:0]        ds_digit;
   logic signed [9:0] ds_exponent;
   drain_sequencer #(.Rows(1), .DigitBits(2)) u_ds (
@@ -412,9 +412,8 @@ module units_top
     .is_correction_o (ds_correction),
     .is_factor_o     (ds_is_factor),
     .negate_o        (ds_negate),
-    .row_o           (ds_row),
     .exponent_o      (ds_exponent),
-    .shift_o         (ds_shift),
+    .row_end_o       (ds_row_end),
     .out_valid_o     (ds_valid),
     .out_ready_i     (1'b1),
     .out_last_o      (ds_last)
@@ -448,6 +447,6 @@ module units_top
 
   logic unused;
   assign unused = ^{ds_busy, ds_enable, ds_multiply, ds_start, ds_end, ds_correction, ds_is_factor,
-                    ds_negate, ds_row, ds_shift, ds_valid, ds_last, ds_digit, ds_exponent};
+                    ds_negate, ds_row_end, ds_valid, ds_last, ds_digit, ds_exponent};
 
 endmodule

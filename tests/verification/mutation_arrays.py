@@ -114,12 +114,11 @@ class _Drain:
 
     def shows(self, ready: bool) -> Ports:
         found = {"busy_o": int(self.busy), "enable_o": int(self.enable(ready))}
-        found |= {"out_valid_o": int(self.valid), "multiply_o": 0, "shift_o": 0}
+        found |= {"out_valid_o": int(self.valid), "multiply_o": 0, "row_end_o": 0}
         if self.valid:
             found["out_last_o"] = int(self.last)
         if self.work and not self.waits:
-            found |= self.work[0]
-            found["shift_o"] &= found["enable_o"]
+            found |= {name: value for name, value in self.work[0].items() if name != "row"}
         return found
 
     def clock(self, take: bool, load: list[Ports] | None, ready: bool) -> None:
@@ -130,7 +129,7 @@ class _Drain:
                 self.valid = False
             done = self.work[0] if self.work and not self.waits else {}
             self.leaving = bool(done.get("is_factor_o") and done["end_o"])
-            self.leaving_last = self.leaving and done["row_o"] == ROWS - 1
+            self.leaving_last = self.leaving and done["row"] == ROWS - 1
             if done:
                 self.work.pop(0)
                 self.busy = bool(self.work)
@@ -155,21 +154,22 @@ def _group(rng: random.Random) -> tuple[Ports, list[Ports]]:
         if kind == 2:
             field, fraction = scales[row] >> 3, scales[row] & 7
             number, exponent = fraction + 8 * (field > 0), max(field, 1) - 10
-        common = {"row_o": row, "exponent_o": exponent & 1023, "is_factor_o": 0}
+        common = {"row": row, "exponent_o": exponent & 1023, "is_factor_o": 0}
         work += _digits(number, SCALE_BITS[kind], common | {"is_correction_o": 0, "negate_o": 0})
         if corrects:
             negative = {"is_correction_o": 1, "negate_o": int(corrections[row] < 0)}
             work += _digits(abs(corrections[row]), CORRECTION_BITS, common | negative)
-        work[-1]["shift_o"] = 1
+        work[-1]["row_end_o"] = 1
     if final:
-        work += [{"shift_o": 0}, {"shift_o": 0}]
+        work += [{"row_end_o": 0}, {"row_end_o": 0}]
         for row in range(ROWS):
             field, fraction = factors[row] >> 23, factors[row] & 0x7FFFFF
             bits = FACTOR_BITS[kind]
             number = (fraction + (1 << 23) * (field > 0)) >> (24 - bits)
             exponent = max(field, 1) - 150 + 24 - bits
-            common = {"row_o": row, "exponent_o": exponent & 1023, "is_factor_o": 1}
+            common = {"row": row, "exponent_o": exponent & 1023, "is_factor_o": 1}
             work += _digits(number, bits, common | {"is_correction_o": 0, "negate_o": 0})
+            work[-1]["row_end_o"] = 1
     fields = {"scale_i": (scales, 8), "correction_i": (corrections, 16), "factor_i": (factors, 32)}
     given = {"rst_ni": 1, "scale_kind_i": kind, "corrects_i": int(corrects), "final_i": int(final)}
     for name, (values, bits) in fields.items():
@@ -179,7 +179,7 @@ def _group(rng: random.Random) -> tuple[Ports, list[Ports]]:
 
 def _factor(rng: random.Random, kind: int) -> int:
     """An FP32 word: an FP16 number, a power of two, or any positive number."""
-    field, fraction = rng.randrange(255), rng.randrange(1 << 23)
+    field, fraction = rng.choice([rng.randrange(255), 1 << rng.randrange(8)]), rng.randrange(1 << 23)
     if kind == 0:
         return rng.randrange(103, 143) << 23 | fraction >> 13 << 13
     if kind == 1:
@@ -192,7 +192,7 @@ def _digits(number: int, bits: int, common: Ports) -> list[Ports]:
     count = -(-bits // DIGIT_BITS)
     found = []
     for place in range(count - 1, -1, -1):
-        digit = {"digit_o": number >> DIGIT_BITS * place & 3, "multiply_o": 1, "shift_o": 0}
+        digit = {"digit_o": number >> DIGIT_BITS * place & 3, "multiply_o": 1, "row_end_o": 0}
         ends = {"start_o": int(place == count - 1), "end_o": int(place == 0)}
         found.append(common | digit | ends)
     return found

@@ -73,7 +73,11 @@ def survives(mutant: Mutant | None, folder: Path) -> bool:
 
 
 def _run(checks: tuple[str, ...], folder: Path) -> bool:
-    variables = {"PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = {
+        "PYTHONPATH": str(folder),
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-W", "ignore", "-m", "tests.verification.model_checks", *checks]
     try:
         done = subprocess.run(

@@ -167,7 +167,9 @@ def cut(text: str) -> str:
     return re.sub(r"(?m)^module .*\n", lambda found: found[0] + "".join(wires), body, count=1)
 
 
-REGISTER = re.compile(r"(?:^  attribute .*\n)*^  cell \$dff .*\n(?:^    .*\n)*^  end\n", re.MULTILINE)
+REGISTER = re.compile(
+    r"(?:^  attribute .*\n)*^  cell \$dff .*\n(?:^    .*\n)*^  end\n", re.MULTILINE
+)
 
 
 def _is_equivalent(mutant: int, width: int, folder: Path) -> bool:

@@ -106,15 +106,21 @@ def rounder() -> Iterator[Case]:
         exponent = top - length + rng.randrange(-4, 4)
         if rng.random() < 0.1:
             exponent = rng.randrange(-2048, 2048)
-        if rng.random() < 0.3:  # subnormals of few bits: a half, and one bit below decides
-            length, kept = rng.randrange(30, 48), rng.randrange(12)
+        if rng.random() < 0.1:  # all ones: a carry through the whole mantissa
+            value = (1 << length) - 1
+        if rng.random() < 0.4:  # few bits are kept: a half, and one bit below decides
+            length, kept = rng.randrange(30, 48), rng.choice([form.precision, rng.randrange(12)])
             value = 1 << (length - 1) | 1 << (length - 1 - kept)
-            value |= 1 << (length - 1 - rng.randrange(kept, 29)) if rng.random() < 0.8 else 0
+            value |= 1 << (length - 1 - rng.randrange(kept, length)) if rng.random() < 0.8 else 0
             exponent = form.least + kept - length
+            if rng.random() < 0.2:  # as small as nothing, but for one bit of the exponent
+                exponent -= rng.choice([32, 64, 128, 256, 512, 1024])
         exponent = max(-2048, min(2047, exponent))
         value = 0 if index < 4 else (-value if rng.random() < 0.5 else value)
         number = reference.rounded(Fraction(value) * Fraction(2) ** exponent, form)
-        bits = int(np.float16(number).view(np.uint16) if fp16 else np.float32(number).view(np.uint32))
+        bits = int(
+            np.float16(number).view(np.uint16) if fp16 else np.float32(number).view(np.uint32)
+        )
         given = {"value_i": value & (2**48 - 1), "exponent_i": exponent & 0xFFF, "fp16_i": fp16}
         yield given, {"float_o": bits}
 
@@ -230,9 +236,7 @@ def _powers(
     return _ports(lanes, terms), reference.multiply(lanes, terms, rule)
 
 
-def _ports(
-    lanes: list[reference.Activation], terms: list[tuple[int, int, int]]
-) -> dict[str, int]:
+def _ports(lanes: list[reference.Activation], terms: list[tuple[int, int, int]]) -> dict[str, int]:
     return {
         "act_sign_i": _packed([a.sign for a in lanes], 1),
         "act_exponent_i": _packed([a.exponent for a in lanes], 5),
@@ -287,7 +291,7 @@ DESIGNS = (
            {"rst_ni": 1, "take_i": 1, "load_i": 1, "scale_kind_i": 2, "corrects_i": 1, "final_i": 1,
             "scale_i": 24, "correction_i": 48, "factor_i": 96, "out_ready_i": 1},
            {"busy_o": 1, "enable_o": 1, "multiply_o": 1, "start_o": 1, "end_o": 1, "digit_o": 2,
-            "is_correction_o": 1, "is_factor_o": 1, "negate_o": 1, "row_o": 2, "exponent_o": 10,
-            "shift_o": 1, "out_valid_o": 1, "out_last_o": 1}, drain, 80,
+            "is_correction_o": 1, "is_factor_o": 1, "negate_o": 1, "exponent_o": 10,
+            "row_end_o": 1, "out_valid_o": 1, "out_last_o": 1}, drain, 80,
            ("Rows=3", "DigitBits=2"), clocked=True),
 )  # fmt: skip

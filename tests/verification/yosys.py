@@ -73,8 +73,9 @@ def _run(command: list[str], folder: Path, text: str, timeout: float) -> Done:
 
 def read(top: str, rtl: Path, extra: Sequence[Path] = (), parameters: Sequence[str] = ()) -> str:
     """Return the pass that reads the PE and the array with further files; packages come first."""
-    packages = [*rtl.glob("generated/*.sv"), *rtl.glob("pe/*_pkg.sv")]
-    modules = [path for part in ("pe", "array") for path in sorted((rtl / part).glob("*.sv"))]
+    parts = ("generated", "pe", "array")
+    modules = [path for part in parts for path in sorted((rtl / part).glob("*.sv"))]
+    packages = [path for path in modules if path.stem.endswith("_pkg")]
     files = [*packages, *(path for path in modules if path not in packages), *extra]
     values = " ".join(f"-G {value}" for value in parameters)
     options = f"--single-unit -D SYNTHESIS -I {rtl / 'include'} --top {top} {values}"

@@ -1,0 +1,111 @@
+"""Run every part of the verification and write the report.
+
+``python -m tests.verification -o reports/verification.md``; ``--scale quick`` takes minutes,
+``full`` (default) an hour or two on two cores. Parts that are done are kept in the cache folder
+and reused by the next run, unless ``--fresh`` is given or a source has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from quant.common.cache import cache_dir
+from quant.common.files import write_text
+from tests.rtl.simulator import ROOT
+from tests.verification.finding import Finding
+
+PARTS = ("products", "oracle", "units", "icarus", "lockstep", "layer", "coverage", "formal")
+PARTS += ("mutation_rtl", "mutation_model")
+SOURCES = ("rtl", "hwsim/pe", "tests/rtl", "tests/verification")
+EPILOG = "example: python -m tests.verification --scale quick --part products --part formal"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 if nothing differs, else 1."""
+    parser = argparse.ArgumentParser("tests.verification", description=__doc__, epilog=EPILOG)
+    parser.add_argument("--scale", choices=["quick", "full"], default="full")
+    parser.add_argument("--part", choices=PARTS, action="append", help="these only")
+    parser.add_argument("--fresh", action="store_true", help="reuse no part that is done")
+    parser.add_argument("-o", "--output", type=Path, help="write the report here")
+    given = parser.parse_args(arguments)
+    results: list[tuple[str, float, list[Finding]]] = []
+    for part in given.part or PARTS:
+        print(f"{part} ...", file=sys.stderr, flush=True)
+        seconds, findings = _run(part, given.scale, given.fresh)
+        results.append((part, seconds, findings))
+        failures = sum(finding.failures for finding in findings)
+        print(f"{part}: {failures} differ, {seconds:.0f} s", file=sys.stderr, flush=True)
+    text = report(results, given.scale)
+    if given.output:
+        write_text(given.output, text)
+    else:
+        print(text)
+    return int(any(f.failures for part, _, found in results for f in found if gating(part)))
+
+
+def gating(part: str) -> bool:
+    """Whether a failure of the part is a fault; surviving mutants are explained instead."""
+    return not part.startswith("mutation")
+
+
+def _run(part: str, scale: str, fresh: bool) -> tuple[float, list[Finding]]:
+    """Seconds and findings of a part, from the cache if its sources are unchanged."""
+    store = cache_dir() / f"verification-{part}-{scale}-{_digest()}.json"
+    if store.exists() and not fresh:
+        kept = json.loads(store.read_text())
+        return kept["seconds"], [Finding(**finding) for finding in kept["findings"]]
+    start = time.perf_counter()
+    findings = importlib.import_module(f"tests.verification.{part}").run(scale)
+    seconds = time.perf_counter() - start
+    kept = {"seconds": seconds, "findings": [dataclasses.asdict(found) for found in findings]}
+    write_text(store, json.dumps(kept))
+    return seconds, findings
+
+
+def _digest() -> str:
+    files = sorted(
+        path
+        for folder in SOURCES
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".sv", ".svh", ".v", ".toml"}
+    )
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def report(results: Sequence[tuple[str, float, list[Finding]]], scale: str) -> str:
+    """Return the report as Markdown: a table a section."""
+    command = "python -m tests.verification -o reports/verification.md"
+    command += "" if scale == "full" else f" --scale {scale}"
+    seconds = sum(part[1] for part in results)
+    lines = [
+        "# Verification of the processing element",
+        "",
+        f"Made by `{command}` in {seconds / 60:.0f} min on {os.cpu_count()} cores. Specification:",
+        "[docs/pe_arithmetic.md](../docs/pe_arithmetic.md). A difference is a result, handshake",
+        "or clock that is not what the specification says; for mutants it is one that no check",
+        "notices.",
+    ]
+    found = [finding for _, _, findings in results for finding in findings]
+    for section, findings in groupby(found, key=lambda finding: finding.part):
+        lines += ["", f"## {section}", "", "| what | cases | differ | note |", "|---|---|---|---|"]
+        for f in findings:
+            lines.append(f"| {f.what} | {f.count:,} {f.unit} | {f.failures} | {_cell(f.note)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
