@@ -24,10 +24,12 @@ FACTOR_BITS = {"int8": 11, "e8m0": 1, "e4m3": 24}
 """Bits of a group's scale and of a row's factor that are multiplied, most significant first."""
 PIPELINE = 5
 """Clocks from the issue of a group's last step to its drain's first digit."""
-FLUSH = 2
+REST = 1
+"""Clocks that a product stands still after its last digit."""
+FLUSH = 3
 """Clocks between a job's last product and its first factor."""
 OUTPUT = 2
-"""Clocks from a factor's last digit to its beat."""
+"""Clocks from a whole factor's product to its beat."""
 DIGITS = (1, 2, 4, 8)
 
 
@@ -71,6 +73,10 @@ class Tile:
     def word_bits(self) -> int:
         """Width of a row's word in the weight stream."""
         return max(32, 8 * self.arithmetic.lanes)
+
+    def product_clocks(self, bits: int) -> int:
+        """Return the clocks that a product by a number of so many bits takes."""
+        return -(-bits // self.digit_bits) + REST
 
     def check(self, weight: Weights) -> None:
         """Raise RequestError where the buffers do not hold a group."""
@@ -204,9 +210,9 @@ def clocks(packets: Sequence[Packet], kind: str, corrects: bool, tile: Tile) -> 
         corrects: Whether the format is asymmetric.
         tile: The array.
     """
-    digits = {name: -(-bits // tile.digit_bits) for name, bits in SCALE_BITS.items()}
-    a_row = digits[kind] + (-(-CORRECTION_BITS // tile.digit_bits) if corrects else 0)
-    factors = tile.rows * -(-FACTOR_BITS[kind] // tile.digit_bits)
+    a_row = tile.product_clocks(SCALE_BITS[kind])
+    a_row += tile.product_clocks(CORRECTION_BITS) if corrects else 0
+    factors = tile.rows * tile.product_clocks(FACTOR_BITS[kind])
     ends, pops, drained, finish = [-1, -1], [-1, -1], 0, 0
     for packet in packets:
         # A stream's beat goes in each clock; a bank is free in the clock after its last step.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hwsim.pe.tile import CORRECTION_BITS, FACTOR_BITS, SCALE_BITS, Packet, Tile
+from hwsim.pe.tile import CORRECTION_BITS, FACTOR_BITS, FLUSH, SCALE_BITS, Packet, Tile
 
 BANKS = 2
 
@@ -79,10 +79,11 @@ class _Drain:
 
     def __init__(self, kind: str, corrects: bool, tile: Tile) -> None:
         self._rows = tile.rows
-        self._digits = {
-            "product": -(-SCALE_BITS[kind] // tile.digit_bits),
-            "correction": -(-CORRECTION_BITS // tile.digit_bits),
-            "factor": -(-FACTOR_BITS[kind] // tile.digit_bits),
+        self._clocks = {
+            "product": tile.product_clocks(SCALE_BITS[kind]),
+            "correction": tile.product_clocks(CORRECTION_BITS),
+            "factor": tile.product_clocks(FACTOR_BITS[kind]),
+            "flush": FLUSH,
         }
         self._corrects = corrects
         self.busy = False
@@ -90,7 +91,7 @@ class _Drain:
         self._loaded = False
         self._state = "idle"
         self._row = 0
-        self._digit = 0
+        self._clock = 0
         self._leaving = False
         self._leaving_last = False
         self.valid = False
@@ -116,16 +117,15 @@ class _Drain:
             if self._loaded:
                 self._loaded = False
                 self._enter("product")
-        elif self._state == "flush":
-            self._digit += 1
-            if self._digit == 2:
-                self._enter("factor")
         else:
-            self._digit += 1
-            if self._digit == self._digits[self._state]:
-                self._end_of_digits()
+            self._clock += 1
+            if self._clock == self._clocks[self._state]:
+                self._end_of_state()
 
-    def _end_of_digits(self) -> None:
+    def _end_of_state(self) -> None:
+        if self._state == "flush":
+            self._enter("factor")
+            return
         if self._state == "product" and self._corrects:
             self._enter("correction")
             return
@@ -142,7 +142,7 @@ class _Drain:
             self.busy = False
 
     def _enter(self, state: str) -> None:
-        self._state, self._digit = state, 0
+        self._state, self._clock = state, 0
 
 
 class TileModel:

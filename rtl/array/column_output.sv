@@ -5,9 +5,10 @@
 // Output of a column: group results times their scales, rounded to FP32 and added; at the end each
 // sum times its row's factor, rounded to FP32 or FP16.
 //
-// One multiplier by digits and one rounder serve all three products. The rounder takes a whole
-// product in the clock after its last digit, the adder its result in the next. The rows take turns,
-// so the sums are a queue: the row whose turn it is stands at its end.
+// One multiplier by digits and one rounder serve all three products. A whole product rests for a
+// clock and stands for two, in which it is rounded; what comes out stands for two more, in which
+// it is added: paths through float_rounder and through fp32_adder have two clocks. The rows take
+// turns, so the sums are a queue: the row whose turn it is stands at its end.
 
 module column_output #(
   parameter int unsigned Rows            = 8,
@@ -22,12 +23,12 @@ module column_output #(
   input  logic                            enable_i,
   input  logic                            multiply_i,
   input  logic                            start_i,
-  input  logic                            end_i,
+  input  logic                            end_i,        // the product is whole
   input  logic [DigitBits-1:0]            digit_i,
   input  logic                            is_correction_i,
   input  logic                            is_factor_i,
   input  logic                            negate_i,
-  input  logic                            row_end_i,    // this is the row's last digit
+  input  logic                            row_end_i,    // the row's last product is whole
   input  logic signed [9:0]               exponent_i,
   // Of the group.
   input  logic                            first_group_i,
@@ -104,7 +105,7 @@ module column_output #(
   );
 
   logic [31:0] result_d, value_q, total;
-  logic        add_q, add_row_end_q, add_clear_q;
+  logic        add_q, commit_q, add_row_end_q, add_clear_q;
   always_comb begin
     result_d = rounded;
     if (infinite_q) result_d = fp16_q ? {16'b0, negative_q, 15'h7c00} : {negative_q, 31'h7f80_0000};
@@ -119,18 +120,20 @@ module column_output #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      whole_q <= 1'b0;
-      add_q   <= 1'b0;
+      whole_q  <= 1'b0;
+      add_q    <= 1'b0;
+      commit_q <= 1'b0;
     end else if (enable_i) begin
-      whole_q <= multiply_i && end_i;
-      add_q   <= whole_q && !factor_q;
+      whole_q  <= end_i;
+      add_q    <= whole_q && !factor_q;
+      commit_q <= add_q;
     end
   end
 
-  // A row's turn ends with its last addition, or with its factor's last digit.
+  // A row's turn ends with its last addition, or with its factor.
   logic                  turn;
   logic [Rows-1:0][31:0] queue;
-  assign turn = (add_q && add_row_end_q) || (multiply_i && is_factor_i && row_end_i);
+  assign turn = (commit_q && add_row_end_q) || (is_factor_i && row_end_i);
   always_comb begin
     for (int unsigned row = 0; row < Rows; row++) queue[row] = sums_q[(row + 1) % Rows];
     queue[Rows-1] = total;
@@ -138,18 +141,22 @@ module column_output #(
 
   always_ff @(posedge clk_i) begin
     if (enable_i) begin
-      exponent_q <= exponent_d;
-      factor_q   <= is_factor_i;
-      fp16_q     <= fp16_i;
-      clear_q    <= first_group_i && !is_correction_i;
-      row_end_q  <= row_end_i;
-      nan_q      <= nonfinite_i || (sum[30:23] == 8'hff && sum[22:0] != '0);
-      infinite_q <= sum[30:23] == 8'hff;
-      negative_q <= sum[31];
-      value_q       <= rounded;
-      add_clear_q   <= clear_q;
-      add_row_end_q <= row_end_q;
-      if (add_q) sums_q[0] <= total;
+      if (multiply_i && start_i) begin
+        exponent_q <= exponent_d;
+        negative_q <= sum[31];
+        infinite_q <= sum[30:23] == 8'hff;
+        nan_q      <= nonfinite_i || (sum[30:23] == 8'hff && sum[22:0] != '0);
+      end
+      factor_q  <= is_factor_i;
+      fp16_q    <= fp16_i;
+      clear_q   <= first_group_i && !is_correction_i;
+      row_end_q <= row_end_i;
+      if (whole_q) begin
+        value_q       <= rounded;
+        add_clear_q   <= clear_q;
+        add_row_end_q <= row_end_q;
+      end
+      if (commit_q) sums_q[0] <= total;
       if (turn) sums_q <= queue;
       if (whole_q && factor_q) result_o <= result_d;
     end

@@ -8,6 +8,9 @@
 // digit by digit, and for asymmetric formats the sum of activations by the row's correction; the
 // columns round each product to FP32 and add it. After the last group it multiplies the sums by
 // the rows' factors, and a beat of results leaves. One sequencer serves all columns.
+//
+// A product rests for a clock after its last digit, so that it stands still for two clocks: that is
+// what rounding and addition have (see column_output).
 
 `include "assertions.svh"
 
@@ -35,13 +38,13 @@ module drain_sequencer
   output logic                  enable_o,
   output logic                  multiply_o,
   output logic                  start_o,
-  output logic                  end_o,
+  output logic                  end_o,         // the product is whole, and rests
   output logic [DigitBits-1:0]  digit_o,
   output logic                  is_correction_o,
   output logic                  is_factor_o,
   output logic                  negate_o,
   output logic signed [9:0]     exponent_o,    // of the multiplier
-  output logic                  row_end_o,     // the row's last digit
+  output logic                  row_end_o,     // the row's last product is whole
   // A beat of results.
   output logic                  out_valid_o,
   input  logic                  out_ready_i,
@@ -51,9 +54,11 @@ module drain_sequencer
   typedef enum logic [2:0] {Idle, Product, Correction, Flush, Factor} state_e;
 
   localparam int unsigned DigitsBits = $clog2(24 / DigitBits + 1);
-  function automatic logic [DigitsBits-1:0] last_digit(int unsigned bits);
-    return DigitsBits'((bits + DigitBits - 1) / DigitBits - 1);
+  function automatic logic [DigitsBits-1:0] digits(int unsigned bits);
+    return DigitsBits'((bits + DigitBits - 1) / DigitBits);
   endfunction
+
+  localparam int unsigned FlushClocks = 3;
 
   state_e                state_q;
   logic                  busy_q, loaded_q;
@@ -76,17 +81,17 @@ module drain_sequencer
 
   always_comb begin
     multiplier     = {16'b0, scale};
-    first_digit    = last_digit(8);
+    first_digit    = digits(8);
     scale_exponent = '0;
     case (scale_kind_i)
       ScaleE8m0: begin
         multiplier     = 24'd1;
-        first_digit    = last_digit(1);
+        first_digit    = digits(1);
         scale_exponent = $signed(10'(scale)) - 10'sd127;
       end
       ScaleE4m3: begin
         multiplier     = {20'b0, scale[6:3] != '0, scale[2:0]};
-        first_digit    = last_digit(4);
+        first_digit    = digits(4);
         scale_exponent = $signed(10'(scale[6:3] | 4'(scale[6:3] == '0))) - 10'sd10;
       end
       default: ;  // ScaleInt8
@@ -94,37 +99,40 @@ module drain_sequencer
     exponent_o = scale_exponent;
     if (state_q == Correction) begin
       multiplier  = {8'b0, correction_size};
-      first_digit = last_digit(15);
+      first_digit = digits(15);
     end
+    if (state_q == Flush) first_digit = DigitsBits'(FlushClocks - 1);
     if (state_q == Factor) begin
       // An FP16 factor has 11 bits, a power of two's is 1.
       case (scale_kind_i)
         ScaleInt8: begin
           multiplier  = {13'b0, factor_mantissa[23:13]};
-          first_digit = last_digit(11);
+          first_digit = digits(11);
           exponent_o  = $signed(10'(factor_exponent)) - 10'sd137;
         end
         ScaleE8m0: begin
           multiplier  = {23'b0, factor_mantissa[23]};
-          first_digit = last_digit(1);
+          first_digit = digits(1);
           exponent_o  = $signed(10'(factor_exponent)) - 10'sd127;
         end
         default: begin
           multiplier  = factor_mantissa;
-          first_digit = last_digit(24);
+          first_digit = digits(24);
           exponent_o  = $signed(10'(factor_exponent)) - 10'sd150;
         end
       endcase
     end
   end
 
-  logic [DigitsBits-1:0] digit;  // counts down to 0
+  logic                  active;
+  logic [DigitsBits-1:0] digit;  // how many there are left; 0: the product rests
+  assign active  = state_q == Product || state_q == Correction || state_q == Factor;
   assign digit   = started_q ? digit_q : first_digit;
-  assign digit_o = DigitBits'(multiplier >> (32'(digit) * DigitBits));
+  assign digit_o = DigitBits'(multiplier >> ((32'(digit) - 1) * DigitBits));
 
-  assign multiply_o      = state_q == Product || state_q == Correction || state_q == Factor;
+  assign multiply_o      = active && digit != '0;
   assign start_o         = !started_q;
-  assign end_o           = digit == '0;
+  assign end_o           = active && digit == '0;
   assign is_correction_o = state_q == Correction;
   assign is_factor_o     = state_q == Factor;
   assign negate_o        = is_correction_o && correction[15];
@@ -134,7 +142,7 @@ module drain_sequencer
   assign enable_o = !(leaving_q && out_valid_o && !out_ready_i);
 
   logic row_ends, sweep_ends, finishes;
-  assign row_ends   = multiply_o && end_o && !(state_q == Product && corrects_i);
+  assign row_ends   = end_o && !(state_q == Product && corrects_i);
   assign sweep_ends = row_ends && row_q == RowBits'(Rows - 1);
   assign finishes   = sweep_ends && (state_q == Factor || !final_i);
   assign row_end_o  = row_ends;
@@ -149,7 +157,7 @@ module drain_sequencer
                   else if (sweep_ends) state_d = final_i ? Flush : Idle;
       Correction: if (sweep_ends) state_d = final_i ? Flush : Idle;
                   else if (end_o) state_d = Product;
-      Flush:      if (started_q) state_d = Factor;  // two clocks: the last addition is done
+      Flush:      if (digit == '0) state_d = Factor;  // the last addition is done
       Factor:     if (sweep_ends) state_d = Idle;
       default:    state_d = Idle;
     endcase
@@ -177,10 +185,10 @@ module drain_sequencer
       if (enable_o) begin
         state_q <= state_d;
         digit_q <= digit - DigitsBits'(1);
-        started_q <= (multiply_o && !end_o) || (state_q == Flush && !started_q);
+        started_q <= multiply_o || (state_q == Flush && digit != '0);
         if (sweep_ends) row_q <= '0;
         else if (row_ends) row_q <= row_q + RowBits'(1);
-        leaving_q      <= state_q == Factor && end_o;
+        leaving_q      <= is_factor_o && end_o;
         leaving_last_q <= sweep_ends;
       end
 

@@ -92,7 +92,7 @@ module drain_sequencer_proof
     end else begin
       written_q <= writes;
       if (enable) begin
-        whole_q  <= multiply && ends;
+        whole_q  <= ends;
         factor_q <= is_factor;
       end
     end
@@ -128,7 +128,7 @@ module drain_sequencer_proof
     if (state == Flush) phase = 2'd1;
     if (state == Factor) phase = 2'd0;
     left = {phase, 7'(32'(Rows) - 32'(row)), state == Product,
-            phase == 2'd1 && start, (phase == 2'd1) ? 5'd0 : 5'(u_dut.digit)};
+            1'b0, 5'(u_dut.digit)};
   end
 
   // The clock before.

@@ -80,7 +80,7 @@ def terms_are_levels() -> None:
     refused(lambda: term_table("fp16"), "it takes")
 
 
-TERMS_DIGEST = 0
+TERMS_DIGEST = 4254571764
 
 
 def words_are_numbers() -> None:
@@ -233,11 +233,11 @@ def matmul_is_near() -> None:
         _, busy = matmul(qt, x, skip_zero_steps=True, backend="reference")
         digest = zlib.crc32(str(busy).encode(), digest)
     check(digest == MATMUL_DIGEST, digest)
-    # 3 * factor lies just above a tie of FP16, and FP32 would round it to the tie.
-    factor = -(-(2**25 + 2**14) // 3) / 2**25
+    # 5 * factor lies just above a tie of FP16, and FP32 would round it to the tie.
+    factor = -(-(2**26 + 2**15) // 5) / 2**26
     one, table = reference.Activation(0, 15, 1024), term_table("int4")
     for output, wanted in ((reference.FP32, 1 + 2**-11), (reference.FP16, 1 + 2**-10)):
-        group = reference.Group([3], 0, 1, 0, 0)
+        group = reference.Group([5], 0, 1, 0, 0)
         check(reference.dot([one], [group], factor, table, Arithmetic(), output)[0] == wanted)
 
 
@@ -253,9 +253,9 @@ def operands_are_right() -> None:
     seen = weights(few, None)[0]
     check(seen.scales.tolist() == [[1, 7], [8, 14]], seen.scales)
     check(seen.scale_exponents.tolist() == [[-9, -9], [-9, 5]], seen.scale_exponents)
-    qt = replace(qt, tensor_scale=np.array([4.0], np.float32))
+    qt = replace(_layer("nvfp4", "e4m3", 0, (2, 32), 16), tensor_scale=np.array([4], np.float32))
     check(weights(qt, None)[0].factors.tolist() == [4.0, 4.0])
-    qt = replace(qt, spec=replace(qt.spec, scale_rule="global"))
+    qt = replace(qt, spec=replace(qt.spec, rule="global"))
     check(weights(qt, None)[0].factors.tolist() == [0.25, 0.25])
     for index, (name, scale) in enumerate(LAYERS):
         qt = _layer(name, scale, index, (3, 70), 24)
@@ -303,6 +303,8 @@ def clocks_are_the_models() -> None:
                         skip_zero_steps=skip)  # fmt: skip
             operand, _ = weights(qt, tile.arithmetic)
             x = np.where(np.arange(210).reshape(3, 70) % 7 < 5, 0, 1).astype(np.float16)
+            if name == "int4-asym":  # codes without a term in the first step, in every lane
+                operand = replace(operand, codes=np.full_like(operand.codes, 8))
             packets = [
                 p for job in jobs(operand, scale, x.view(np.uint16), tile) for p in job.packets
             ]
@@ -321,7 +323,7 @@ def clocks_are_the_models() -> None:
     check(Tile(max_group=33).max_blocks == 9 and Tile().word_bits == 32)
 
 
-CLOCKS_DIGEST = 4019315047
+CLOCKS_DIGEST = 1374028179
 
 
 def _model_clocks(packets: Sequence[Packet], kind: str, corrects: bool, tile: Tile) -> int:

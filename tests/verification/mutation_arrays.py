@@ -12,7 +12,7 @@ Ports = dict[str, int]
 SCALE_BITS = (8, 1, 4)
 FACTOR_BITS = (11, 1, 24)
 CORRECTION_BITS = 15
-ROWS, DIGIT_BITS = 3, 2
+ROWS, DIGIT_BITS, FLUSH = 3, 2, 3
 
 
 def buffer() -> Iterator[tuple[Ports, Ports]]:
@@ -114,7 +114,7 @@ class _Drain:
 
     def shows(self, ready: bool) -> Ports:
         found = {"busy_o": int(self.busy), "enable_o": int(self.enable(ready))}
-        found |= {"out_valid_o": int(self.valid), "multiply_o": 0, "row_end_o": 0}
+        found |= {"out_valid_o": int(self.valid), "multiply_o": 0, "end_o": 0, "row_end_o": 0}
         if self.valid:
             found["out_last_o"] = int(self.last)
         if self.work and not self.waits:
@@ -161,7 +161,7 @@ def _group(rng: random.Random) -> tuple[Ports, list[Ports]]:
             work += _digits(abs(corrections[row]), CORRECTION_BITS, common | negative)
         work[-1]["row_end_o"] = 1
     if final:
-        work += [{"row_end_o": 0}, {"row_end_o": 0}]
+        work += [{"row_end_o": 0, "end_o": 0} for _ in range(FLUSH)]
         for row in range(ROWS):
             field, fraction = factors[row] >> 23, factors[row] & 0x7FFFFF
             bits = FACTOR_BITS[kind]
@@ -188,11 +188,13 @@ def _factor(rng: random.Random, kind: int) -> int:
 
 
 def _digits(number: int, bits: int, common: Ports) -> list[Ports]:
-    """The clocks of a multiplier, most significant digit first."""
+    """The clocks of a multiplier, most significant digit first, then one at rest."""
     count = -(-bits // DIGIT_BITS)
     found = []
     for place in range(count - 1, -1, -1):
         digit = {"digit_o": number >> DIGIT_BITS * place & 3, "multiply_o": 1, "row_end_o": 0}
-        ends = {"start_o": int(place == count - 1), "end_o": int(place == 0)}
+        ends = {"start_o": int(place == count - 1), "end_o": 0}
         found.append(common | digit | ends)
-    return found
+    kept = {"row", "is_factor_o", "is_correction_o"}
+    rest = {name: value for name, value in common.items() if name in kept}
+    return [*found, rest | {"multiply_o": 0, "end_o": 1, "row_end_o": 0}]
