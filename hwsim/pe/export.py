@@ -68,10 +68,10 @@ TYPES = """
 
   // What the sequencer and the dequantizer need to know of it.
   typedef struct packed {
-    logic [2:0]               steps;
-    logic                     is_asymmetric;
-    logic [MaxSteps-1:0][2:0] significance;
-    logic signed [5:0]        unit;  // log2 of the value of the integer 1
+    logic [2:0]            steps;
+    logic                  is_asymmetric;
+    logic [3*MaxSteps-1:0] significance;  // three bits a step, the first one lowest
+    logic signed [5:0]     unit;          // log2 of the value of the integer 1
   } schedule_t;
 """
 ROWS_OF_MASK = """
@@ -215,7 +215,7 @@ def _module(rows: list[Row]) -> list[str]:
         lines.append(f"      case (code_i[{bits - 1}:0])")
         for code, word in enumerate(row):
             if word:
-                lines.append(f"        {bits}'h{code:x}: terms[{index}] = {digits}'h{word:07x};")
+                lines.append(f"        {bits}'h{code:x}: terms[{index}] = terms_t'({digits}'h{word:07x});")
         lines += [f"        default: terms[{index}] = '0;", "      endcase", "    end"]
         lines += [f"  end else begin : gen_no_row_{index}"]
         lines += [f"    assign terms[{index}] = '0;", "  end"]

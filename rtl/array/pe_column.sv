@@ -83,8 +83,8 @@ module pe_column
   // Link r + 1 feeds link r; link 0 is read until its row ends.
   logic shift;
   assign shift = enable_i && row_end_i && !is_factor_i;
-  logic signed [Rows:0][AccumulatorBits:0] chain_mantissa;
-  logic [Rows:0][GroupExponent-1:0]        chain_exponent;
+  logic [Rows:0][AccumulatorBits:0] chain_mantissa;
+  logic [Rows:0][GroupExponent-1:0] chain_exponent;
   assign chain_mantissa[Rows] = '0;
   assign chain_exponent[Rows] = '0;
   for (genvar row = 0; row < Rows; row++) begin : gen_row
@@ -115,7 +115,7 @@ module pe_column
     );
   end
 
-  logic signed [AccumulatorBits:0] ones_mantissa;
+  logic [AccumulatorBits:0]        ones_mantissa;
   logic [GroupExponent-1:0]        ones_exponent;
   if (HasCorrection) begin : gen_ones
     bit_serial_pe #(
@@ -173,9 +173,9 @@ module pe_column
     .fp16_i           (fp16_i),
     .nonfinite_i      (nonfinite_i),
     .unit_i           (unit_i),
-    .mantissa_i       (chain_mantissa[0]),
+    .mantissa_i       (signed'(chain_mantissa[0])),
     .group_exponent_i (chain_exponent[0]),
-    .ones_mantissa_i  (ones_mantissa),
+    .ones_mantissa_i  (signed'(ones_mantissa)),
     .ones_exponent_i  (ones_exponent),
     .result_o         (result_o)
   );

@@ -220,7 +220,7 @@ module tile
   always_ff @(posedge clk_i) begin
     edge_first_q        <= first;
     edge_last_q         <= last;
-    edge_significance_q <= plan.significance[step];
+    edge_significance_q <= plan.significance[3*step+:3];
     ones_q              <= corrects && step == '0;
     sum_first_q         <= edge_first_q;
     sum_last_q          <= edge_last_q;
@@ -262,7 +262,7 @@ module tile
     end
   end
 
-  logic                 enable, multiply, start, digit_end, is_correction, is_factor, negate, row_end;
+  logic enable, multiply, start, digit_end, is_correction, is_factor, negate, row_end;
   logic [DigitBits-1:0] digit;
   logic signed [9:0]    exponent;
   drain_sequencer #(

@@ -86,10 +86,10 @@ package terms_pkg;
 
   // What the sequencer and the dequantizer need to know of it.
   typedef struct packed {
-    logic [2:0]               steps;
-    logic                     is_asymmetric;
-    logic [MaxSteps-1:0][2:0] significance;
-    logic signed [5:0]        unit;  // log2 of the value of the integer 1
+    logic [2:0]            steps;
+    logic                  is_asymmetric;
+    logic [3*MaxSteps-1:0] significance;  // three bits a step, the first one lowest
+    logic signed [5:0]     unit;          // log2 of the value of the integer 1
   } schedule_t;
 
   function automatic coding_t coding(format_e format, int unsigned exponent_bits);

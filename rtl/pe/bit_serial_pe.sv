@@ -41,9 +41,9 @@ module bit_serial_pe
   // The column's chain.
   input  logic                               load_i,
   input  logic                               shift_i,
-  input  logic signed [AccumulatorBits:0]    chain_mantissa_i,
+  input  logic [AccumulatorBits:0]           chain_mantissa_i,  // two's complement
   input  logic [GroupExponent-1:0]           chain_exponent_i,
-  output logic signed [AccumulatorBits:0]    chain_mantissa_o,
+  output logic [AccumulatorBits:0]           chain_mantissa_o,
   output logic [GroupExponent-1:0]           chain_exponent_o
 );
 
@@ -118,7 +118,7 @@ module bit_serial_pe
       exponent_q <= exponent_d;
     end
     if (load_i) begin
-      chain_mantissa_o <= normal_mantissa;
+      chain_mantissa_o <= unsigned'(normal_mantissa);
       chain_exponent_o <= normal_exponent;
     end else if (shift_i) begin
       chain_mantissa_o <= chain_mantissa_i;

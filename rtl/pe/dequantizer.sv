@@ -21,8 +21,11 @@ module dequantizer #(
 );
 
   logic signed [ProductBits-1:0] shifted, part;
-  assign shifted = start_i ? '0 : product_o <<< DigitBits;
-  assign part    = ProductBits'(operand_i) * $signed(ProductBits'(digit_i));
+  always_comb begin
+    shifted = product_o <<< DigitBits;
+    if (start_i) shifted = '0;
+  end
+  assign part = ProductBits'(operand_i) * $signed(ProductBits'(digit_i));
 
   always_ff @(posedge clk_i) begin
     if (enable_i) product_o <= shifted + part;

@@ -26,7 +26,7 @@ module float_rounder #(
   logic [ValueBits-1:0] magnitude, normal;
   logic [CountBits-1:0] leading_zeros;
   assign sign      = value_i[ValueBits-1];
-  assign magnitude = ({ValueBits{sign}} ^ value_i) + ValueBits'(sign);
+  assign magnitude = ({ValueBits{sign}} ^ unsigned'(value_i)) + ValueBits'(sign);
 
   always_comb begin
     leading_zeros = '0;
@@ -39,22 +39,22 @@ module float_rounder #(
   // The biased exponent of the leading one, and how many bits below 1 it is (subnormals).
   logic signed [ScaleBits-1:0] bias, biased, short_of_normal, cut;
   assign bias   = fp16_i ? ScaleBits'(15) : ScaleBits'(127);
-  assign biased = ScaleBits'(exponent_i) + bias + ScaleBits'(ValueBits - 1) -
-                  $signed(ScaleBits'(leading_zeros));
-  assign short_of_normal = (biased < 1) ? 1 - biased : '0;
-  assign cut = short_of_normal + (fp16_i ? ScaleBits'(13) : '0);
+  assign biased = ScaleBits'(exponent_i) + bias + signed'(ScaleBits'(ValueBits - 1)) -
+                  signed'(ScaleBits'(leading_zeros));
+  assign short_of_normal = (biased < 1) ? ScaleBits'(1) - biased : ScaleBits'(0);
+  assign cut = short_of_normal + (fp16_i ? ScaleBits'(13) : ScaleBits'(0));
 
   // The kept bits with the half below them; the rest is sticky. Beyond Precision + 1 all is lost.
   logic [5:0]             places;
   logic [Precision:0]     upper, kept_half;
   logic [2*Precision+1:0] shifted;
   logic                   sticky, half, odd, increment;
-  assign places    = (cut > ScaleBits'(Precision + 1)) ? 6'(Precision + 1) : cut[5:0];
+  assign places    = (cut > signed'(ScaleBits'(Precision + 1))) ? 6'(Precision + 1) : cut[5:0];
   assign upper     = normal[ValueBits-1-:Precision+1];
   assign shifted   = {upper, {(Precision + 1) {1'b0}}} >> places;
   assign kept_half = shifted[2*Precision+1-:Precision+1];
   assign sticky    = |shifted[Precision:0] || |normal[ValueBits-Precision-2:0] ||
-                     (cut > ScaleBits'(Precision + 1) && |normal);
+                     (cut > signed'(ScaleBits'(Precision + 1)) && |normal);
   assign half      = kept_half[0];
   assign odd       = kept_half[1];
   assign increment = half && (sticky || odd);
@@ -62,21 +62,22 @@ module float_rounder #(
   // A carry of the fraction moves into the exponent by itself, also out of the subnormals.
   logic [Precision:0]         rounded;
   logic                       carries;
-  logic signed [ScaleBits-1:0] exponent;
+  logic signed [ScaleBits-1:0] exponent, carried;
   assign rounded  = {1'b0, kept_half[Precision:1]} + (Precision + 1)'(increment);
   assign carries  = fp16_i ? rounded[11] : rounded[Precision];
-  assign exponent = (biased < 1) ? '0 : biased;
+  assign exponent = (biased < 1) ? ScaleBits'(0) : biased;
+  assign carried  = exponent + signed'(ScaleBits'(carries));
 
   always_comb begin
     float_o = '0;
     if (fp16_i) begin
-      if (exponent + ScaleBits'(carries) > ScaleBits'(30)) float_o[15:0] = {sign, 15'h7c00};
+      if (carried > 30) float_o[15:0] = {sign, 15'h7c00};
       else if (biased < 1) float_o[15:0] = {sign, 4'b0, rounded[10:0]};
-      else float_o[15:0] = {sign, exponent[4:0] + 5'(carries), rounded[9:0]};
+      else float_o[15:0] = {sign, carried[4:0], rounded[9:0]};
     end else begin
-      if (exponent + ScaleBits'(carries) > ScaleBits'(254)) float_o = {sign, 31'h7f80_0000};
+      if (carried > 254) float_o = {sign, 31'h7f80_0000};
       else if (biased < 1) float_o = {sign, 7'b0, rounded[23:0]};
-      else float_o = {sign, exponent[7:0] + 8'(carries), rounded[22:0]};
+      else float_o = {sign, carried[7:0], rounded[22:0]};
     end
     if (value_i == '0) float_o = '0;
   end

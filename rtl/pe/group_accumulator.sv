@@ -57,7 +57,7 @@ module group_accumulator #(
   logic                           step_is_larger;
   assign step_exponent  = ExponentBits'(largest_i);
   assign above          = $signed({2'b0, exponent_i}) - $signed({2'b0, step_exponent});
-  assign normal_above   = above + $signed((ExponentBits + 2)'(count));
+  assign normal_above   = above + signed'((ExponentBits + 2)'(count));
   assign step_is_larger = normal_above[ExponentBits+1];
 
   // Where the accumulator decides it is normalized, else aligned to the step; where it decides and
@@ -67,7 +67,8 @@ module group_accumulator #(
   logic signed [HeldBits-1:0]    aligned, held;
   logic signed [ShiftedBits-1:0] step_sum, step_aligned, coming;
   assign held_decides = !step_is_larger || normalize_i;
-  assign held_places  = held_decides ? ExponentBits'(count) : ExponentBits'(-above);
+  assign held_places  = held_decides ? ExponentBits'(count)
+                                        : unsigned'(ExponentBits'(-above));
   assign aligned      = HeldBits'(wide_i >>> held_places);
   assign held         = (is_power && held_decides) ? aligned >>> 1 : aligned;
   assign step_sum     = ShiftedBits'(sum_i) <<< significance_i;
@@ -76,7 +77,7 @@ module group_accumulator #(
   assign coming       = (is_power && !step_is_larger && !first_i) ? step_aligned >>> 1
                                                                   : step_aligned;
 
-  assign wide_o       = WideBits'(coming) + (first_i ? '0 : WideBits'(held));
+  assign wide_o       = WideBits'(coming) + (first_i ? WideBits'(signed'(1'b0)) : WideBits'(held));
 
   assign normal_mantissa_o = held;
   assign normal_exponent_o = exponent_i + ExponentBits'(count) + ExponentBits'(is_power);

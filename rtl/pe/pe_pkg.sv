@@ -76,7 +76,7 @@ package pe_pkg;
   // Width of the exponent of a product: activation and term together.
   function automatic int unsigned product_exponent_bits(activation_e format,
                                                         int unsigned exponent_bits);
-    return $clog2(act_largest_exponent(format) + (1 << exponent_bits));
+    return unsigned'($clog2(act_largest_exponent(format) + (1 << exponent_bits)));
   endfunction
 
   // Magnitude bits of a product with its guard bits.
@@ -87,7 +87,7 @@ package pe_pkg;
   // Magnitude bits of a step's sum, before its significance.
   function automatic int unsigned step_bits(activation_e format, int unsigned guard_bits,
                                             int unsigned lanes);
-    return product_bits(format, guard_bits) + $clog2(lanes);
+    return product_bits(format, guard_bits) + unsigned'($clog2(lanes));
   endfunction
 
   // Width of an accumulator's exponent: it cannot overflow in a group of MaxGroup weights.
@@ -95,10 +95,10 @@ package pe_pkg;
       activation_e format, int unsigned exponent_bits, int unsigned guard_bits, int unsigned lanes,
       int unsigned accumulator_bits);
     int unsigned blocks, widest, grown;
-    blocks = $clog2((MaxGroup + lanes - 1) / lanes + 1);
+    blocks = unsigned'($clog2((MaxGroup + lanes - 1) / lanes + 1));
     widest = step_bits(format, guard_bits, lanes) + MaxSignificance + blocks + 3;
     grown  = (widest > accumulator_bits + 1) ? widest - accumulator_bits : 1;
-    return $clog2(act_largest_exponent(format) + (1 << exponent_bits) + grown);
+    return unsigned'($clog2(act_largest_exponent(format) + (1 << exponent_bits) + grown));
   endfunction
 
 endpackage

@@ -186,7 +186,7 @@ _TAIL = """\
       default: ;
     endcase
   end
-  assign bad_o = !terms || !narrow || (known && (sum != level || got != unit));
+  assign bad_o = known && (!terms || !narrow || sum != level || got != unit);
 endmodule
 """
 

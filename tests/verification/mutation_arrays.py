@@ -17,7 +17,10 @@ ROWS, DIGIT_BITS, FLUSH = 3, 2, 3
 
 def buffer() -> Iterator[tuple[Ports, Ports]]:
     """Packets of 1 to 3 beats, sent and popped at random."""
-    rng, whole, coming, side = random.Random(6), [], [], []
+    rng = random.Random(6)
+    whole: list[tuple[list[int], int]] = []
+    coming: list[int] = []
+    side: list[int] = []
     length, fills, drains = 1, 0.5, 0.5
     yield {"rst_ni": 0, "valid_i": 1, "last_i": 1}, {}
     yield {"rst_ni": 0, "valid_i": 1}, {"ready_o": 1, "valid_o": 0}
@@ -179,7 +182,10 @@ def _group(rng: random.Random) -> tuple[Ports, list[Ports]]:
 
 def _factor(rng: random.Random, kind: int) -> int:
     """An FP32 word: an FP16 number, a power of two, or any positive number."""
-    field, fraction = rng.choice([rng.randrange(255), 1 << rng.randrange(8)]), rng.randrange(1 << 23)
+    field, fraction = (
+        rng.choice([rng.randrange(255), 1 << rng.randrange(8)]),
+        rng.randrange(1 << 23),
+    )
     if kind == 0:
         return rng.randrange(103, 143) << 23 | fraction >> 13 << 13
     if kind == 1:

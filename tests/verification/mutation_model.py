@@ -94,7 +94,8 @@ def run(scale: str) -> list[Finding]:
     chosen = mutants()
     if scale == "quick":
         chosen = random.Random(1).sample([m for m in chosen if not m.equivalent], QUICK)
-    alive, explained = [], []
+    alive: list[Mutant] = []
+    explained: list[Mutant] = []
     with tempfile.TemporaryDirectory() as name:
         if not survives(None, Path(name)):
             raise RuntimeError("the checks fail without a mutant")
