@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is not on the Python package index: Chromium, for the tests of the HTML page.
+# Installs what is not on the Python package index: Chromium (tests of the HTML page), Icarus Verilog
+# (the second simulator), Verilator's coverage reader, OpenSTA (critical paths), ccache (compiled
+# Verilog is kept between runs).
 set -euo pipefail
-if command -v chromium >/dev/null; then
+wanted=()
+for pair in chromium:chromium iverilog:iverilog verilator_coverage:verilator sta:opensta ccache:ccache; do
+  command -v "${pair%%:*}" >/dev/null || wanted+=("${pair#*:}")
+done
+if [ "${#wanted[@]}" -eq 0 ]; then
   exit 0
 fi
 run=()
@@ -9,4 +15,4 @@ if [ "$(id -u)" -ne 0 ]; then
   run=(sudo)
 fi
 "${run[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends chromium >/dev/null
+DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null

@@ -47,7 +47,7 @@ module weight_decoder_sum
     narrow_o = 1'b1;
     for (int unsigned step = 0; step < MaxSteps; step++) begin
       logic [SumBits-1:0] size;
-      size = SumBits'(terms[step].man) << (6'(terms[step].exp) + 6'(plan.significance[step]));
+      size = SumBits'(terms[step].man) << (6'(terms[step].exp) + 6'(plan.significance[3*step+:3]));
       if (terms[step].sign) sum_o = sum_o - $signed(size);
       else sum_o = sum_o + $signed(size);
       for (int unsigned other = 0; other < MaxSteps; other++) begin

@@ -47,7 +47,7 @@ async def group(dut: Dut, rng: random.Random) -> int:
     steps = rng.randint(1, 4)
     needed = [
         rng.choice([0, rng.getrandbits(4), 15])
-        for _ in range(rng.choice([1, 2, 5, rng.randint(1, 32)]))
+        for _ in range(rng.choice([1, 2, 5, 32, rng.randint(1, 32)]))
     ]
     left = [deque(slots(needed, steps, skips)) for skips in (False, True)]
     there, busy = rng.choice([1.0, 0.5, 0.1]), rng.choice([0.0, 0.5, 0.9])

@@ -39,8 +39,8 @@ FORMATS = ("int4", "int8", "int4-asym", "bitmod3", "bitmod4", "mxfp4", "nvfp4")
 """What the compiled machine takes: those that users compare; fewer compile faster."""
 
 
-def build(tile: Tile, folder: Path) -> Path:
-    """Compile the bench for a tile, without traces, assertions or coverage; return the program."""
+def build(tile: Tile, folder: Path, trace: bool = False) -> Path:
+    """Compile the bench for a tile, without assertions or coverage; return the program."""
     folder.mkdir(parents=True, exist_ok=True)
     rule, names = tile.arithmetic, pe_formats()
     parameters = {
@@ -53,6 +53,7 @@ def build(tile: Tile, folder: Path) -> Path:
     command = ["verilator", "--binary", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
     command += ["--no-assert", "-Wno-fatal", "-CFLAGS", "-fcoroutines -O3 -march=native"]
     command += ["--build-jobs", "2", "--Mdir", str(folder), "--top-module", "tile_tb"]
+    command += ["--trace"] if trace else []
     command += [f"-G{name}={value}" for name, value in parameters.items()]
     command += [f"-I{include}" for include in INCLUDES]
     sources = [CONFIGURATION, *PACKAGES, *PE, *ARRAY, TESTBENCH]
@@ -67,7 +68,12 @@ def build(tile: Tile, folder: Path) -> Path:
 
 
 def simulate(
-    program: Path, packets: Sequence[Packet], tile: Tile, folder: Path, repeats: int = 1
+    program: Path,
+    packets: Sequence[Packet],
+    tile: Tile,
+    folder: Path,
+    repeats: int = 1,
+    trace: Path | None = None,
 ) -> Run:
     """Run packets through a compiled tile (``repeats`` times over; results of the first)."""
     weights = [line for packet in packets for line in weight_lines(packet, tile)]
@@ -78,6 +84,7 @@ def simulate(
     arguments = [f"+{name}={folder / name}" for name in ("weights", "acts", "results")]
     arguments += [f"+weight_beats={len(weights)}", f"+act_beats={len(acts)}"]
     arguments += [f"+result_beats={results}", f"+repeats={repeats}"]
+    arguments += [f"+trace={trace}"] if trace else []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [str(program), *arguments], capture_output=True, text=True, check=False, cwd=folder

@@ -15,7 +15,7 @@ FAULTS = {
     "weight_decoder": ("pe", "3'b110: return '{sign: 1'b1", "3'b110: return '{sign: 1'b0"),
     "exponent_match": ("pe", "node[2*i] > node[2*i+1]", "node[2*i] < node[2*i+1]"),
     "serial_multiply": ("pe", ">> gap_i[lane]", ">> (gap_i[lane] | GapBits'(1))"),
-    "group_accumulator": ("pe", "!above_is_sign || is_power", "!above_is_sign"),
+    "group_accumulator": ("pe", "is_power = |is_power_at", "is_power = 1'b0"),
     "ping_pong_buffer": ("array", "ready_o = !full_q[write_bank_q]", "ready_o = 1'b1"),
     "step_sequencer": ("array", "valid_i && !(last_o && drain_busy_i)", "valid_i"),
     "drain_sequencer": ("array", "!(leaving_q && out_valid_o && !out_ready_i)", "1'b1"),

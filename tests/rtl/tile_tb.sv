@@ -25,7 +25,7 @@ module tile_tb
   localparam int unsigned WeightBits = Rows * 32;
   localparam int unsigned ActBits    = Columns * Lanes * 16;
 
-  string weight_file, act_file, result_file;
+  string weight_file, act_file, result_file, trace_file;
   int    weight_beats, act_beats, results, repeats;
 
   // Beats as lines of memory: reading a file in each clock would be timed, too.
@@ -83,6 +83,10 @@ module tile_tb
     $readmemh(weight_file, weights, 0, weight_beats - 1);
     $readmemh(act_file, acts, 0, act_beats - 1);
     result_handle = $fopen(result_file, "w");
+    if ($value$plusargs("trace=%s", trace_file)) begin
+      $dumpfile(trace_file);
+      $dumpvars(0, u_tile);
+    end
     weight = weights[0];
     act    = acts[0];
     repeat (4) @(negedge clk);

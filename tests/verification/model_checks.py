@@ -183,14 +183,14 @@ def _group(rng: random.Random, name: str, rule: Arithmetic, spread: int) -> tupl
             (Fraction((-1) ** a.sign * a.mantissa * v) * Fraction(2) ** (a.exponent - 25)
              for a, v in zip(inputs, values, strict=True)), Fraction(0),
         )  # fmt: skip
-        unit = Fraction(2) ** (partial.exponent - rule.point)
+        unit = Fraction(2) ** (kept.exponent - rule.point)
         top = max(a.exponent for a in inputs) + int(table.exp.max()) + table.significance[-1]
         one = Fraction(2) ** (top - rule.point)
         width = 11 + rule.guard_bits + 2 + got.steps.bit_length()
         last = one * Fraction(2) ** max(0, width - rule.accumulator_bits)
-        check(abs(partial.mantissa * unit - exact) <= got.steps * (rule.lanes * one + 2 * last))
+        check(abs(kept.mantissa * unit - exact) <= got.steps * (rule.lanes * one + 2 * last))
         if spread == 0 and rule.accumulator_bits == 22 and count < 5:
-            check(partial.mantissa * unit == exact)
+            check(kept.mantissa * unit == exact)
     return got.partial.mantissa, got.partial.exponent, got.busy_steps, ones.mantissa, ones.exponent
 
 
