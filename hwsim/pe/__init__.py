@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwsim.pe.activations import ACTIVATIONS, activation_format
 from hwsim.pe.arithmetic import PUBLISHED, Arithmetic
+from hwsim.pe.bounds import error_bound, worst_case
 from hwsim.pe.matmul import matmul
 from hwsim.pe.terms import TermTable, pe_formats, term_count, term_table
 
@@ -13,8 +14,10 @@ __all__ = [
     "Arithmetic",
     "TermTable",
     "activation_format",
+    "error_bound",
     "matmul",
     "pe_formats",
     "term_count",
     "term_table",
+    "worst_case",
 ]

@@ -215,7 +215,9 @@ def _module(rows: list[Row]) -> list[str]:
         lines.append(f"      case (code_i[{bits - 1}:0])")
         for code, word in enumerate(row):
             if word:
-                lines.append(f"        {bits}'h{code:x}: terms[{index}] = terms_t'({digits}'h{word:07x});")
+                lines.append(
+                    f"        {bits}'h{code:x}: terms[{index}] = terms_t'({digits}'h{word:07x});"
+                )
         lines += [f"        default: terms[{index}] = '0;", "      endcase", "    end"]
         lines += [f"  end else begin : gen_no_row_{index}"]
         lines += [f"    assign terms[{index}] = '0;", "  end"]

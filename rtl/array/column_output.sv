@@ -132,11 +132,11 @@ module column_output #(
 
   // A row's turn ends with its last addition, or with its factor.
   logic                  turn;
-  logic [Rows-1:0][31:0] queue;
+  logic [Rows-1:0][31:0] turned;
   assign turn = (commit_q && add_row_end_q) || (is_factor_i && row_end_i);
   always_comb begin
-    for (int unsigned row = 0; row < Rows; row++) queue[row] = sums_q[(row + 1) % Rows];
-    queue[Rows-1] = total;
+    for (int unsigned row = 0; row < Rows; row++) turned[row] = sums_q[(row + 1) % Rows];
+    turned[Rows-1] = total;
   end
 
   always_ff @(posedge clk_i) begin
@@ -157,7 +157,7 @@ module column_output #(
         add_row_end_q <= row_end_q;
       end
       if (commit_q) sums_q[0] <= total;
-      if (turn) sums_q <= queue;
+      if (turn) sums_q <= turned;
       if (whole_q && factor_q) result_o <= result_d;
     end
   end

@@ -345,6 +345,7 @@ module tile
           32'(weight_count) == 32'(act_count) + 32'd1 + 32'(final_group))
   `ASSERT(KnownScale, !weight_valid || scale_kind <= ScaleE4m3)
   `ASSERT(CanCorrect, !weight_valid || HasCorrection || !plan.is_asymmetric)
+  `ASSERT(LoadsBetweenGroups, !(load_q && sum_valid_q && !sum_first_q))
   `ASSERT(FormatIsTaken, !weight_valid || Formats[format])
 `endif
 

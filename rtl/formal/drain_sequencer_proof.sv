@@ -72,7 +72,8 @@ module drain_sequencer_proof
   assign shift = enable && row_end && !is_factor;
 
   // A group is taken and not yet loaded.
-  logic started_q = 1'b0;
+  logic started_q;
+  initial started_q = 1'b0;
   logic awaits_q;
   always_ff @(posedge clk_i) begin
     started_q <= 1'b1;
@@ -114,7 +115,8 @@ module drain_sequencer_proof
   end
 
   // The states by their numbers.
-  localparam logic [2:0] Idle = 3'd0, Product = 3'd1, Correction = 3'd2, Flush = 3'd3, Factor = 3'd4;
+  localparam logic [2:0] Idle = 3'd0, Product = 3'd1, Correction = 3'd2, Flush = 3'd3,
+                         Factor = 3'd4;
   logic [2:0] state;
   assign state = u_dut.state_q;
 
@@ -176,7 +178,8 @@ module drain_sequencer_proof
       LoadedIsIdle:      assert (!u_dut.loaded_q || (busy && !working));
       StallHolds:        assert (!stalled_q || !working || left == left_q);
       WorkGetsLess:      assert (!worked_q || !working || left < left_q);
-      EveryRowIsShifted: assert (!(u_dut.finishes && enable) || 32'(shifted_q) + 32'(shift) == Rows);
+      EveryRowIsShifted: assert (!(u_dut.finishes && enable) ||
+                                 32'(shifted_q) + 32'(shift) == Rows);
       RowsInOrder:       assert (!working || is_factor || phase == 2'd1 ||
                                  CountBits'(row) == shifted_q);
       AllRowsBefore:     assert (!(working && phase <= 2'd1) || shifted_q == CountBits'(Rows));

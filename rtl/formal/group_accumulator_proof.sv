@@ -91,7 +91,7 @@ module group_accumulator_proof #(
   assign bad_range_o = allowed && (first_i || !normalize_i) && wide == Least;
   assign bad_normal_o = allowed && normalize_i &&
                         (SimpleBits'(normal) != kept || PlaceBits'(normal_exponent) != at);
-  assign not_full_o = allowed && normalize_i && PlaceBits'(normal_exponent) > PlaceBits'(exponent_i) &&
-                      !full;
+  assign not_full_o = allowed && normalize_i && !full &&
+                      PlaceBits'(normal_exponent) > PlaceBits'(exponent_i);
 
 endmodule

@@ -55,7 +55,8 @@ module ping_pong_buffer_proof #(
   );
 
   // The first clock is one of reset.
-  logic started_q = 1'b0;
+  logic started_q;
+  initial started_q = 1'b0;
   always_ff @(posedge clk_i) started_q <= 1'b1;
 
   // Packets that are whole, and beats of the one that comes.

@@ -59,7 +59,8 @@ module step_sequencer_proof #(
   assign issued_d   = issued_q | (MaxSteps'(1) << step);
   assign block_done = (wanted & ~issued_d) == '0;
 
-  logic started_q = 1'b0;
+  logic started_q;
+  initial started_q = 1'b0;
   always_ff @(posedge clk_i) begin
     started_q <= 1'b1;
     if (!rst_ni) begin
@@ -69,7 +70,8 @@ module step_sequencer_proof #(
     end else if (issue) begin
       issued_q <= block_done ? '0 : issued_d;
       taken_q  <= block_done ? '0 : taken_q + 3'd1;
-      if (block_done) block_q <= (block_q + CountBits'(1) == blocks_i) ? '0 : block_q + CountBits'(1);
+      if (block_done && block_q + CountBits'(1) == blocks_i) block_q <= '0;
+      else if (block_done) block_q <= block_q + CountBits'(1);
     end
   end
 

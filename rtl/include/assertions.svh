@@ -15,7 +15,7 @@
 // A parameter that is out of its range stops the elaboration.
 `define ASSERT_PARAMETER(Name, Condition) \
   if (!(Condition)) begin : gen_``Name \
-    $error("%m: %s", `"Condition`"); \
+    $fatal(1, "parameter %s", `"Condition`"); \
   end
 
 `endif  // HWSIM_ASSERTIONS_SVH

@@ -32,7 +32,7 @@ async def lock_step(dut: Any) -> None:  # noqa: ANN401  cocotb's handles are dyn
 
 
 class TileBench:
-    """Drives one case; weights, activations and results each stall by a probability of their own."""
+    """Drives one case; every stream stalls by a probability of its own."""
 
     def __init__(self, dut: Any, case: Case, rng: random.Random) -> None:  # noqa: ANN401  as above
         self.dut, self.case, self.rng = dut, case, rng

@@ -83,7 +83,7 @@ def test_a_parameter_out_of_range_stops_the_elaboration(parameter: str, said: st
     variables = {**os.environ, **environment()}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode != 0
-    errors = [line for line in done.stderr.splitlines() if "USERERROR" in line]
+    errors = [line for line in done.stderr.splitlines() if "USERFATAL" in line]
     assert any(said in line for line in errors), done.stderr
 
 

@@ -81,8 +81,7 @@ def picture(file: Path) -> dict[str, Any]:
     issue = _find(signals, "u_step_sequencer.issue_o").signal
     start = next(time for time in range(1, 1000, PERIOD) if issue.value_at(time)) - PERIOD
     lines: list[dict[str, Any]] = [{"name": "clk", "wave": "p" + "." * (CLOCKS - 1)}]
-    for row in ROWS:
-        lines.append({} if row is None else _line(row, _find(signals, row.path), start))
+    lines += [{} if row is None else _line(row, _find(signals, row.path), start) for row in ROWS]
     head = {"text": "One group: 8 weights bitmod4, 4 lanes, 2 steps", "tick": 0}
     return {"signal": lines, "head": head, "config": {"hscale": 3}}
 

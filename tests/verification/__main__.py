@@ -24,8 +24,18 @@ from quant.common.files import write_text
 from tests.rtl.simulator import ROOT
 from tests.verification.finding import Finding
 
-PARTS = ("products", "oracle", "units", "icarus", "lockstep", "layer", "coverage", "formal")
-PARTS += ("mutation_rtl", "mutation_model")
+PARTS = (
+    "products",
+    "oracle",
+    "units",
+    "icarus",
+    "lockstep",
+    "layer",
+    "coverage",
+    "formal",
+    "mutation_rtl",
+    "mutation_model",
+)
 SOURCES = ("rtl", "hwsim/pe", "tests/rtl", "tests/verification")
 EPILOG = "example: python -m tests.verification --scale quick --part products --part formal"
 

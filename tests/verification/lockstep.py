@@ -6,7 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run as simulate
+from tests.rtl.simulator import ARRAY, PACKAGES, PE, build
+from tests.rtl.simulator import run as simulate
 from tests.rtl.test_tile import CONFIGURATIONS, LONG, QUICK, parameters
 from tests.verification.finding import Finding
 

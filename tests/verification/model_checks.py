@@ -143,6 +143,8 @@ def rounding_is_ieee() -> None:
             half = np.float16(exact)
         check(reference.rounded(value, reference.FP16) == float(half), value)
     check(str(reference.rounded(Fraction(-1, 1 << 200), reference.FP32)) == "-0.0")
+    third = reference.rounded(Fraction(1, 3), reference.FP32)
+    check(third == float(np.float32(1) / np.float32(3)), third)
     check(str(reference.rounded(Fraction(0), reference.FP32)) == "0.0")
 
 
