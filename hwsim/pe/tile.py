@@ -31,6 +31,8 @@ FLUSH = 3
 OUTPUT = 2
 """Clocks from a whole factor's product to its beat."""
 DIGITS = (1, 2, 4, 8)
+MAX_LANES = 16
+"""All pairs of lanes are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Tile:
         for name, high in (("rows", 64), ("columns", 64), ("max_group", MAX_GROUP)):
             if not 1 <= getattr(self, name) <= high:
                 raise RequestError(f"{name} = {getattr(self, name)}: 1..{high} is allowed")
+        if self.arithmetic.lanes > MAX_LANES:
+            raise RequestError(f"lanes = {self.arithmetic.lanes}: a tile has 1..{MAX_LANES}")
         if self.digit_bits not in DIGITS:
             raise RequestError(f"digit_bits = {self.digit_bits}: 1, 2, 4 or 8 is allowed")
 

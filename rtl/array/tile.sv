@@ -55,7 +55,7 @@ module tile
 
   `ASSERT_PARAMETER(Rows, Rows >= 1 && Rows <= 64)
   `ASSERT_PARAMETER(Columns, Columns >= 1 && Columns <= 64)
-  `ASSERT_PARAMETER(Lanes, Lanes >= 1 && Lanes <= 64)
+  `ASSERT_PARAMETER(Lanes, Lanes >= 1 && Lanes <= 16)
   `ASSERT_PARAMETER(ExponentBits, ExponentBits >= 2 && ExponentBits <= 5)
   `ASSERT_PARAMETER(GuardBits, GuardBits <= 16)
   `ASSERT_PARAMETER(AccumulatorBits, AccumulatorBits >= 8 && AccumulatorBits <= 28)

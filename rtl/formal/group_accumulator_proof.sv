@@ -59,13 +59,13 @@ module group_accumulator_proof #(
 
   localparam int unsigned SimpleBits = WideBits + 2;
   localparam int unsigned PlaceBits  = ExponentBits + 2;
-  localparam logic signed [WideBits-1:0] Least = {1'b1, {(WideBits - 1) {1'b0}}};
+  localparam logic signed [WideBits-1:0] Least = signed'({1'b1, {(WideBits - 1) {1'b0}}});
   logic signed [SimpleBits-1:0] before_it, kept, held, coming, total;
   logic [SimpleBits-1:0]        size;
   logic [PlaceBits-1:0]         step, at, top, bits, excess;
   always_comb begin
     before_it = SimpleBits'(wide_i);
-    size      = (before_it < 0) ? -before_it : before_it;
+    size      = unsigned'((before_it < 0) ? -before_it : before_it);
     bits      = '0;
     for (int unsigned i = 0; i < SimpleBits; i++) if (size[i]) bits = PlaceBits'(i + 1);
     excess = (bits > PlaceBits'(AccumulatorBits)) ? bits - PlaceBits'(AccumulatorBits) : '0;

@@ -137,7 +137,7 @@ module ping_pong_buffer_proof #(
   assign at   = (bank ? $clog2(2 * Depth)'(Depth) : '0) + $clog2(2 * Depth)'(which_q);
   for (genvar i = 0; i < 2; i++) begin : gen_counted
     assign counted[i] = !u_dut.full_q[i] ||
-        (u_dut.count_q[i] != '0 && u_dut.count_q[i] <= CountBits'(Depth));
+        (u_dut.count_q[i] != '0 && 32'(u_dut.count_q[i]) <= Depth);
   end
 
   always_comb begin
@@ -150,7 +150,7 @@ module ping_pong_buffer_proof #(
       NeverMoreThanTwo:  assert (whole_q <= 2'd2);
       ReadyWhereFree:    assert (ready == (whole_q < 2'd2));
       ValidWhereWhole:   assert (valid == (whole_q != '0));
-      WithinDepth:       assert (!valid || (count != '0 && count <= CountBits'(Depth)));
+      WithinDepth:       assert (!valid || (count != '0 && 32'(count) <= Depth));
       ValidStays:        assert (!held_q || valid);
       CountStays:        assert (!held_q || count == count_q);
       UserStays:         assert (!held_q || user == user_q);

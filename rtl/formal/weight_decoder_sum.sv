@@ -40,6 +40,8 @@ module weight_decoder_sum
   schedule_t plan;
   assign plan   = schedule(format_i, ExponentBits);
   assign unit_o = plan.unit;
+  logic unused;
+  assign unused = plan.is_asymmetric;
 
   always_comb begin
     sum_o    = '0;

@@ -5,7 +5,8 @@
 // Stage 1: exponents of the products, their largest, and how far below it each one lies.
 //
 // The largest is taken over lanes whose product is not zero; it is 0 if there is none, since a
-// product's exponent is at least 1. A tree of comparators. Combinational.
+// product's exponent is at least 1. All pairs are compared at once: a difference tells who is
+// larger, and is the gap if it is the largest's. Combinational.
 
 module exponent_match #(
   parameter int unsigned Lanes        = 4,
@@ -20,26 +21,42 @@ module exponent_match #(
   output logic [Lanes-1:0][Bits-1:0]         gap_o  // of any value where the product is zero
 );
 
-  // A complete binary tree: leaves are the products, node i has the children 2i and 2i + 1.
-  localparam int unsigned Leaves = 1 << $clog2(Lanes);
-
-  logic [2*Leaves-1:1][Bits-1:0] node;
-  logic [Lanes-1:0][Bits-1:0]    exponent;
+  logic [Lanes-1:0][Bits-1:0]          exponent;
+  logic [Lanes-1:0][Lanes-1:0][Bits:0] difference;  // of a lane and another, two's complement
+  logic [Lanes-1:0]                    is_largest;  // the first of equals
 
   always_comb begin
-    node = '0;
     for (int unsigned lane = 0; lane < Lanes; lane++) begin
       exponent[lane] = Bits'(act_exponent_i[lane]) + Bits'(term_exponent_i[lane]);
-      if (nonzero_i[lane]) node[Leaves+lane] = exponent[lane];
     end
-    for (int unsigned i = Leaves - 1; i > 0; i--) begin
-      node[i] = (node[2*i] > node[2*i+1]) ? node[2*i] : node[2*i+1];
+    for (int unsigned lane = 0; lane < Lanes; lane++) begin
+      for (int unsigned other = 0; other < Lanes; other++) begin
+        difference[lane][other] = {1'b0, exponent[lane]} - {1'b0, exponent[other]};
+      end
+    end
+    for (int unsigned lane = 0; lane < Lanes; lane++) begin
+      is_largest[lane] = nonzero_i[lane];
+      for (int unsigned other = 0; other < Lanes; other++) begin
+        // Of a pair one difference is asked, so that equals agree on the first.
+        if (other > lane && nonzero_i[other] && difference[lane][other][Bits]) begin
+          is_largest[lane] = 1'b0;
+        end
+        if (other < lane && nonzero_i[other] && !difference[other][lane][Bits]) begin
+          is_largest[lane] = 1'b0;
+        end
+      end
     end
   end
-  assign largest_o = node[1];
 
   always_comb begin
-    for (int unsigned lane = 0; lane < Lanes; lane++) gap_o[lane] = largest_o - exponent[lane];
+    largest_o = '0;
+    gap_o     = '0;
+    for (int unsigned lane = 0; lane < Lanes; lane++) begin
+      if (is_largest[lane]) largest_o |= exponent[lane];
+      for (int unsigned other = 0; other < Lanes; other++) begin
+        if (is_largest[other]) gap_o[lane] |= difference[other][lane][Bits-1:0];
+      end
+    end
   end
 
 endmodule

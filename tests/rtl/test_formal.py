@@ -13,7 +13,7 @@ from tests.verification.yosys import RTL
 pytestmark = pytest.mark.rtl
 FAULTS = {
     "weight_decoder": ("pe", "3'b110: return '{sign: 1'b1", "3'b110: return '{sign: 1'b0"),
-    "exponent_match": ("pe", "node[2*i] > node[2*i+1]", "node[2*i] < node[2*i+1]"),
+    "exponent_match": ("pe", "!difference[other][lane][Bits]", "difference[other][lane][Bits]"),
     "serial_multiply": ("pe", ">> gap_i[lane]", ">> (gap_i[lane] | GapBits'(1))"),
     "group_accumulator": ("pe", "is_power = |is_power_at", "is_power = 1'b0"),
     "ping_pong_buffer": ("array", "ready_o = !full_q[write_bank_q]", "ready_o = 1'b1"),
