@@ -11,7 +11,7 @@
 
 module ping_pong_buffer_proof #(
   parameter int unsigned Width = 2,
-  parameter int unsigned Depth = 3,
+  parameter int unsigned Depth = 5,
 
   localparam int unsigned AddressBits = (Depth > 1) ? $clog2(Depth) : 1,
   localparam int unsigned CountBits   = $clog2(Depth + 1)
