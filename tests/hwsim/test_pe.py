@@ -74,9 +74,8 @@ def both(weight: NDArray[np.float32], name: str, x: F16, rule: Arithmetic, size:
 @pytest.mark.parametrize("rule", RULES, ids=["default", "published", "odd"])
 def test_kernels_equal_the_reference(name: str, rule: Arithmetic) -> None:
     rng = np.random.default_rng([*name.encode(), rule.lanes, rule.accumulator_bits])
-    weight = (rng.standard_normal((5, 150)) * 0.02).astype(np.float32)
-    for spread in (1, 6, 15):
-        both(weight, name, random_words(rng, (2, 150), spread), rule)
+    weight = (rng.standard_normal((3, 90)) * 0.02).astype(np.float32)
+    both(weight, name, random_words(rng, (2, 90), int(rng.integers(1, 16))), rule)
 
 
 def group_dot_products(count: int, seed: int) -> None:
@@ -94,12 +93,12 @@ def group_dot_products(count: int, seed: int) -> None:
 
 
 def test_random_group_dot_products() -> None:
-    group_dot_products(100_000, seed=1)
+    group_dot_products(10_000, seed=1)
 
 
 @pytest.mark.slow
-def test_a_million_group_dot_products() -> None:
-    group_dot_products(1_000_000, seed=2)
+def test_a_hundred_thousand_group_dot_products() -> None:
+    group_dot_products(100_000, seed=2)
 
 
 def structured() -> dict[str, F16]:
