@@ -38,11 +38,6 @@ def test_a_sample_of_faults_in_the_model_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_faults_in_the_model_are_found() -> None:
-    all_found(mutation_model.run("full"))
-
-
-@pytest.mark.slow
 @pytest.mark.rtl
 def test_without_vectors_every_mutant_that_differs_survives(tmp_path: Path) -> None:
     """The bench does not call mutants found that it never looked at."""
