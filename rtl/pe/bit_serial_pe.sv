@@ -126,4 +126,14 @@ module bit_serial_pe
     end
   end
 
+`ifndef SYNTHESIS
+  // Exponents only rise within a group: a wrapped one would have overflowed.
+  always_ff @(posedge clk_i) begin
+    if (write && !first_i) begin
+      ExponentRises : assert (exponent_d >= exponent_q)
+      else $error("ExponentRises: %0d after %0d", exponent_d, exponent_q);
+    end
+  end
+`endif
+
 endmodule
