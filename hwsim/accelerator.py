@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from hwsim.pe.arithmetic import LIMITS, whole
 from hwsim.pe.operands import PE_SCALES
 from hwsim.pe.terms import term_count
 from quant.common.config import load_toml, parse
@@ -194,6 +195,8 @@ def _check(machine: Accelerator, where: str) -> None:
     faults = [f"{key} = {n}" for key, n in numbers.items() if not 0 < n < float("inf")]
     if faults:
         raise RequestError(f"{where}: {', '.join(faults)}: above 0 is needed")
+    low, high = LIMITS["exponent_bits"]
+    whole(f"{where}: pe.exponent_bits", machine.pe.exponent_bits, low, high)
     for name in machine.weights:
         get_format(name)
         if machine.kind == "bit-serial":

@@ -126,6 +126,6 @@ def activation_format(name: str) -> ActivationFormat:
     Raises:
         RequestError: no such format; the message gives those that there are.
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name("activation format", name, ACTIVATIONS)
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise unknown_name("activation format", str(name), ACTIVATIONS)
     return ACTIVATIONS[name]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.pe.activations import Fields
-from hwsim.pe.arithmetic import Arithmetic
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
 from hwsim.pe.terms import TermTable
+from quant.common.errors import RequestError
 
 ONES = TermTable(
     format="ones",
@@ -64,7 +65,18 @@ def error_bound(
 
     Returns:
         The bound in units of the format (``2^unit_exponent``); 0 where no bit can be lost.
+
+    Raises:
+        RequestError: arrays of other lengths, a selector or code that the format does not have.
     """
+    shape = codes.shape
+    if codes.ndim != 1 or fields.exponent.shape != shape:
+        raise RequestError(f"activations {fields.exponent.shape} and codes {shape}: [n] is needed")
+    selectors, count = table.man.shape[:2]
+    if not 0 <= selector < selectors or (
+        codes.size and not 0 <= codes.min() <= codes.max() < count
+    ):
+        raise RequestError(f"{table.format} has selectors 0..{selectors - 1}, codes 0..{count - 1}")
     exponent, mantissa = (part.astype(np.int64) for part in (fields.exponent, fields.mantissa))
     state = _Running()
     for start in range(0, len(codes), rule.lanes):
@@ -104,7 +116,11 @@ def worst_case(rule: Arithmetic, table: TermTable, group: int) -> float:
 
     It is relative to the sum of ``|activation * weight|`` of the group; 0 where INT8 activations
     fit the accumulator whole.
+
+    Raises:
+        RequestError: a group of fewer weights than 1 or more than ``MAX_GROUP``.
     """
+    group = whole("group", group, 1, MAX_GROUP)
     if _is_exact(rule, table, group):
         return 0.0
     steps = -(-group // rule.lanes) * table.steps

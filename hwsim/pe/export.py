@@ -5,7 +5,7 @@ Regenerate with ``python -m hwsim.pe.export rtl/generated``; a test compares the
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -228,5 +228,8 @@ def _module(rows: list[Row]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for name, text in files().items():
-        write_text(Path(sys.argv[1]) / name, text)
+    parser = argparse.ArgumentParser("hwsim.pe.export", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("rtl/generated"))
+    folder = parser.parse_args().folder
+    for file, text in files().items():
+        write_text(folder / file, text)

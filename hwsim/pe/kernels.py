@@ -67,5 +67,5 @@ def _blocks(fields: Fields, size: int, starts: I32, rule: Arithmetic) -> tuple[I
     ):
         padded = np.full((len(values), int(starts[-1]) * rule.lanes), empty, np.int32)
         padded[:, slot] = values
-        parts.append(padded.reshape(len(values), -1, rule.lanes))
+        parts.append(padded.reshape(len(values), int(starts[-1]), rule.lanes))
     return parts[0], parts[1], parts[2]

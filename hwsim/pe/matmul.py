@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.pe.arithmetic import Arithmetic
-from hwsim.pe.operands import Weights, activation_words, block_starts, weights
+from hwsim.pe.operands import Weights, activation_array, block_starts, weights
 from quant.common.errors import RequestError
 from quant.datatypes import F32
 from quant.tensor import QuantizedTensor
 
 Words = NDArray[Any]
 Output = Literal["fp32", "fp16"]
+Nonfinite = Literal["refuse", "nan"]
+Backend = Literal["numba", "reference"]
 OUTPUTS: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp16": np.float16}
 
 
@@ -25,8 +27,8 @@ def matmul(
     arithmetic: Arithmetic | None = None,
     skip_zero_steps: bool = False,
     output: Output = "fp32",
-    nonfinite: Literal["refuse", "nan"] = "refuse",
-    backend: Literal["numba", "reference"] = "numba",
+    nonfinite: Nonfinite = "refuse",
+    backend: Backend = "numba",
 ) -> tuple[F32, int]:
     """Multiply ``x @ W.T`` in the PE's arithmetic (docs/pe_arithmetic.md).
 
@@ -40,7 +42,7 @@ def matmul(
             a value.
         output: Format that results are rounded to, once.
         nonfinite: What an activation that is NaN, Inf or too large does: it is refused, or its
-            token's results are all NaN, as in the RTL.
+            token's results are all NaN, as in the RTL (INT8 has no such word: always refused).
         backend: The fast kernels, or the plain-integer specification (slow, equal).
 
     Returns:
@@ -58,16 +60,21 @@ def matmul(
         >>> y.shape, cycles
         ((2, 8), 1024)
     """
-    if output not in OUTPUTS:
-        raise RequestError(f"output {output!r}: {', '.join(OUTPUTS)} is allowed")
+    for name, given, allowed in (
+        ("output", output, get_args(Output)),
+        ("nonfinite", nonfinite, get_args(Nonfinite)),
+        ("backend", backend, get_args(Backend)),
+    ):
+        if given not in allowed:
+            raise RequestError(f"{name} {given!r}: {', '.join(allowed)} is allowed")
     operand, rule = weights(weight, arithmetic)
-    words = activation_words(activations, weight.shape[1], rule.activations)
+    values = activation_array(activations, weight.shape[1])
+    words = rule.activations.words(values)
     broken = ~rule.activations.fields(words).finite
     if broken.any() and nonfinite == "refuse":
         token, column = (int(i) for i in np.argwhere(broken)[0])
-        value = np.asarray(activations)[token, column]
-        name = rule.activation.upper()
-        raise RequestError(f"activation [{token}, {column}] is {value}: not a finite {name} number")
+        kind, value = rule.activation.upper(), values[token, column]
+        raise RequestError(f"activation [{token}, {column}] is {value}: not a finite {kind} number")
     run = _by_reference if backend == "reference" else _by_kernels
     y, cycles = run(operand, np.where(broken, 0, words), rule, skip_zero_steps, OUTPUTS[output])
     y[broken.any(axis=1)] = np.nan

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.activations import ActivationFormat
 from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
 from hwsim.pe.terms import TermTable, term_table
 from quant.common.errors import RequestError
@@ -72,6 +71,10 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
         RequestError: a format, scale or zero point that the PE does not take, a group that is
             too long, a code or scale that stands for no number.
     """
+    if not isinstance(weight, QuantizedTensor):
+        raise RequestError(f"a weight of type {type(weight).__name__}: a QuantizedTensor is needed")
+    if rule is not None and not isinstance(rule, Arithmetic):
+        raise RequestError(f"arithmetic of type {type(rule).__name__}: an Arithmetic is needed")
     if weight.spec.scale not in PE_SCALES:
         allowed = ", ".join(PE_SCALES)
         raise RequestError(f"the PE takes scales {allowed}, not {weight.spec.scale!r}")
@@ -86,26 +89,35 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
     _check_codes(table, codes, selectors, size)
     scales, exponents = _scales(weight)
     zeros = None if weight.zero_points is None else weight.zero_points.astype(np.int32)
+    if zeros is not None:
+        top = 2**weight.spec.format.element_bits - 1
+        _refuse((zeros < 0) | (zeros > top), zeros, "zero point", f"0..{top}")
     stored = weight.scales.astype(np.uint8)
     factors = _factors(weight)
     seen = Weights(table, codes, size, selectors, stored, scales, exponents, zeros, factors)
     return seen, rule
 
 
-def activation_words(activations: Any, columns: int, form: ActivationFormat) -> NDArray[Any]:  # noqa: ANN401  anything numpy or torch can turn into an array
-    """Return activations ``[tokens, in]`` as words of a format, rounded where they are not.
+def activation_array(activations: Any, columns: int) -> NDArray[Any]:  # noqa: ANN401  anything numpy or torch can turn into an array
+    """Return activations ``[tokens, in]`` as an array of real numbers, not rounded.
 
     Raises:
-        RequestError: another shape, or values that are no integers where INT8 is asked for.
+        RequestError: no array of real numbers, or another shape.
     """
     if hasattr(activations, "detach"):
-        activations = activations.detach().float().cpu().numpy()
-    given = np.asarray(activations)
+        activations = activations.detach().cpu()
+        if activations.dtype.itemsize < 4 and activations.dtype.is_floating_point:
+            activations = activations.float()  # numpy has no bfloat16; both are exact in float32
+    try:
+        given = np.asarray(activations)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(activations).__name__
+        raise RequestError(f"activations of type {kind} are no array: {error}") from None
     if given.ndim != 2 or given.shape[1] != columns:
         raise RequestError(f"activations of shape {given.shape}: [tokens, {columns}] is needed")
     if given.dtype.kind not in "fiub":
         raise RequestError(f"activations of type {given.dtype}: real numbers are needed")
-    return form.words(given)
+    return given
 
 
 def block_starts(columns: int, size: int, lanes: int) -> I32:
@@ -131,10 +143,8 @@ def _scales(weight: QuantizedTensor) -> tuple[I32, I32]:
     stored = weight.scales.astype(np.int32)
     if weight.spec.scale == "int8":
         return stored, np.zeros_like(stored)
-    invalid = 255 if weight.spec.scale == "e8m0" else E4M3_NAN
-    if (stored == invalid).any():
-        row, group = (int(i) for i in np.argwhere(stored == invalid)[0])
-        raise RequestError(f"the scale of group [{row}, {group}] is NaN ({invalid:#04x})")
+    top = 254 if weight.spec.scale == "e8m0" else E4M3_NAN - 1
+    _refuse(stored > top, stored, f"{weight.spec.scale} scale", f"0..{top} (no NaN, no sign)")
     if weight.spec.scale == "e8m0":
         return np.ones_like(stored), stored - E8M0_BIAS
     field = stored >> 3 & 15
@@ -143,6 +153,20 @@ def _scales(weight: QuantizedTensor) -> tuple[I32, I32]:
 
 
 def _factors(weight: QuantizedTensor) -> F32:
+    factors = _stored_factors(weight)
+    wrong = ~(np.isfinite(factors) & (factors > 0))
+    _refuse(wrong[:, None], factors[:, None], "factor of row", "above 0 and finite")
+    return factors
+
+
+def _refuse(wrong: NDArray[np.bool_], values: NDArray[Any], what: str, allowed: str) -> None:
+    """Raise for the first wrong value, with its place."""
+    if wrong.any():
+        place = [int(i) for i in np.argwhere(wrong)[0]]
+        raise RequestError(f"{what} {place} is {values[tuple(place)]}: {allowed} is allowed")
+
+
+def _stored_factors(weight: QuantizedTensor) -> F32:
     if weight.row_scales is not None:
         return weight.row_scales.astype(np.float32)
     factor = np.float32(1)

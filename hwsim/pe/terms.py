@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
+from hwsim.pe.arithmetic import LIMITS, MAX_STEPS, whole
 from hwsim.pe.decompose import Terms, fewest_terms, plan
 from quant.common.errors import RequestError
 from quant.datatypes import IntType
@@ -75,6 +75,8 @@ class TermTable:
 
 def pe_formats(exponent_bits: int | None = None) -> list[str]:
     """Return the formats that a PE with term exponents of that width (None: any) takes."""
+    if exponent_bits is not None:
+        exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
     return [name for name, entry in FORMATS.items() if _table(entry, exponent_bits)]
 
 
@@ -90,7 +92,9 @@ def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
         RequestError: unknown format, one whose levels are no short sums of signed powers of two,
             or one that needs wider exponents.
     """
-    entry = get_format(name)
+    entry = get_format(str(name))
+    if exponent_bits is not None:
+        exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
     table = _table(entry, exponent_bits)
     if table is not None:
         return table
@@ -123,7 +127,7 @@ def _table(entry: Format, exponent_bits: int | None) -> TermTable | None:
         return None
     if np.array_equal(integers, IntType(entry.element_bits).levels[None]):
         return _booth(entry, unit_exponent, 0)
-    found = _narrowest(integers, exponent_bits or WIDEST)
+    found = _narrowest(integers, WIDEST if exponent_bits is None else exponent_bits)
     if found is None:
         return None
     width, significance, terms = found

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
+from hwsim.pe.matmul import Output
 from hwsim.pe.operands import PE_SCALES, Weights
 from hwsim.pe.terms import pe_formats
 from quant.common.errors import RequestError
@@ -60,13 +61,18 @@ class Tile:
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.arithmetic, Arithmetic):
+            raise RequestError(f"arithmetic = {self.arithmetic!r}: an Arithmetic is needed")
         for name, high in (("rows", 64), ("columns", 64), ("max_group", MAX_GROUP)):
-            if not 1 <= getattr(self, name) <= high:
-                raise RequestError(f"{name} = {getattr(self, name)}: 1..{high} is allowed")
-        if self.arithmetic.lanes > MAX_LANES:
-            raise RequestError(f"lanes = {self.arithmetic.lanes}: a tile has 1..{MAX_LANES}")
-        if self.digit_bits not in DIGITS:
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, high))
+        whole("lanes of a tile", self.arithmetic.lanes, 1, MAX_LANES)
+        if whole("digit_bits", self.digit_bits, 1, 8) not in DIGITS:
             raise RequestError(f"digit_bits = {self.digit_bits}: 1, 2, 4 or 8 is allowed")
+        if self.max_blocks * self.arithmetic.lanes > MAX_GROUP:
+            raise RequestError(
+                f"max_group = {self.max_group} with {self.arithmetic.lanes} lanes: whole blocks up "
+                f"to {MAX_GROUP} weights are allowed"
+            )
 
     @property
     def max_blocks(self) -> int:
@@ -83,11 +89,26 @@ class Tile:
         return -(-bits // self.digit_bits) + REST
 
     def check(self, weight: Weights) -> None:
-        """Raise RequestError where the buffers do not hold a group."""
+        """Raise RequestError where the buffers do not hold a group, or terms are too wide."""
+        if weight.table.exponent_bits > self.arithmetic.exponent_bits:
+            raise RequestError(
+                f"format {weight.table.format!r} needs terms with exponents of "
+                f"{weight.table.exponent_bits} bits; this tile's have {self.arithmetic.exponent_bits}"
+            )
         if weight.size > self.max_group:
             raise RequestError(
                 f"groups of {weight.size} weights: this tile's buffers hold {self.max_group}"
             )
+
+
+def format_bits() -> int:
+    """Width of a format's number in the side band (``FormatWidth`` of the RTL)."""
+    return max(1, (len(pe_formats()) - 1).bit_length())
+
+
+def side_bits() -> int:
+    """Width of the side band of the weight stream: format, scale kind, fp16, final."""
+    return format_bits() + 4
 
 
 class Packet(NamedTuple):
@@ -119,7 +140,7 @@ class Job(NamedTuple):
 
 
 def jobs(
-    weight: Weights, scale: str, words: NDArray[Any], tile: Tile, output: str = "fp32"
+    weight: Weights, scale: str, words: NDArray[Any], tile: Tile, output: Output = "fp32"
 ) -> Iterator[Job]:
     """Yield the jobs of ``x @ W.T``: rows outer, tokens inner.
 
@@ -131,9 +152,18 @@ def jobs(
         output: ``fp32`` or ``fp16``.
 
     Raises:
-        RequestError: groups that the buffers do not hold.
+        RequestError: groups or terms that the tile does not take, words of another shape, an
+            unknown scale or output.
     """
     tile.check(weight)
+    if scale not in PE_SCALES:
+        raise RequestError(f"scale {scale!r}: {', '.join(PE_SCALES)} is allowed")
+    if output not in get_args(Output):
+        raise RequestError(f"output {output!r}: {', '.join(get_args(Output))} is allowed")
+    if words.ndim != 2 or words.shape[1] != weight.codes.shape[1]:
+        raise RequestError(
+            f"words of shape {words.shape}: [tokens, {weight.codes.shape[1]}] is needed"
+        )
     for row in range(0, len(weight.codes), tile.rows):
         for token in range(0, len(words), tile.columns):
             rows, columns = slice(row, row + tile.rows), slice(token, token + tile.columns)
@@ -142,12 +172,14 @@ def jobs(
 
 
 def _packets(
-    weight: Weights, scale: str, words: NDArray[Any], rows: slice, tile: Tile, output: str
+    weight: Weights, scale: str, words: NDArray[Any], rows: slice, tile: Tile, output: Output
 ) -> Iterator[Packet]:
     lanes, columns = tile.arithmetic.lanes, weight.codes.shape[1]
     groups = range(0, columns, weight.size)
     kind = PE_SCALES.index(scale)
-    side = pe_formats().index(weight.table.format) | kind << 6 | (output == "fp16") << 8
+    formats = pe_formats()
+    width = format_bits()
+    side = formats.index(weight.table.format) | kind << width | (output == "fp16") << (width + 2)
     for g, start in enumerate(groups):
         final, stop = start == groups[-1], min(start + weight.size, columns)
         blocks = -(-(stop - start) // lanes)
@@ -161,7 +193,7 @@ def _packets(
             factors = weight.factors[rows].view(np.uint32).astype(np.uint64)
             heads.append(_padded(factors[:, None], tile.rows, 1)[:, 0])
         yield Packet(
-            side | final << 9,
+            side | final << (width + 3),
             np.concatenate([np.stack(heads), beats.T]),
             inputs,
             weight.table.steps,

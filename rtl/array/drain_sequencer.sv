@@ -206,6 +206,12 @@ module drain_sequencer
   `ASSERT(LoadsWhatIsTaken, !(load_i && !busy_q))
   `ASSERT(FactorIsFinite, !(state_q == Factor && factor_exponent == 8'hff))
   `ASSERT(FactorIsPositive, !(state_q == Factor && factor_i[row_q][31]))
+  // Rows that are not there have a factor of zero, and no sum.
+  `ASSERT(FactorFits, state_q != Factor || factor_i[row_q] == '0 || scale_kind_i == ScaleE4m3 ||
+          factor_mantissa[12:0] == '0)
+  `ASSERT(ScaleIsANumber, state_q != Product || !(scale_kind_i == ScaleE8m0 && &scale ||
+          scale_kind_i == ScaleE4m3 && (scale[7] || &scale[6:0])))
+  `ASSERT(CorrectionFits, state_q != Correction || correction_size[15] == 1'b0)
   `ASSERT(ResultIsHeld, !$past(out_valid_o && !out_ready_i && rst_ni) || out_valid_o)
 `endif
 

@@ -91,6 +91,8 @@ module ping_pong_buffer #(
   `ASSERT(PacketFits, !(push && index_q >= CountBits'(Depth)))
   `ASSERT(PopsAPacket, !(pop_i && !valid_o))
   `ASSERT(ValidIsHeld, !$past(valid_i && !ready_o && rst_ni) || valid_i)
+  `ASSERT(BeatIsHeld, !$past(valid_i && !ready_o && rst_ni) ||
+          {data_i, user_i, last_i} == $past({data_i, user_i, last_i}))
 `endif
 
 endmodule

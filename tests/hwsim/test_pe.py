@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import quant
-from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, reference, term_count, term_table
+from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, term_count, term_table
 from quant.common.errors import RequestError
 from quant.formats import FORMATS
 
@@ -136,35 +137,6 @@ def test_structured_corners(corner: str, name: str) -> None:
     both(weight, name, structured()[corner], PUBLISHED, size=128)
 
 
-@pytest.mark.parametrize("rule", [Arithmetic(), PUBLISHED], ids=["default", "published"])
-@pytest.mark.parametrize("name", ["int8", "bitmod4", "fp3"])
-def test_a_group_keeps_its_error_bound(name: str, rule: Arithmetic) -> None:
-    rng, table = np.random.default_rng(8), term_table(name)
-    for spread in (0, 3, 15):
-        words = random_words(rng, (20, 128), spread).view(np.uint16)
-        for row in words:
-            inputs = [reference.decode_fp16(int(word)) for word in row]
-            codes = [int(c) for c in rng.integers(0, table.sign.shape[1], 128)]
-            got = reference.group_sum(inputs, codes, 0, table, rule)
-            exact = sum(
-                (exact_value(a) * table.value(0, c) for a, c in zip(inputs, codes, strict=True)),
-                Fraction(0),
-            )
-            unit = Fraction(2) ** (got.partial.exponent - rule.point)
-            # docs/pe_arithmetic.md: truncation of the lanes, then two floors, a step. No product
-            # is above 2^top, no accumulator above 128 steps' worth of four such products.
-            top = max(a.exponent for a in inputs) + int(table.exp.max()) + table.significance[-1]
-            one = Fraction(2) ** (top - rule.point)
-            width = 11 + rule.guard_bits + 2 + got.steps.bit_length()
-            last = one * Fraction(2) ** max(0, width - rule.accumulator_bits)
-            bound = got.steps * (rule.lanes * one + 2 * last)
-            assert abs(got.partial.mantissa * unit - exact) <= bound
-
-
-def exact_value(a: reference.Activation) -> Fraction:
-    return Fraction((-1) ** a.sign * a.mantissa) * Fraction(2) ** (a.exponent - 25)
-
-
 def test_real_numbers_come_out() -> None:
     rng = np.random.default_rng(0)
     weight = (rng.standard_normal((64, 512)) * 0.02).astype(np.float32)
@@ -187,3 +159,90 @@ def test_bad_requests() -> None:
         matmul(quant.quantize(np.eye(4, dtype=np.float32), "int4"), np.ones((1, 4)))
     with pytest.raises(RequestError, match="lanes = 0"):
         Arithmetic(lanes=0)
+
+
+def small(name: str = "int4", scale: str = "int8") -> quant.QuantizedTensor:
+    return quant.quantize(np.eye(4, 8, dtype=np.float32), name, group_size=8, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": "fp8"}, "output 'fp8': fp32, fp16"),
+        ({"nonfinite": "zero"}, "nonfinite 'zero': refuse, nan"),
+        ({"backend": "gpu"}, "backend 'gpu': numba, reference"),
+        ({"arithmetic": {}}, "arithmetic of type dict"),
+        ({"activations": [["a"] * 8]}, "real numbers are needed"),
+        ({"activations": [[1, 2], [3]]}, "are no array"),
+        ({"activations": np.ones((1, 8), complex)}, "complex128: real numbers"),
+        ({"weight": np.eye(8)}, "type ndarray: a QuantizedTensor"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"weight": small(), "activations": np.ones((1, 8)), **change}
+    with pytest.raises(RequestError, match=message) as raised:
+        matmul(**arguments)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("scale", "part", "value", "message"),
+    [
+        ("e4m3", "scales", 0x7F, r"e4m3 scale \[0, 0\] is 127: 0..126"),
+        ("e4m3", "scales", 0xBF, r"e4m3 scale \[0, 0\] is 191"),
+        ("e8m0", "scales", 0xFF, r"e8m0 scale \[0, 0\] is 255: 0..254"),
+        ("int8", "row_scales", np.float16("nan"), r"factor of row \[0, 0\] is nan"),
+        ("int8", "row_scales", np.float16(-1), r"factor of row \[0, 0\] is -1"),
+        ("int8", "zero_points", 255, r"zero point \[0, 0\] is 255: 0..15"),
+    ],
+)
+def test_broken_tensors_are_refused_by_place(
+    scale: str, part: str, value: float, message: str
+) -> None:
+    qt = small("int4-asym" if part == "zero_points" else "int4", scale)
+    array = np.array(getattr(qt, part))
+    array.reshape(-1)[0] = value
+    with pytest.raises(RequestError, match=message):
+        matmul(replace(qt, **{part: array}), np.ones((1, 8)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["4", None, 4.0, True, 0, 65])
+def test_lanes_are_whole_numbers(wrong: Any) -> None:  # noqa: ANN401  what users might give
+    with pytest.raises(RequestError, match="lanes = "):
+        Arithmetic(lanes=wrong)
+    number: Any = np.int64(4)
+    assert Arithmetic(lanes=number).lanes == 4
+
+
+@pytest.mark.parametrize("width", [0, 1, 6])
+def test_widths_of_terms_have_limits(width: int) -> None:
+    with pytest.raises(RequestError, match="exponent_bits = "):
+        term_table("int4", width)
+
+
+def test_no_tokens_give_no_results() -> None:
+    y, cycles = matmul(small(), np.ones((0, 8)))
+    assert (y.shape, cycles) == ((0, 4), 0)
+
+
+def test_torch_tensors_are_taken_as_they_are() -> None:
+    import torch
+
+    x = torch.full((1, 8), 1 + 2**-11 + 2**-40, dtype=torch.float64, requires_grad=True)
+    assert np.array_equal(matmul(small(), x)[0], matmul(small(), x.detach().numpy())[0])
+    with pytest.raises(RequestError, match=r"\[0, 0\] is nan"):
+        matmul(small(), torch.full((1, 8), torch.nan, dtype=torch.bfloat16))
+    with pytest.raises(RequestError, match="complex64"):
+        matmul(small(), torch.ones((1, 8), dtype=torch.complex64))
+
+
+def test_the_page_gives_the_steps_of_every_format() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs/pe_arithmetic.md").read_text()
+    found: dict[str, list[str]] = {}
+    for line in page.splitlines():
+        if line.startswith("| `") and line.count("|") == 6:
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            found |= {name.strip("`"): cells[1:] for name in cells[0].split()}
+    for name in pe_formats():
+        steps = [term_table(name, w).steps if name in pe_formats(w) else "-" for w in range(2, 6)]
+        assert found[name] == [str(step) for step in steps], name

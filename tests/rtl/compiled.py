@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.pe.terms import pe_formats
-from hwsim.pe.tile import Packet, Tile
+from hwsim.pe.tile import Packet, Tile, side_bits
 from quant.common.errors import HwsimError
 from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, ROOT, environment
 
 CONFIGURATION = ROOT / "tests/rtl/verilator.vlt"
 TESTBENCH = ROOT / "tests/rtl/tile_tb.sv"
-USER_BITS = 10
 
 
 class Run(NamedTuple):
@@ -104,7 +103,7 @@ def weight_lines(packet: Packet, tile: Tile) -> list[str]:
     for index, words in enumerate(packet.weights):
         data = sum(int(word) << (tile.word_bits * row) for row, word in enumerate(words))
         last = index == len(packet.weights) - 1
-        lines.append(f"{data | packet.user << width | last << (width + USER_BITS):x}")
+        lines.append(f"{data | packet.user << width | last << (width + side_bits()):x}")
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.terms import pe_formats
 from hwsim.pe.tile import clocks
 from hwsim.pe.tile_model import TileModel
@@ -64,10 +65,9 @@ def parameters(tile: dict[str, Any]) -> dict[str, int]:
         "accumulator_bits": "AccumulatorBits",
         "exponent_bits": "ExponentBits",
     }
-    kinds = ["fp16", "bf16", "fp8-e4m3", "fp8-e5m2", "int8"]
     settings = {**tile, **tile.get("arithmetic", {})}
     found = {names[key]: int(value) for key, value in settings.items() if key in names}
-    found["Activation"] = kinds.index(settings.get("activation", "fp16"))
+    found["Activation"] = list(ACTIVATIONS).index(settings.get("activation", "fp16"))
     found["MaxBlocks"] = -(-128 // settings.get("lanes", 4))
     return found
 

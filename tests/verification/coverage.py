@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -90,12 +91,12 @@ def units_data(folder: Path, count: int) -> Path:
 
 def merged(files: Sequence[Path], folder: Path) -> Path:
     """Merge coverage files with Verilator's tool; write an lcov file beside."""
-    tool = Path("/usr/bin/verilator_coverage")
-    if not tool.exists():
+    tool = shutil.which("verilator_coverage")
+    if tool is None:
         pytest.fail("verilator_coverage is missing; scripts/apt.sh installs it")
     own = {name: value for name, value in os.environ.items() if name != "VERILATOR_ROOT"}
     for option, name in (("--write", "merged.dat"), ("--write-info", "coverage.info")):
-        command = [str(tool), option, str(folder / name), *map(str, files)]
+        command = [tool, option, str(folder / name), *map(str, files)]
         subprocess.run(command, check=True, capture_output=True, env=own)
     return folder / "merged.dat"
 

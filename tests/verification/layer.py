@@ -87,10 +87,8 @@ def run(scale: str = "full") -> list[Finding]:
                     f"{part.weight.shape[1]} inputs x {len(part.inputs)} tokens",
                     OUTPUTS * len(part.inputs),
                     "results",
-                    differ,
+                    differ + (late != 0),
                     f"clocks differ by {late}",
                 )
             )
-            if late:
-                findings.append(Finding("A real layer", "clocks", 1, "runs", 1, format_))
     return findings

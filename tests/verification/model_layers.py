@@ -10,9 +10,8 @@ import numpy as np
 
 import quant
 from hwsim.pe import Arithmetic, matmul, reference, term_table
-from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.matmul import Output
-from hwsim.pe.operands import activation_words, block_starts, weights
+from hwsim.pe.operands import activation_array, block_starts, weights
 from hwsim.pe.tile import Packet, Tile, clocks, jobs
 from hwsim.pe.tile_model import TileModel
 from quant.common.errors import RequestError
@@ -100,10 +99,9 @@ def operands_are_right() -> None:
         near = qt.dequantize().astype(np.float64)
         check(bool(np.allclose(number * full, near, rtol=2e-3, atol=1e-6)), name)
     refused(lambda: weights(_layer("int4", "fp16", 0, (4, 8), 8), None), "not 'fp16'")
-    form = ACTIVATIONS["fp16"]
-    refused(lambda: activation_words(np.ones((2, 9)), 8, form), "[tokens, 8]")
-    refused(lambda: activation_words(np.ones(8), 8, form), "[tokens, 8]")
-    refused(lambda: activation_words(np.ones((1, 8), complex), 8, form), "real numbers")
+    refused(lambda: activation_array(np.ones((2, 9)), 8), "[tokens, 8]")
+    refused(lambda: activation_array(np.ones(8), 8), "[tokens, 8]")
+    refused(lambda: activation_array(np.ones((1, 8), complex), 8), "real numbers")
     qt = _layer("fp8-e4m3", "int8", 0, (2, 8), 8)
     rule = Arithmetic(exponent_bits=2)
     refused(lambda: weights(qt, rule), "exponents of")

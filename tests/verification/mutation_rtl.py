@@ -239,7 +239,9 @@ def run(scale: str) -> list[Finding]:
         if found.survivors:
             note += "; survive: " + "; ".join(found.survivors)
         what = f"{design.name} against the specification"
-        findings.append(Finding(PART, what, count, "mutants", found.alive, note))
+        # What behaves like the original is no fault to be found.
+        differ = count - found.equivalent - len(found.explained)
+        findings.append(Finding(PART, what, differ, "mutants that differ", found.alive, note))
     return findings
 
 
