@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from hwsim.pe.arithmetic import LIMITS, whole
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
 from hwsim.pe.operands import PE_SCALES
 from hwsim.pe.terms import term_count
 from quant.common.config import load_toml, parse
@@ -172,6 +172,24 @@ def load_accelerator(name: str | Path) -> Accelerator:
     return machine
 
 
+def _check_bit_serial(machine: Accelerator, where: str) -> None:
+    """Report what the PE does not take: the limits of its arithmetic are the machine's."""
+    try:
+        Arithmetic(
+            lanes=machine.pe.lanes,
+            exponent_bits=machine.pe.exponent_bits,
+            activation=machine.activations,
+        )
+        whole("group_size", machine.group_size, 1, MAX_GROUP)
+        for name in machine.weights:
+            term_count(name, machine.pe.exponent_bits)
+        for scale in (*machine.scales, machine.scale):
+            if scale not in PE_SCALES:
+                raise unknown_name("scale", scale, PE_SCALES)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from None
+
+
 def _check(machine: Accelerator, where: str) -> None:
     """Report every number that makes no machine."""
     numbers = {
@@ -195,14 +213,9 @@ def _check(machine: Accelerator, where: str) -> None:
     faults = [f"{key} = {n}" for key, n in numbers.items() if not 0 < n < float("inf")]
     if faults:
         raise RequestError(f"{where}: {', '.join(faults)}: above 0 is needed")
-    low, high = LIMITS["exponent_bits"]
-    whole(f"{where}: pe.exponent_bits", machine.pe.exponent_bits, low, high)
     for name in machine.weights:
         get_format(name)
-        if machine.kind == "bit-serial":
-            term_count(name, machine.pe.exponent_bits)
-    for scale in machine.scales:
-        if scale not in PE_SCALES:
-            raise unknown_name(f"{where}: scale", scale, PE_SCALES)
+    if machine.kind == "bit-serial":
+        _check_bit_serial(machine, where)
     machine.spec(machine.head)
     machine.spec(machine.kv)

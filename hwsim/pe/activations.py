@@ -73,6 +73,11 @@ class ActivationFormat:
         """The exponent at which a mantissa of 1 has the value 1."""
         return 1 if self.element is None else self.element.bias + self.element.mantissa_bits
 
+    @property
+    def largest(self) -> float:
+        """The largest value."""
+        return 127.0 if self.element is None else self.element.maximum
+
     def fields(self, words: NDArray[Any]) -> Fields:
         """Split words into their parts; ``finite`` is False for Inf and NaN."""
         raw = words.astype(np.int32)

@@ -74,7 +74,10 @@ def matmul(
     if broken.any() and nonfinite == "refuse":
         token, column = (int(i) for i in np.argwhere(broken)[0])
         kind, value = rule.activation.upper(), values[token, column]
-        raise RequestError(f"activation [{token}, {column}] is {value}: not a finite {kind} number")
+        raise RequestError(
+            f"activation [{token}, {column}] is {value}: not a finite {kind} number (largest "
+            f"{rule.activations.largest:.5g})"
+        )
     run = _by_reference if backend == "reference" else _by_kernels
     y, cycles = run(operand, np.where(broken, 0, words), rule, skip_zero_steps, OUTPUTS[output])
     y[broken.any(axis=1)] = np.nan

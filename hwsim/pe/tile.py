@@ -90,10 +90,15 @@ class Tile:
 
     def check(self, weight: Weights) -> None:
         """Raise RequestError where the buffers do not hold a group, or terms are too wide."""
+        if not isinstance(weight, Weights):
+            kind = type(weight).__name__
+            raise RequestError(
+                f"a weight of type {kind}: pass hwsim.pe.operands.weights(qt, rule)[0]"
+            )
         if weight.table.exponent_bits > self.arithmetic.exponent_bits:
             raise RequestError(
-                f"format {weight.table.format!r} needs terms with exponents of "
-                f"{weight.table.exponent_bits} bits; this tile's have {self.arithmetic.exponent_bits}"
+                f"format {weight.table.format!r}: its terms have exponents of "
+                f"{weight.table.exponent_bits} bits, this tile's {self.arithmetic.exponent_bits}"
             )
         if weight.size > self.max_group:
             raise RequestError(

@@ -20,7 +20,7 @@ from .timing import ABSENT, find_sta, version
 FORMATS = {"table": as_table, "json": as_json, "md": as_markdown}
 NO_PYOSYS = "pyosys is not installed; it synthesises: pip install -e '.[synth]'"
 EXAMPLE = """example:
-  python -m rtl.synth --liberty sg13g2_stdcell_typ_1p20V_25C.lib --design weight_decoder
+  python -m rtl.synth --liberty sg13g2_stdcell_typ_1p20V_25C.lib --design decoder-all
   python -m rtl.synth --liberty a.lib --liberty b.lib.gz --delay-ps 1000 --format md -o area.md
 """
 

@@ -150,11 +150,11 @@ def designs(folder: Path, parameters: str = "", name: str = "designs.toml") -> P
 
 
 def test_without_a_library_transistors_are_counted_the_same_twice() -> None:
-    first, second = (results("--design", "weight_decoder") for _ in range(2))
+    first, second = (results("--design", "decoder-all") for _ in range(2))
     assert first == second
     assert first[0]["area"]["transistors"] > 0
     assert first[0]["area"]["area_um2"] is None
-    assert "transistor counts" in run("--design", "weight_decoder").stdout
+    assert "transistor counts" in run("--design", "decoder-all").stdout
 
 
 def test_area_is_the_sum_of_the_cells(tmp_path: Path, liberty: Path) -> None:
@@ -284,7 +284,7 @@ def test_nand2_of_drive_one(name: str, is_nand2: bool) -> None:
 
 
 def test_every_design_of_the_project_has_its_files() -> None:
-    assert "weight_decoder" in [design.name for design in load()]
+    assert "decoder-all" in [design.name for design in load()]
 
 
 def test_bad_requests_are_one_line(tmp_path: Path, liberty: Path) -> None:

@@ -201,7 +201,9 @@ def run(scale: str) -> list[Finding]:
             done = prove(proof, Path(folder))
         note = f"{done.seconds:.1f} s"
         findings.append(
-            Finding(PART, f"{proof.name}: {proof.claim}", 1, proof.engine, not done.holds, note)
+            Finding(
+                PART, f"{proof.name}: {proof.claim}", 1, proof.engine, int(not done.holds), note
+            )
         )
     left = "; ".join(NOT_PROVED)
     findings.append(Finding(PART, "not proved", len(NOT_PROVED), "claims", 0, left))
