@@ -125,5 +125,8 @@ def _by_kernels(
     sums, busy = kernels.run(weight, rule.activations.fields(words), starts, rule)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         y = (sums.astype(np.float64) * weight.factors.astype(np.float64)).astype(kind)
+    if not weight.factors.all():
+        nothing = weight.factors == 0
+        y[:, nothing] = np.where(np.isfinite(sums[:, nothing]), 0, sums[:, nothing])
     steps = len(words) * rows * int(starts[-1]) * weight.table.steps
     return y, busy if skip else steps

@@ -154,8 +154,8 @@ def _scales(weight: QuantizedTensor) -> tuple[I32, I32]:
 
 def _factors(weight: QuantizedTensor) -> F32:
     factors = _stored_factors(weight)
-    wrong = ~(np.isfinite(factors) & (factors > 0))
-    _refuse(wrong[:, None], factors[:, None], "factor of row", "above 0 and finite")
+    wrong = ~(np.isfinite(factors) & (factors >= 0))
+    _refuse(wrong[:, None], factors[:, None], "factor of row", "finite and not below 0")
     return factors
 
 

@@ -210,7 +210,12 @@ def add(a: float, b: float) -> float:
 
 
 def multiply_rounded(a: float, b: float, output: Binary) -> float:
-    """IEEE 754 product of two FP32 numbers, rounded once to the output's format."""
+    """IEEE 754 product of an FP32 number and a factor, rounded once to the output's format.
+
+    A factor of 0 gives +0, of a sum that is finite; it leaves another as it is.
+    """
+    if b == 0:
+        return 0.0 if math.isfinite(a) else a
     if not (math.isfinite(a) and math.isfinite(b)) or a == 0 or b == 0:
         return a * b
     return rounded(Fraction(a) * Fraction(b), output)
