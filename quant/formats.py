@@ -233,6 +233,8 @@ _ENTRIES = (
     Format("bf16", PlainType(16), "bfloat16: the upper half of binary32"),
 )
 FORMATS: dict[str, Format] = {entry.name: entry for entry in _ENTRIES}
+BUILT_IN = tuple(FORMATS)
+"""The registry's own names; ``register`` adds others for the process."""
 
 
 def get_format(name: str) -> Format:

@@ -22,7 +22,7 @@ from hwsim.pe.arithmetic import LIMITS, MAX_STEPS, whole
 from hwsim.pe.decompose import Terms, fewest_terms, plan
 from quant.common.errors import RequestError
 from quant.datatypes import IntType
-from quant.formats import FORMATS, get_format
+from quant.formats import BUILT_IN, FORMATS, get_format
 from quant.packing import U8
 from quant.scheme import Format
 from quant.spec import FormatSpec
@@ -74,10 +74,13 @@ class TermTable:
 
 
 def pe_formats(exponent_bits: int | None = None) -> list[str]:
-    """Return the formats that a PE with term exponents of that width (None: any) takes."""
+    """Return the built-in formats that a PE with term exponents of that width (None: any) takes.
+
+    A format that a user registered may have terms, too (``term_table``), but the Verilog has not.
+    """
     if exponent_bits is not None:
         exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
-    return [name for name, entry in FORMATS.items() if _table(entry, exponent_bits)]
+    return [name for name in BUILT_IN if _table(FORMATS[name], exponent_bits)]
 
 
 def term_table(name: str, exponent_bits: int | None = None) -> TermTable:

@@ -95,6 +95,11 @@ class Tile:
             raise RequestError(
                 f"a weight of type {kind}: pass hwsim.pe.operands.weights(qt, rule)[0]"
             )
+        if weight.table.format not in pe_formats():
+            raise RequestError(
+                f"format {weight.table.format!r} is not in the Verilog; it has: "
+                f"{', '.join(pe_formats())}"
+            )
         if weight.table.exponent_bits > self.arithmetic.exponent_bits:
             raise RequestError(
                 f"format {weight.table.format!r}: its terms have exponents of "

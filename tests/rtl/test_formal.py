@@ -32,13 +32,6 @@ def test_a_claim_holds(proof: Proof, tmp_path: Path) -> None:
     assert outcome.holds, outcome.text[-3000:]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("proof", [p for p in PROOFS if p.slow], ids=identity)
-def test_a_slow_claim_holds(proof: Proof, tmp_path: Path) -> None:
-    outcome = prove(proof, tmp_path)
-    assert outcome.holds, outcome.text[-3000:]
-
-
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_wrong_module_is_refuted(name: str, tmp_path: Path) -> None:
     part, right, wrong = FAULTS[name]

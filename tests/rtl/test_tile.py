@@ -15,7 +15,7 @@ from hwsim.pe.tile_model import TileModel
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 from tests.rtl.tile_cases import Case, case_of
 
-QUICK, MORE, LONG = 4_000, 25_000, 100_000
+QUICK, MORE, LONG = 4_000, 12_000, 100_000
 """Clocks: of the quick tests, of the slow ones, of `python -m tests.verification`."""
 NARROW = pe_formats(2)
 SMALL = {"rows": 2, "columns": 2}
@@ -53,7 +53,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 pytestmark = pytest.mark.rtl
 
 
-def parameters(tile: dict[str, Any]) -> dict[str, int]:
+def parameters(tile: dict[str, Any]) -> dict[str, int | str]:
     """A tile's settings as parameters of the module."""
     names = {
         "rows": "Rows",
@@ -66,8 +66,11 @@ def parameters(tile: dict[str, Any]) -> dict[str, int]:
         "exponent_bits": "ExponentBits",
     }
     settings = {**tile, **tile.get("arithmetic", {})}
-    found = {names[key]: int(value) for key, value in settings.items() if key in names}
-    found["Activation"] = list(ACTIVATIONS).index(settings.get("activation", "fp16"))
+    found: dict[str, int | str] = {
+        names[key]: int(value) for key, value in settings.items() if key in names
+    }
+    # Sized, since the parameter is an enumeration of three bits.
+    found["Activation"] = f"3'd{list(ACTIVATIONS).index(settings.get('activation', 'fp16'))}"
     found["MaxBlocks"] = -(-128 // settings.get("lanes", 4))
     return found
 

@@ -93,7 +93,7 @@ def test_a_parameter_out_of_range_stops_the_elaboration(parameter: str, said: st
     [
         ("weight_decoder.sv", "return '{sign: 1'b1, man: 1'b1, exp: 5'd1}", "return '0"),
         ("weight_decoder.sv", "^ {of.is_asymmetric, 7'b0}", ""),
-        ("weight_decoder.sv", "if (step < 32'(of.steps))", "if (step <= 32'(of.steps))"),
+        ("weight_decoder.sv", "if (step < 32'(of.steps))", "if (step + 1 < 32'(of.steps))"),
     ],
 )
 def test_a_broken_decoder_is_noticed(name: str, right: str, wrong: str, tmp_path: Path) -> None:
