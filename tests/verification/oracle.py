@@ -171,6 +171,8 @@ def output(
             total = _added(total, input_sums(part, rule), offset * scale, power)
     with np.errstate(invalid="ignore"):
         y = rounded(total * factors, to)
+        # A factor of 0 gives +0 and leaves Inf and NaN (docs/pe_arithmetic.md, 5).
+        y = np.where(factors == 0, np.where(np.isfinite(total), 0.0, total), y)
     return np.where(np.isnan(y), np.nan, y), busy
 
 
