@@ -125,7 +125,8 @@ def report(results: Sequence[tuple[str, float, list[Finding]]], given: argparse.
     for section, findings in groupby(found, key=lambda finding: finding.part):
         lines += ["", f"## {section}", "", "| what | cases | differ | note |", "|---|---|---|---|"]
         for f in findings:
-            lines.append(f"| {f.what} | {f.count:,} {f.unit} | {f.failures} | {_cell(f.note)} |")
+            what, note = _cell(f.what), _cell(f.note)
+            lines.append(f"| {what} | {f.count:,} {f.unit} | {f.failures} | {note} |")
     return "\n".join([*lines, ""])
 
 
