@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -155,21 +154,7 @@ def test_corners(name: str, corner: str) -> None:
         same(run(qt, corners()[corner], wide, "general"), wanted)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
-@pytest.mark.parametrize("backend", ["narrow", "general"])
-def test_threads_do_not_matter(backend: str) -> None:
-    qt, rule, before = quantized((300, 256), "bitmod4"), Arithmetic(), numba.get_num_threads()
-    x, results = activations(rule, (3, 256)), []
-    try:
-        for threads in (1, 2):
-            numba.set_num_threads(threads)
-            results.append(run(qt, x, rule, backend))
-    finally:
-        numba.set_num_threads(before)
-    same(*results)
-
-
-UNCOMPILED = """
+ELSEWHERE = """
 import pickle, sys
 from hwsim.pe import matmul
 cases = pickle.load(sys.stdin.buffer)
@@ -185,10 +170,26 @@ def test_the_same_without_compilation() -> None:
         for rule in (NARROW["default"], NARROW["short accumulator"], GENERAL["2 lanes"]):
             wide = fitted(rule, name)
             cases.append((quantized((3, 14), name, size=8), activations(wide, (2, 14)), wide))
+    same_elsewhere(cases, {"NUMBA_DISABLE_JIT": "1"})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_do_not_matter(threads: int) -> None:
+    """In a process of its own: a test worker may have one thread only."""
+    general = Arithmetic(lanes=2)
+    cases = [
+        (quantized((300, 256), "bitmod4"), activations(rule, (3, 256)), rule)
+        for rule in (Arithmetic(), general)
+    ]
+    same_elsewhere(cases, {"NUMBA_NUM_THREADS": str(threads)})
+
+
+def same_elsewhere(cases: list[Any], variables: dict[str, str]) -> None:
+    """The same results in another process with these variables; warnings are errors there."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", UNCOMPILED],
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", ELSEWHERE],
         input=pickle.dumps(cases), capture_output=True, check=False,
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        env=os.environ | variables,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     for (qt, x, rule), result in zip(cases, pickle.loads(done.stdout), strict=True):
