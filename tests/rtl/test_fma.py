@@ -17,7 +17,7 @@ from tests.rtl.simulator import RTL, environment
 
 pytestmark = pytest.mark.rtl
 BENCH = Path(__file__).parent / "fma_tb.sv"
-SOURCES = [RTL / "baseline/fma_fp16.sv", RTL / "baseline/fma_fp16_int8.sv", BENCH]
+SOURCES = [*sorted((RTL / "baseline").glob("*.sv")), BENCH]
 MODULES = pytest.mark.parametrize("int8", [False, True], ids=["fp16", "fp16_int8"])
 QUICK, SLOW = 300_000, 3_000_000
 
