@@ -19,8 +19,8 @@ import torch
 
 import quant
 from quant.common.files import write_text
-from quant.evaluate import Perplexity
-from quant.methods import METHODS
+from quant.methods.registry import METHODS
+from quant.models.evaluate import Perplexity
 
 MODEL, TOKENS, CONTEXT, CALIBRATION = "smollm2-135m", 16384, 1024, 8192
 REPORTS = Path(__file__).parent.parent / "reports"

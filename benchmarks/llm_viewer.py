@@ -10,7 +10,7 @@ from pathlib import Path
 import roofline
 from quant.common.files import write_text
 from roofline.compat import llm_viewer
-from roofline.models import load_config
+from roofline.workloads.models import load_config
 
 REPORT = Path("reports/llm_viewer.md")
 NAMES = {

@@ -17,9 +17,9 @@ from torch import nn
 
 import quant
 from quant.common.files import write_text
-from quant.data import evaluation_text, leading_token
-from quant.layers import linear_layers
-from quant.pretrained import load_efficientnet, load_minilm, photo_crops
+from quant.layers.matrices import linear_layers
+from quant.models.pretrained import load_efficientnet, load_minilm, photo_crops
+from quant.models.texts import evaluation_text, leading_token
 
 REPORT = Path(__file__).parent.parent / "reports/other_models.md"
 TOKENS, CONTEXT, SNIPPETS, CROPS = 8192, 1024, 48, 32

@@ -19,8 +19,9 @@ import quant
 from benchmarks.timing import measure
 from hwsim.pe import matmul
 from hwsim.pe.operands import weights
-from hwsim.pe.tile import Tile, jobs
-from quant.tensor import QuantizedTensor
+from hwsim.tile.packets import jobs
+from hwsim.tile.tile import Tile
+from quant.tensors.tensor import QuantizedTensor
 from tests.rtl import compiled
 from tests.verification.layer import expected
 

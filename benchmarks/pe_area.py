@@ -1,6 +1,6 @@
 """What each step of the PE's design saves in area, and what it costs in accuracy.
 
-``python -m rtl.synth --liberty FILE --tries 5 --format json -o area.json``, then
+``python -m hwsim.verilog.synth --liberty FILE --tries 5 --format json -o area.json``, then
 ``python -m benchmarks.pe_area area.json [MORE.json] -o reports/area.md``. Areas are medians of the
 tries, and so are paths. The accuracy is that of real inputs of a real layer (SmolLM2-135M),
 bitmod4, against the exact products.
@@ -18,8 +18,8 @@ import numpy as np
 
 import quant
 from hwsim.pe import Arithmetic, matmul
+from hwsim.verilog.synth.designs import load
 from quant.common.files import write_text
-from rtl.synth.designs import load
 from tests.verification.layer import Slice, real_slice
 
 FMA = "fma-fp16"
@@ -28,8 +28,9 @@ MOCK_UP_UM2 = 20_928
 HEADER = """\
 # Area and timing of the processing element
 
-Made by `python -m rtl.synth --liberty FILE --tries 5 --format json -o area.json` for each library
-and delay (`--dont-use '*lpflow*'` for sky130), then `python -m benchmarks.pe_area area.json ...
+Made by `python -m hwsim.verilog.synth --liberty FILE --tries 5 --format json -o area.json` for
+each library and delay (`--dont-use '*lpflow*'` for sky130), then
+`python -m benchmarks.pe_area area.json ...
 -o reports/area.md`. Cells only, no placement, ideal wires. `pe-N` is a PE of the tile with an
 accumulator of N bits: stages 1 to 3 and its link of the column's chain; its operands are
 registered at the edge of the array, and the dequantizer is the column's. The first line of each
@@ -56,7 +57,7 @@ Results = dict[str, dict[str, Any]]
 
 
 def read(file: Path) -> tuple[dict[str, Any], Results]:
-    """What ``rtl.synth`` wrote: the whole, and its results by design."""
+    """What ``hwsim.verilog.synth`` wrote: the whole, and its results by design."""
     whole = json.loads(file.read_text(encoding="utf-8"))
     return whole, {entry["design"]: entry for entry in whole["results"]}
 
@@ -161,7 +162,7 @@ def section(file: Path, part: Slice) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report."""
     parser = argparse.ArgumentParser("benchmarks.pe_area", description=__doc__)
-    parser.add_argument("results", type=Path, nargs="+", help="what rtl.synth wrote")
+    parser.add_argument("results", type=Path, nargs="+", help="what hwsim.verilog.synth wrote")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args(arguments)
     part = real_slice()

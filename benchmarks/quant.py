@@ -22,10 +22,10 @@ import quant
 from benchmarks.peers import PEERS, Call
 from benchmarks.timing import Timing, measure
 from quant.common.files import write_text
-from quant.datatypes import F32
-from quant.methods.base import LayerStatistics
+from quant.formats.elements import F32
+from quant.formats.spec import parse_spec
+from quant.layers.statistics import LayerStatistics
 from quant.methods.gptq import quantize as gptq
-from quant.spec import parse_spec
 
 SIDE, SMALL, THREADS = 4096, 512, 2
 REPORT = Path(__file__).parent.parent / "reports/quant_speed.md"

@@ -18,11 +18,11 @@ import numpy as np
 
 import roofline
 from quant.common.files import write_text
+from roofline.bounds.sweep import sweep
 from roofline.compat import llm_viewer
-from roofline.hardware import load_hardware
-from roofline.models import load_config
-from roofline.sweeping import sweep
-from roofline.workload import Phase
+from roofline.devices.device import load_hardware
+from roofline.workloads.models import load_config
+from roofline.workloads.workload import Phase
 
 REPEATS = 2000
 PHASES: tuple[Phase, ...] = ("prefill", "decode")

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 HIDDEN, FFN, VOCABULARY, LAYERS = 4096, 11008, 32000, 32
 _CHILD = """
 import sys
-from quant.stream import quantize_checkpoint
+from quant.checkpoints.stream import quantize_checkpoint
 print(quantize_checkpoint(sys.argv[1], sys.argv[2], sys.argv[3]).effective_bits)
 """
 

@@ -14,9 +14,10 @@ import numpy as np
 
 import quant
 from benchmarks.timing import Timing, measure
-from hwsim.pe import kernels, matmul
-from quant.layers import linear_layers, matrix
-from quant.tensor import QuantizedTensor
+from hwsim.pe import matmul
+from hwsim.pe.kernels import narrow
+from quant.layers.matrices import linear_layers, matrix
+from quant.tensors.tensor import QuantizedTensor
 
 FORMAT = "bitmod4"
 LLAMA_2_7B = {
@@ -45,7 +46,7 @@ def smollm() -> tuple[int, Timing, Timing]:
     model, _ = quant.load_model("smollm2-135m")
     layers = [quantized(matrix(layer)) for layer in linear_layers(model).values()]
     timing = measure(lambda: run(layers))
-    with patch.object(kernels.narrow, "fits", return_value=False):
+    with patch.object(narrow, "fits", return_value=False):
         general = measure(lambda: run(layers), 1)
     return run(layers), timing, general
 
@@ -57,7 +58,7 @@ def llama() -> tuple[int, Timing, Timing]:
         layer = [quantized(rng.standard_normal(shape, np.float32) * np.float32(0.02))]
         cycles += count * run(layer)
         fast = measure(lambda layer=layer: run(layer))  # type: ignore[misc]
-        with patch.object(kernels.narrow, "fits", return_value=False):
+        with patch.object(narrow, "fits", return_value=False):
             slow = measure(lambda layer=layer: run(layer), 1)  # type: ignore[misc]
         times += count * np.array([[t.wall_s, t.cpu_s] for t in (fast, slow)])
     return cycles, Timing(*times[0]), Timing(*times[1])

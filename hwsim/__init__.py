@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from hwsim import pe
-from hwsim.accelerator import Accelerator, accelerator_names, load_accelerator
-from hwsim.codesign import codesign
-from hwsim.explore import DesignSpace, explore
-from hwsim.simulate import SimulationResult, simulate
+from hwsim.exploration.explore import explore
+from hwsim.exploration.space import DesignSpace
+from hwsim.loop import codesign
+from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.load import accelerator_names, load_accelerator
+from hwsim.simulation.result import SimulationResult
+from hwsim.simulation.simulate import simulate
 
 __all__ = [
     "Accelerator",

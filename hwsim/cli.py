@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hwsim.accelerator import accelerator_names, load_accelerator
+from hwsim.machines.load import accelerator_names, load_accelerator
 from quant.common.cli import run, to_json
 from quant.common.files import write_text
 from quant.plan import HEAD, Plan
@@ -57,8 +57,8 @@ def simulate(
     Example: hwsim simulate llama-2-7b bitmod --weights bitmod4 --format json
     """
     import roofline
-    from hwsim.simulate import machine_formats
-    from hwsim.simulate import simulate as run_simulation
+    from hwsim.simulation.simulate import machine_formats
+    from hwsim.simulation.simulate import simulate as run_simulation
 
     machine = load_accelerator(accelerator)
     formats: dict[str, Any] = machine_formats(machine, weights or None)
@@ -87,9 +87,9 @@ def explore(
     Example: hwsim explore examples/space.toml --model smollm2-135m
     """
     import roofline
-    from hwsim.explore import DesignSpace
-    from hwsim.explore import explore as run_exploration
-    from hwsim.simulate import machine_formats
+    from hwsim.exploration.explore import explore as run_exploration
+    from hwsim.exploration.space import DesignSpace
+    from hwsim.simulation.simulate import machine_formats
 
     chosen = DesignSpace.load(space)
     formats: dict[str, Any] = machine_formats(load_accelerator(chosen.base))
@@ -127,9 +127,9 @@ def codesign(
 
     Example: hwsim codesign smollm2-135m bitmod --max-effective-bits 3.7 -o codesign
     """
-    from hwsim.codesign import run as run_codesign
-    from hwsim.costs import Request
+    from hwsim.loop import run as run_codesign
     from hwsim.report.codesign import check_report_folder, markdown, write_report
+    from hwsim.study.request import Request
 
     request = Request(
         model, accelerator, max_effective_bits, max_prefill_time, max_decode_time,
@@ -157,14 +157,14 @@ def margins(
 
     Example: hwsim margins smollm2-135m bitmod --budget 3.3 --budget 3.7 --budget 4.11 -o margins.md
     """
-    from hwsim.margins import measure_margins
+    from hwsim.study.margins import measure_margins
 
     budgets = budget or [3.3, 3.7, 4.11]
     _emit(measure_margins(model, accelerator, budgets, random, tokens, seed), out)
 
 
 def _simulation_text(result: Any, request: dict[str, Any], format_: Output) -> str:  # noqa: ANN401
-    from hwsim.simulate import op_rows
+    from hwsim.simulation.result import op_rows
 
     if format_ == "csv":
         return str(result.to_frame().to_csv(index=False))

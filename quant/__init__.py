@@ -8,47 +8,49 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from quant.formats import FORMATS, get_format
-from quant.quantize import quantize
-from quant.scheme import Format
-from quant.spec import FormatSpec, parse_spec
-from quant.tensor import QuantizedTensor
+from quant.formats.format import Format
+from quant.formats.registry import FORMATS, get_format
+from quant.formats.spec import FormatSpec, parse_spec
+from quant.tensors.quantize import quantize
+from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
-    from quant.activations import rounded_activations as rounded_activations
-    from quant.apply import quantize_model as quantize_model
-    from quant.apply import quantized as quantized
-    from quant.checkpoint import load_quantized as load_quantized
-    from quant.checkpoint import save_quantized as save_quantized
-    from quant.data import calibration_tokens as calibration_tokens
-    from quant.data import evaluation_tokens as evaluation_tokens
-    from quant.evaluate import Perplexity as Perplexity
-    from quant.evaluate import perplexity as perplexity
-    from quant.export_compressed import export_compressed_tensors as export_compressed_tensors
-    from quant.gguf_file import load_gguf as load_gguf
-    from quant.layers import QuantizedLinear as QuantizedLinear
-    from quant.models import load_model as load_model
+    from quant.checkpoints.compressed_tensors import (
+        export_compressed_tensors as export_compressed_tensors,
+    )
+    from quant.checkpoints.folder import load_quantized as load_quantized
+    from quant.checkpoints.folder import save_quantized as save_quantized
+    from quant.checkpoints.gguf import load_gguf as load_gguf
+    from quant.checkpoints.stream import quantize_checkpoint as quantize_checkpoint
+    from quant.formats.custom import user_format as user_format
+    from quant.layers.matrices import QuantizedLinear as QuantizedLinear
+    from quant.models.activations import rounded_activations as rounded_activations
+    from quant.models.apply import quantize_model as quantize_model
+    from quant.models.apply import quantized as quantized
+    from quant.models.evaluate import Perplexity as Perplexity
+    from quant.models.evaluate import perplexity as perplexity
+    from quant.models.load import load_model as load_model
+    from quant.models.texts import calibration_tokens as calibration_tokens
+    from quant.models.texts import evaluation_tokens as evaluation_tokens
     from quant.plan import Plan as Plan
-    from quant.stream import quantize_checkpoint as quantize_checkpoint
-    from quant.user_grids import user_format as user_format
 
 _HOME = {
-    "Perplexity": "evaluate",
+    "Perplexity": "models.evaluate",
     "Plan": "plan",
-    "QuantizedLinear": "layers",
-    "calibration_tokens": "data",
-    "evaluation_tokens": "data",
-    "export_compressed_tensors": "export_compressed",
-    "load_gguf": "gguf_file",
-    "load_model": "models",
-    "load_quantized": "checkpoint",
-    "perplexity": "evaluate",
-    "quantize_checkpoint": "stream",
-    "quantize_model": "apply",
-    "quantized": "apply",
-    "rounded_activations": "activations",
-    "save_quantized": "checkpoint",
-    "user_format": "user_grids",
+    "QuantizedLinear": "layers.matrices",
+    "calibration_tokens": "models.texts",
+    "evaluation_tokens": "models.texts",
+    "export_compressed_tensors": "checkpoints.compressed_tensors",
+    "load_gguf": "checkpoints.gguf",
+    "load_model": "models.load",
+    "load_quantized": "checkpoints.folder",
+    "perplexity": "models.evaluate",
+    "quantize_checkpoint": "checkpoints.stream",
+    "quantize_model": "models.apply",
+    "quantized": "models.apply",
+    "rounded_activations": "models.activations",
+    "save_quantized": "checkpoints.folder",
+    "user_format": "formats.custom",
 }
 __all__ = [  # noqa: PLE0604  the table above is the one list of late names
     "FORMATS",

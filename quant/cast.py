@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import F32, FloatType
+from quant.formats.elements import F32, FloatType
 
 # To the even code; to the larger magnitude; truncation of all values, halfway or not.
 Ties = Literal["even", "away", "zero"]

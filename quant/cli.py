@@ -12,11 +12,11 @@ from rich.table import Table
 from quant.common.cli import run, to_json
 from quant.common.errors import RequestError
 from quant.common.files import check_folder
+from quant.formats.spec import parse_spec
 from quant.plan import Plan
-from quant.spec import parse_spec
 
 if TYPE_CHECKING:
-    from quant.apply import QuantizationReport
+    from quant.models.apply import QuantizationReport
 
 Output = Literal["table", "json", "csv"]
 OutputOption = Annotated[Output, typer.Option("--output", help="How results are printed.")]
@@ -39,8 +39,9 @@ def list_(output: OutputOption = "table") -> None:
 
     Example: quant list
     """
-    from quant.catalog import MODELS
-    from quant.listing import format_rows, method_rows
+    from quant.formats.describe import format_rows
+    from quant.methods.registry import method_rows
+    from quant.models.catalog import MODELS
 
     models = [
         {
@@ -69,7 +70,7 @@ def show(name: str, output: OutputOption = "table") -> None:
 
     Example: quant show bitmod3
     """
-    from quant.listing import code_rows, number_line
+    from quant.formats.describe import code_rows, number_line
 
     spec = parse_spec(name)
     entry = spec.format
@@ -109,15 +110,15 @@ def quantize_(
     formats = _formats(format_, plan)
     check_folder(folder, "manifest.json")
     if stream or (stream is None and _is_large(Path(model), method, formats)):
-        from quant.stream import quantize_checkpoint
+        from quant.checkpoints.stream import quantize_checkpoint
 
         done = quantize_checkpoint(model, folder, formats, method=method, model=model)
         print(f"{folder}: {len(done.layers)} layers at {done.effective_bits:.3f} effective bits")
         return
-    from quant.apply import quantize_model
-    from quant.checkpoint import save_quantized
-    from quant.methods import get_method
-    from quant.models import load_model
+    from quant.checkpoints.folder import save_quantized
+    from quant.methods.registry import get_method
+    from quant.models.apply import quantize_model
+    from quant.models.load import load_model
 
     get_method(method or "rtn")
     loaded, tokenizer = load_model(model)
@@ -149,8 +150,8 @@ def eval_(
     choices: dict[str, str | Plan] = {text: str(parse_spec(text)) for text in format_ or []}
     if plan is not None:
         choices[str(plan)] = Plan.load(plan)
-    from quant.evaluate import compare
-    from quant.methods import get_method
+    from quant.methods.registry import get_method
+    from quant.models.compare import compare
 
     for name in method or []:
         get_method(name)
@@ -176,7 +177,7 @@ def eval_(
 
 def _is_large(folder: Path, method: str, formats: str | Plan) -> bool:
     """Whether a local folder is better streamed, with a method that allows it."""
-    from quant.methods import get_method
+    from quant.methods.registry import get_method
 
     entry = get_method(method or (formats.method if isinstance(formats, Plan) else "rtn"))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -185,8 +186,8 @@ def _is_large(folder: Path, method: str, formats: str | Plan) -> bool:
 
 def _calibration(tokenizer: Any, method: str, formats: str | Plan, count: int) -> Any:  # noqa: ANN401
     """Calibration tokens where the method looks at any."""
-    from quant.data import calibration_tokens
-    from quant.methods import get_method
+    from quant.methods.registry import get_method
+    from quant.models.texts import calibration_tokens
 
     named = method or (formats.method if isinstance(formats, Plan) else "rtn")
     needed = get_method(named).calibration != "none"

@@ -12,8 +12,8 @@ from typing import Literal
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.files import write_text
-from quant.methods import METHODS
-from quant.spec import parse_spec
+from quant.formats.spec import parse_spec
+from quant.methods.registry import METHODS
 
 HEAD = "lm_head"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from roofline.analysis import Analysis, analyze
-from roofline.calibration import Calibration, load_calibration
-from roofline.hardware import HardwareSpec, hardware_names, load_hardware
-from roofline.models import model_names
-from roofline.serving import Serving, serve
-from roofline.workload import Memory, Scenario, Workload, scenario, workload
+from roofline.bounds.analysis import Analysis, analyze
+from roofline.bounds.serving import Serving, serve
+from roofline.calibration.laws import Calibration, load_calibration
+from roofline.devices.device import HardwareSpec, hardware_names, load_hardware
+from roofline.workloads.models import model_names
+from roofline.workloads.workload import Memory, Scenario, Workload, scenario, workload
 
 if TYPE_CHECKING:
-    from roofline.sweeping import sweep
-    from roofline.tracing import trace
-    from roofline.validation import validate
+    from roofline.bounds.sweep import sweep
+    from roofline.validation.validation import validate
+    from roofline.workloads.tracing import trace
 
 __all__ = [
     "Analysis",
@@ -37,9 +37,9 @@ __all__ = [
     "workload",
 ]
 _LATE = {
-    "sweep": "roofline.sweeping",
-    "trace": "roofline.tracing",
-    "validate": "roofline.validation",
+    "sweep": "roofline.bounds.sweep",
+    "trace": "roofline.workloads.tracing",
+    "validate": "roofline.validation.validation",
 }
 """Names that need numba or pandas are imported when first used."""
 

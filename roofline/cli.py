@@ -12,14 +12,14 @@ from quant.common.cli import run, to_json
 from quant.common.errors import RequestError
 from quant.common.files import atomic_path, write_text
 from quant.plan import Plan
-from roofline.analysis import Analysis, analyze
-from roofline.calibration import load_calibration
+from roofline.bounds.analysis import Analysis, analyze
+from roofline.calibration.laws import load_calibration
 from roofline.cli_measure import measure
 from roofline.compat.llm_viewer import Version
-from roofline.hardware import HardwareSpec, hardware_names, load_hardware
-from roofline.models import config_text, context_limit, load_config, model_names
-from roofline.report import to_markdown, to_report_json, to_table
-from roofline.workload import Workload, workload
+from roofline.devices.device import HardwareSpec, hardware_names, load_hardware
+from roofline.reports.tables import to_markdown, to_report_json, to_table
+from roofline.workloads.models import config_text, context_limit, load_config, model_names
+from roofline.workloads.workload import Workload, workload
 
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
 PLOTS = (".svg", ".png", ".pdf")
@@ -108,7 +108,7 @@ def report(
         return
     _emit(_text(analysis, request, format_), out)
     if plot is not None:
-        from roofline.figure import draw_roofline
+        from roofline.reports.figure import draw_roofline
 
         with atomic_path(plot) as temporary:
             draw_roofline(analysis).savefig(temporary, format=plot.suffix[1:])
@@ -130,7 +130,7 @@ def compare(
 
     Example: roofline compare llama-2-7b h100-sxm a100-80g --weights fp16 --weights bitmod4
     """
-    from roofline.compare import compare_frame, to_compare_table
+    from roofline.bounds.compare import compare_frame, to_compare_table
 
     formats = [BITS.get(text, text) for text in weights or ["fp16"]]
     frame = compare_frame(model, hardware, phase, batch, context, formats, calibrated)
@@ -176,7 +176,7 @@ def _text(analysis: Analysis, request: dict[str, Any], format_: str) -> str:
 
 def _page(model: str, spec: HardwareSpec, request: dict[str, Any], calibrated: bool) -> str:
     """Return the HTML page; what it cannot recompute is refused."""
-    from roofline.page import PageRequest, to_page
+    from roofline.reports.page import PageRequest, to_page
 
     fixed = {"past": 0, "new_tokens": 1, "pp": 1, "ep": 1, "flash": True, "plan": None}
     for key, value in fixed.items():

@@ -11,9 +11,9 @@ import typer
 from quant.common.cli import to_json
 from quant.common.errors import RequestError
 from quant.common.files import atomic_path, write_text
-from roofline.calibration import calibrate, load_calibration, save
-from roofline.hardware import load_hardware
-from roofline.serving import serve
+from roofline.bounds.serving import serve
+from roofline.calibration.laws import calibrate, load_calibration, save
+from roofline.devices.device import load_hardware
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def sweep(
 
     Example: roofline sweep llama-3.1-8b h100-sxm a100-80g --batch 1:64 --context 1024,4096 -o s.csv
     """
-    from roofline.sweeping import sweep as sweep_all
+    from roofline.bounds.sweep import sweep as sweep_all
 
     if out is not None and out.suffix not in SUFFIXES:
         raise RequestError(f"out {str(out)!r}: the name must end in {' or '.join(SUFFIXES)}")
@@ -152,8 +152,8 @@ def validate_(
 
     Example: roofline validate --format md -o validation.md
     """
-    from roofline.validation import validate
-    from roofline.validation_report import to_validation_markdown, to_validation_table
+    from roofline.validation.report import to_validation_markdown, to_validation_table
+    from roofline.validation.validation import validate
 
     found = validate()
     if format_ == "json":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant import cast
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import FloatType
+from quant.formats.elements import FloatType
 
 I32 = NDArray[np.int32]
 

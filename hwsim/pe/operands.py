@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
 from hwsim.pe.terms import TermTable, term_table
 from quant.common.errors import RequestError
-from quant.datatypes import F32
-from quant.packing import U8
-from quant.scales import E8M0_BIAS
-from quant.tensor import QuantizedTensor
+from quant.formats.elements import F32
+from quant.formats.scales import E8M0_BIAS
+from quant.rounding.packing import U8
+from quant.tensors.tensor import QuantizedTensor
 
 I32 = NDArray[np.int32]
 PE_SCALES = ("int8", "e8m0", "e4m3")

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from hwsim.pe.arithmetic import LIMITS, MAX_STEPS, whole
 from hwsim.pe.decompose import Terms, fewest_terms, plan
 from quant.common.errors import RequestError
-from quant.datatypes import IntType
-from quant.formats import BUILT_IN, FORMATS, get_format
-from quant.packing import U8
-from quant.scheme import Format
-from quant.spec import FormatSpec
+from quant.formats.elements import IntType
+from quant.formats.format import Format
+from quant.formats.registry import BUILT_IN, FORMATS, get_format
+from quant.formats.spec import FormatSpec
+from quant.rounding.packing import U8
 
 MAX_SELECTORS = 4
 """Tables that a group chooses from; a selector takes two bits."""

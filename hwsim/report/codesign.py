@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 import roofline
-from hwsim.codesign import Candidate, CodesignResult
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
-from quant.checkpoint import save_quantized
+from hwsim.study.result import Candidate, CodesignResult
+from quant.checkpoints.folder import save_quantized
 from quant.common.files import atomic_folder, check_folder
 from quant.plan import HEAD
 
@@ -45,7 +45,7 @@ def write_report(result: CodesignResult, folder: Path) -> None:
 
 def roofline_figure(analysis: roofline.Analysis) -> Any:  # noqa: ANN401  matplotlib's Figure
     """Return the roofline with the layers on it."""
-    from roofline.figure import draw_roofline
+    from roofline.reports.figure import draw_roofline
 
     return draw_roofline(analysis)
 

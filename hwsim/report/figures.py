@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quant.formats.spec import parse_spec
 from quant.plan import HEAD, Plan
-from quant.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from hwsim.codesign import CodesignResult
+    from hwsim.study.result import CodesignResult
 
 LAYER = re.compile(r"^model\.layers\.(\d+)\.(.+)$")
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import F32
-from quant.flint import flint_levels
+from quant.formats.elements import F32
+from quant.formats.flint import flint_levels
 
 #: In the order the release tries them, whatever order they are named in.
 KINDS = ("int", "flint", "pot", "float", "float1", "float2", "float3", "float4", "apot")

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from quant.common.errors import RequestError, unknown_name
 from quant.compat import razer
 from quant.compat.razer import F16, Floats
-from quant.datatypes import F32, FloatType, IntType
-from quant.flint import flint_levels
+from quant.formats.elements import F32, FloatType, IntType
+from quant.formats.flint import flint_levels
 
 _SIDES = {"pos": 1, "neg": -1}
 #: Special values that fill the code of -0, in units of the smallest level.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
 from quant.compat.ant import torch_sum
-from quant.datatypes import F32
-from quant.packing import U8
+from quant.formats.elements import F32
+from quant.rounding.packing import U8
 
 EPSILON = np.float32(1e-5)
 PER_BYTE = 4

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from quant.common.errors import RequestError, unknown_name
 from quant.compat.ant import torch_sum
-from quant.datatypes import F32
-from quant.formats import get_format
-from quant.packing import U8
-from quant.scheme import grid_of
+from quant.formats.elements import F32
+from quant.formats.grid import grid_of
+from quant.formats.registry import get_format
+from quant.rounding.packing import U8
 
 Kind = Literal["nf4", "fp4"]
 NAMES = {"nf4": "nf4", "fp4": "fp4-bnb"}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quant import packing
 from quant.common.errors import RequestError
-from quant.datatypes import F32
-from quant.quantize import as_matrix
+from quant.formats.elements import F32
+from quant.rounding import packing
+from quant.tensors.quantize import as_matrix
 
 I8 = NDArray[np.int8]
 WORD = 32

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import F32
+from quant.formats.elements import F32
 
 Rounding = Literal["nearest", "even", "floor"]
 BLOCK, LARGEST_EXPONENT = 32, 127

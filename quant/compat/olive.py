@@ -5,7 +5,8 @@ torch's CPU float32 kernels. Its conventions beside those of ``quant.compat.ant`
 units where outliers begin above 32, and alpha is the value of the largest normal level; alpha is
 searched in two per cent steps of ``max(|mean + 3 std|, |mean - 3 std|)`` of a row; the pairs are
 those of the flattened tensor, which straddle rows of odd length, and with an odd number of weights
-the last is the victim of an outlier in the first place of all. Codes: ``quant.olive``.
+the last is the victim of an outlier in the first place of all. Codes:
+``quant.rounding.layouts.olive``.
 
 The released CUDA kernel has shared memory for 256 levels and is handed 509 for int8; here, as in
 the reference outputs, all of them count.
@@ -20,9 +21,9 @@ import numpy as np
 
 from quant.common.errors import RequestError, unknown_name
 from quant.compat import ant
-from quant.datatypes import F32
-from quant.flint import flint_levels
-from quant.olive import abfloat_levels
+from quant.formats.elements import F32
+from quant.formats.flint import flint_levels
+from quant.rounding.layouts.olive import abfloat_levels
 
 #: In the order the release tries them.
 KINDS = ("int", "flint")

@@ -12,7 +12,7 @@ import numpy as np
 
 from quant.cast import SCALAR_TYPES, cast, decode
 from quant.common.errors import RequestError
-from quant.datatypes import F32
+from quant.formats.elements import F32
 
 
 class Quanto(NamedTuple):

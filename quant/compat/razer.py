@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from quant.common.errors import RequestError, unknown_name
 from quant.compat.ant import torch_sum
-from quant.datatypes import F32, FloatType
+from quant.formats.elements import F32, FloatType
 
 F16 = NDArray[np.float16]
 Floats = NDArray[np.float16] | NDArray[np.float32]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from quant.cast import SCALAR_TYPES, Convention, cast, decode
 from quant.common.errors import RequestError, unknown_name
-from quant.datatypes import F32, FloatType
-from quant.packing import U8
-from quant.quantize import as_matrix
-from quant.scales import E4M3, E4M3_LARGEST, E4M3_LEAST, E8M0_BIAS, power_of_two, to_e4m3
+from quant.formats.elements import F32, FloatType
+from quant.formats.scales import E4M3, E4M3_LARGEST, E4M3_LEAST, E8M0_BIAS, power_of_two, to_e4m3
+from quant.rounding.packing import U8
+from quant.tensors.quantize import as_matrix
 
 Mapping = Literal["sym", "sym_noclip", "asym"]
 Rule = Literal["floor", "rceil", "even", "ceil"]

@@ -13,16 +13,16 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from quant.datatypes import F32
-from quant.fit import fit
-from quant.layers import matrix
-from quant.methods.base import LayerStatistics
-from quant.methods.calibration import Block, statistics
+from quant.formats.elements import F32
+from quant.formats.spec import FormatSpec
+from quant.layers.blocks import Block, statistics
+from quant.layers.matrices import matrix
+from quant.layers.statistics import LayerStatistics
 from quant.methods.scaling import Shared, centred, fold, rescaled, shared_inputs
-from quant.quantize import encode
-from quant.quantize import quantize as round_to_nearest
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.rounding.fit import fit
+from quant.tensors.quantize import encode
+from quant.tensors.quantize import quantize as round_to_nearest
+from quant.tensors.tensor import QuantizedTensor
 
 EXPONENTS = tuple(i / 20 for i in range(20))
 CLIPS = tuple(1 - i / 20 for i in range(10))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant import layouts
-from quant.datatypes import F32
-from quant.fit import fit
-from quant.methods.base import LayerStatistics
-from quant.quantize import encode
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.formats.elements import F32
+from quant.formats.spec import FormatSpec
+from quant.layers.statistics import LayerStatistics
+from quant.rounding.fit import fit
+from quant.rounding.layouts import layout as layouts
+from quant.tensors.quantize import encode
+from quant.tensors.tensor import QuantizedTensor
 
 SHRINKS = tuple(1 - i / 100 for i in range(80))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from quant.datatypes import F32
-from quant.fit import Fit, zero_points
-from quant.scales import store_scales
-from quant.scheme import grid_of
-from quant.spec import FormatSpec
+from quant.formats.elements import F32
+from quant.formats.grid import grid_of
+from quant.formats.scales import store_scales
+from quant.formats.spec import FormatSpec
+from quant.rounding.fit import Fit, zero_points
 
 MOST_START = 0.982
 """No group starts above this factor: sigmoid(4), where the released code starts all of them."""

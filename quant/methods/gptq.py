@@ -2,7 +2,7 @@
 
 Frantar et al., arXiv 2210.17323; conventions of IST-DASLab's ``gptq.py``: dead inputs, damping by
 1 % of the mean diagonal, blocks of 128 columns. Any grid or codebook goes through it: the group
-parameters come from ``quant.fit``, the rounding is the format's own.
+parameters come from ``quant.rounding.fit``, the rounding is the format's own.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quant import kernels
 from quant.common.errors import RequestError
-from quant.datatypes import F32
-from quant.fit import Fit, fit
-from quant.methods.base import LayerStatistics
-from quant.methods.kernels import round_block
-from quant.packing import U8
-from quant.quantize import assemble
-from quant.scales import Scales
-from quant.scheme import Grid, grid_of
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.formats.elements import F32
+from quant.formats.grid import Grid, grid_of
+from quant.formats.scales import Scales
+from quant.formats.spec import FormatSpec
+from quant.layers.statistics import LayerStatistics
+from quant.methods.gptq_kernel import round_block
+from quant.rounding.fit import Fit, fit
+from quant.rounding.kernels import rounding as kernels
+from quant.rounding.packing import U8
+from quant.tensors.quantize import assemble
+from quant.tensors.tensor import QuantizedTensor
 
 MOST_DAMPING = 1.0
 SHRINKS = tuple(1 - i / 25 for i in range(16))
@@ -146,7 +146,7 @@ class _Rounding:
         cls, weight: F32, spec: FormatSpec, importance: F32, options: GptqOptions
     ) -> _Rounding:
         """One grid a row: fp16 centers, found with the diagonal of H as importance."""
-        from quant import codebooks
+        from quant.rounding.layouts import codebooks
 
         tensor = codebooks.quantize(weight, spec, importance)
         assert tensor.codebooks is not None

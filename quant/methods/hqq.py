@@ -1,102 +1,85 @@
-"""Half-quadratic quantization: zero points that suit weights with outliers, without any data.
+"""HQQ as a method: zero points of integers, scales of other grids, found without data.
 
-Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023), released
-hqq 0.2.8: scale from the range, then the zero point is moved against an l_p norm (p = 0.7) of the
-error, by shrinkage; the released step neither anneals beta nor moves the scale.
+The release moves zero points alone. Grids without any take the same two steps with the scale in
+the zero point's place: shrink the errors (``quant.methods.hqq_steps``), then the closed form,
+``s = <t, l> / <l, l>`` over a group's levels ``l`` and what is left of its weights, ``t``. A scale
+is kept where the squared error falls: by mean error, the release's rule for zero points, scales
+clip the largest weights (perplexity of SmolLM2-135M in bitmod3: 121 against 60 without).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
-from quant.datatypes import F32
-from quant.packing import U8
+from quant.formats.elements import F32
+from quant.formats.scales import store_scales
+from quant.formats.spec import FormatSpec
+from quant.layers.statistics import LayerStatistics
+from quant.methods.hqq_steps import hqq, shrunk
+from quant.rounding.fit import Fit, fit
+from quant.tensors.quantize import encode
+from quant.tensors.tensor import QuantizedTensor
 
-LARGEST_INVERSE, LEAST_RANGE = np.float32(2e4), 1e-4
-
-
-class HqqResult(NamedTuple):
-    """``(code - zero) * scale``: codes ``[n, group]`` uint8, scales and zeros ``[n]`` float32."""
-
-    codes: NDArray[np.uint8]
-    scales: F32
-    zeros: F32
+BETA, NORM, ITERATIONS = 10.0, 0.7, 20
 
 
-def hqq(
-    groups: F32,
-    bits: int,
-    *,
-    optimize: bool = True,
-    round_zero: bool = False,
-    beta: float = 10.0,
-    p: float = 0.7,
-    iterations: int = 20,
-) -> HqqResult:
-    """Quantize groups ``[n, group]`` float32 to ``0 .. 2^bits - 1``.
+def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
+    """Round a layer to a grid whose zero points, or else scales, HQQ has moved.
 
-    Args:
-        groups: Finite weights.
-        bits: 1 to 8.
-        optimize: Move the zero points; else keep those of the range.
-        round_zero: Start from integer zero points (the release: at 4 bits).
-        beta: Weight of the quadratic term.
-        p: Norm of the error, below 1 so that outliers count little.
-        iterations: At most; the loop ends when the mean error grows.
-    """
-    low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
-    top = np.float32(2**bits - 1)
-    spread = high - low
-    safe = np.where(np.abs(spread) <= LEAST_RANGE, np.float32(1), spread)
-    inverse = np.where(np.abs(spread) <= LEAST_RANGE, np.float32(1), top / safe)
-    inverse = np.minimum(inverse, LARGEST_INVERSE).astype(np.float32)
-    zeros = (-low * inverse).astype(np.float32)
-    if round_zero:
-        zeros = np.rint(zeros)
-    if optimize:
-        zeros = _optimized(groups, inverse, zeros, top, beta, p, iterations)
-    codes = np.clip(np.rint(groups * inverse + zeros), 0, top).astype(np.uint8)
-    return HqqResult(codes, (1 / inverse)[:, 0].astype(np.float32), zeros[:, 0])
-
-
-def _optimized(
-    groups: F32, inverse: F32, zeros: F32, top: np.float32, beta: float, p: float, iterations: int
-) -> F32:
-    best = np.inf
-    for _ in range(iterations):
-        codes = np.clip(np.rint(groups * inverse + zeros), 0, top)
-        rounded = (codes - zeros) / inverse
-        sparse = shrunk(groups - rounded, beta, p)
-        moved = (codes - (groups - sparse) * inverse).mean(axis=1, keepdims=True)
-        error = float(np.abs(groups - rounded).mean())
-        if error >= best:
-            break
-        best, zeros = error, moved.astype(np.float32)
-    return zeros
-
-
-def shrunk(x: F32, beta: float, p: float) -> F32:
-    """Proximal step of the l_p norm: ``sign(x) * relu(|x| - |x|^(p-1) / beta)``."""
-    magnitude = np.abs(x)
-    with np.errstate(divide="ignore"):
-        threshold = np.power(magnitude, np.float32(p - 1)) / np.float32(beta)
-    result: F32 = np.sign(x) * np.maximum(magnitude - threshold, np.float32(0))
-    return result
-
-
-def pack_4bit(codes: U8) -> U8:
-    """Return codes ``[groups, size]`` as HQQ packs them: the first half of the groups above.
-
-    ``[groups/2, size]``; HQQ's ``BitPack.pack_4bit_u8``.
+    Zero points become 16-bit floats (rule ``float-zero``), which the storage counts.
 
     Raises:
-        RequestError: an odd number of groups.
+        RequestError: a format that is not level times scale.
     """
-    half, odd = divmod(codes.shape[0], 2)
-    if odd:
-        raise RequestError(f"{codes.shape[0]} groups do not fill pairs")
-    return (codes[:half] << np.uint8(4)) | codes[half:]
+    del statistics
+    if spec.format.layout != "grid":
+        raise RequestError(f"hqq moves scales and zero points of grids: {spec} is none")
+    if spec.format.is_asymmetric:
+        return _with_zero_points(weight, replace(spec, rule="float-zero"))
+    return _with_scales(weight, spec)
+
+
+def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
+    rows, columns = weight.shape
+    size = min(spec.group_size, columns)
+    scales, zeros = [], []
+    for start in range(0, columns, size):
+        found = hqq(weight[:, start : start + size], spec.format.element_bits, round_zero=False)
+        scales.append(found.scales)
+        zeros.append(found.zeros)
+    stored = store_scales(np.stack(scales, axis=1), spec.scale)
+    half = np.clip(np.stack(zeros, axis=1), -65504, 65504).astype(np.float16)
+    selectors = np.zeros((rows, len(scales)), np.uint8)
+    return encode(weight, spec, Fit(stored, selectors, half.astype(np.float32)))
+
+
+def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
+    """Keep of every group the scale with the least squared error, of those the steps come to."""
+    found = fit(weight, spec)
+    tensor, best = encode(weight, spec, found), found.scales.used
+    least = _group_sums(np.square(weight - tensor.dequantize()), spec)
+    for _ in range(ITERATIONS):
+        levels, rounded = tensor.levels(), tensor.dequantize()
+        kept = weight - shrunk(weight - rounded, BETA, NORM)
+        power = _group_sums(levels * levels, spec)
+        moved = _group_sums(kept * levels, spec) / np.where(power > 0, power, np.float32(1))
+        wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
+        stored = found.scales.store_more(wanted, spec.scale)
+        tensor = encode(weight, spec, replace(found, scales=stored))
+        error = _group_sums(np.square(weight - tensor.dequantize()), spec)
+        better = error < least
+        if not better.any():
+            break
+        least = np.where(better, error, least)
+        best = np.where(better, stored.used, best).astype(np.float32)
+    return encode(weight, spec, replace(found, scales=found.scales.store_more(best, spec.scale)))
+
+
+def _group_sums(values: F32, spec: FormatSpec) -> F32:
+    """Sum over every group of a row, ``[out, groups]``."""
+    starts = np.arange(0, values.shape[1], min(spec.group_size, values.shape[1]))
+    sums: F32 = np.add.reduceat(values, starts, axis=1)
+    return sums

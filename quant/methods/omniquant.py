@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from quant.common.errors import RequestError
-from quant.fit import fit
-from quant.layers import as_weight, matrix
-from quant.methods.calibration import Block, first, statistics
+from quant.formats.spec import FormatSpec
+from quant.layers.blocks import Block, first, statistics
+from quant.layers.matrices import as_weight, matrix
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
-from quant.quantize import encode
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.rounding.fit import fit
+from quant.tensors.quantize import encode
+from quant.tensors.tensor import QuantizedTensor
 
 EPOCHS = 5
 LEARNING_RATE = 2e-2

@@ -16,12 +16,12 @@ from torch import nn
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.layers import as_weight, matrix
-from quant.methods.calibration import as_batches
-from quant.quantize import quantize as round_to_nearest
-from quant.scales import store_scales
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.formats.scales import store_scales
+from quant.formats.spec import FormatSpec
+from quant.layers.blocks import as_batches
+from quant.layers.matrices import as_weight, matrix
+from quant.tensors.quantize import quantize as round_to_nearest
+from quant.tensors.tensor import QuantizedTensor
 
 EPOCHS = 2
 LEARNING_RATE = 2e-3

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from quant.datatypes import F32
-from quant.layers import matrix, set_matrix
-from quant.methods.base import LayerStatistics
-from quant.methods.calibration import Block, first
+from quant.formats.elements import F32
+from quant.layers.blocks import Block, first
+from quant.layers.matrices import matrix, set_matrix
+from quant.layers.statistics import LayerStatistics
 
 # (producer, consumer) names of linear layers with only work that is linear in each channel between.
 LINEAR_PAIRS = (

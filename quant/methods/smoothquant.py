@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from quant.layers import matrix
-from quant.methods.calibration import Block, statistics
+from quant.formats.spec import FormatSpec
+from quant.layers.blocks import Block, statistics
+from quant.layers.matrices import matrix
 from quant.methods.scaling import fold, shared_inputs
-from quant.quantize import quantize as round_to_nearest
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.tensors.quantize import quantize as round_to_nearest
+from quant.tensors.tensor import QuantizedTensor
 
 STRENGTH = 0.5
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hwsim.selection import select
+from hwsim.study.selection import select
 from quant.common.errors import RequestError
 
 

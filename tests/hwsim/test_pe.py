@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import quant
 from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, term_count, term_table
 from quant.common.errors import RequestError
-from quant.formats import FORMATS
+from quant.formats.registry import FORMATS
 
 RULES = [Arithmetic(), PUBLISHED, Arithmetic(lanes=3, guard_bits=5, accumulator_bits=9)]
 F16 = NDArray[np.float16]

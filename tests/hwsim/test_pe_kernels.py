@@ -15,9 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 import quant
-from hwsim.pe import ACTIVATIONS, PUBLISHED, Arithmetic, kernels, matmul, term_table
-from quant.datatypes import F32
-from quant.tensor import QuantizedTensor
+from hwsim.pe import ACTIVATIONS, PUBLISHED, Arithmetic, matmul, term_table
+from hwsim.pe.kernels import narrow as narrow_kernels
+from quant.formats.elements import F32
+from quant.tensors.tensor import QuantizedTensor
 
 OWN_SCALES = {"mxfp4": 32, "nvfp4": 16}
 FORMATS = (
@@ -71,8 +72,8 @@ def activations(
 def run(qt: QuantizedTensor, x: NDArray[Any], rule: Arithmetic, backend: str) -> Result:
     """Results and busy steps of "narrow", "general" or "reference"."""
     narrow = backend == "narrow"
-    assert not narrow or kernels.narrow.fits(rule)
-    with patch.object(kernels.narrow, "fits", return_value=narrow):
+    assert not narrow or narrow_kernels.fits(rule)
+    with patch.object(narrow_kernels, "fits", return_value=narrow):
         if backend == "reference":
             return matmul(qt, x, arithmetic=rule, skip_zero_steps=True, backend="reference")
         return matmul(qt, x, arithmetic=rule, skip_zero_steps=True)
@@ -97,7 +98,7 @@ def test_both_kernels_equal_the_reference(rule: Arithmetic, name: str) -> None:
 @pytest.mark.parametrize("rule", GENERAL.values(), ids=GENERAL)
 def test_other_widths_take_the_general_kernels(rule: Arithmetic, name: str) -> None:
     rule = fitted(rule, name)
-    assert not kernels.narrow.fits(rule)
+    assert not narrow_kernels.fits(rule)
     qt, x = quantized((3, 70), name, size=24), activations(rule, (2, 70))
     same(matmul(qt, x, arithmetic=rule, skip_zero_steps=True), run(qt, x, rule, "reference"))
 

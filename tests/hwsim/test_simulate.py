@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 import roofline
-from hwsim.accelerator import accelerator_names, load_accelerator
-from hwsim.explore import DesignSpace, explore
-from hwsim.pareto import pareto_front
+from hwsim.exploration.explore import explore
+from hwsim.exploration.pareto import pareto_front
+from hwsim.exploration.space import DesignSpace
+from hwsim.machines.load import accelerator_names, load_accelerator
+from hwsim.machines.sram import sram_cost
 from hwsim.pe.terms import term_count
-from hwsim.simulate import machine_formats, refetch, simulate, tiles
-from hwsim.sram import sram_cost
+from hwsim.simulation.simulate import machine_formats, refetch, simulate, tiles
 from quant.common.errors import RequestError
 from quant.plan import HEAD
-from roofline.ops import Gemm
+from roofline.workloads.ops import Gemm
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_sim_layers.json"
 
@@ -106,7 +107,7 @@ def test_formats_the_machine_cannot_run() -> None:
 
 
 def test_bad_accelerator_files(tmp_path: Path) -> None:
-    source = Path(roofline.__file__).parent.parent / "hwsim/accelerators/bitmod.toml"
+    source = Path(roofline.__file__).parent.parent / "hwsim/machines/builtin/bitmod.toml"
     broken = tmp_path / "broken.toml"
     text = source.read_text().replace("rows = 32", "rows = -1")
     broken.write_text(text.replace("lanes = 4", "lanes = 0"))

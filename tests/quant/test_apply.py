@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import quant
-from quant.apply import linear_layers, quantized
 from quant.common.errors import RequestError
-from quant.formats import FORMATS
+from quant.formats.registry import FORMATS
+from quant.models.apply import linear_layers, quantized
 from quant.plan import Plan, assign
-from quant.tensor import PARTS
+from quant.tensors.tensor import PARTS
 
 
 def small_model() -> nn.Module:

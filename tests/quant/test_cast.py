@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quant import cast as c
 from quant.common.errors import RequestError
-from quant.datatypes import FloatType, IntType
+from quant.formats.elements import FloatType, IntType
 
 with np.load(Path(__file__).parents[1] / "golden/datatypes.npz") as _file:
     GOLDEN: dict[str, NDArray[Any]] = {

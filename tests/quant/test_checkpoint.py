@@ -15,13 +15,13 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import quant
-from quant.checkpoint import CODES, MANIFEST, load_rest
+from quant.checkpoints.folder import CODES, MANIFEST, load_rest
 from quant.common.errors import RequestError
 from quant.common.files import sha256_of
-from quant.datatypes import FloatType
-from quant.formats import FORMATS
-from quant.parts import expected_parts
-from quant.tensor import PARTS
+from quant.formats.elements import FloatType
+from quant.formats.registry import FORMATS
+from quant.tensors.arrays import expected_parts
+from quant.tensors.tensor import PARTS
 
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
 SPECS = [

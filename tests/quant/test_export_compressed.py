@@ -13,8 +13,8 @@ from compressed_tensors.quantization import QuantizationConfig, QuantizationSche
 from safetensors.torch import load_file
 
 import quant
+from quant.checkpoints.compressed_tensors import export_compressed_tensors
 from quant.common.errors import RequestError
-from quant.export_compressed import export_compressed_tensors
 
 INTEGERS = [
     f"int{bits}{kind}"

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 import quant
 from quant.common.errors import RequestError
-from quant.fit import fit
-from quant.formats import FORMATS
-from quant.quantize import encode
-from quant.scheme import grid_of
-from quant.spec import parse_spec
+from quant.formats.grid import grid_of
+from quant.formats.registry import FORMATS
+from quant.formats.spec import parse_spec
+from quant.rounding.fit import fit
+from quant.tensors.quantize import encode
 
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
 GRIDS = [name for name in QUANTIZED if FORMATS[name].layout == "grid"]

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quant
-from quant import models
-from quant.catalog import MODELS
+from quant.checkpoints.gguf import load_gguf
+from quant.checkpoints.gguf_blocks import BLOCKS, BlockType
 from quant.common.errors import RequestError
-from quant.gguf_blocks import BLOCKS, BlockType
-from quant.gguf_file import load_gguf
-from quant.packages import package_file
+from quant.models import load as models
+from quant.models.catalog import MODELS
+from quant.models.packages import package_file
 
 KINDS = list(BLOCKS.items())
 QUANTIZABLE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")

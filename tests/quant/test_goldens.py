@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 import quant
-from quant.codebooks import kmeans
-from quant.datatypes import Element, FloatType, IntType, PlainType
-from quant.formats import FORMATS
+from quant.formats.elements import Element, FloatType, IntType, PlainType
+from quant.formats.registry import FORMATS
+from quant.rounding.layouts.codebooks import kmeans
 
 GOLDEN = Path(__file__).parent.parent / "golden/datatypes.npz"
 MX_NAMES = {"mxfp4_e2m1": "mxfp4"}

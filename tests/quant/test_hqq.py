@@ -10,9 +10,9 @@ from torch import nn
 
 import quant
 from quant.common.errors import RequestError
-from quant.methods import half_quadratic
-from quant.methods.hqq import hqq
-from quant.quantize import specification
+from quant.methods import hqq as half_quadratic
+from quant.methods.hqq_steps import hqq
+from quant.tensors.quantize import specification
 
 GOLDEN = Path(__file__).parent.parent / "golden/datatypes.npz"
 

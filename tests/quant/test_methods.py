@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 import quant
-from quant.apply import quantized
 from quant.common.errors import RequestError
-from quant.fit import fit
-from quant.formats import FORMATS
-from quant.methods import METHODS
+from quant.formats.registry import FORMATS
+from quant.formats.spec import parse_spec
 from quant.methods.clip import SHRINKS
 from quant.methods.gptq import GptqOptions, gptq, inverse_factor
-from quant.spec import parse_spec
+from quant.methods.registry import METHODS
+from quant.models.apply import quantized
+from quant.rounding.fit import fit
 
 GOLDEN = Path(__file__).parent.parent / "golden/datatypes.npz"
 GRIDS = [n for n, e in FORMATS.items() if not e.is_plain and e.layout == "grid"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import quant
-from quant.catalog import MODELS, TEXTS, Package
 from quant.common.errors import HwsimError, RequestError
-from quant.packages import package_file, unpack
+from quant.models.catalog import MODELS, TEXTS, Package
+from quant.models.packages import package_file, unpack
 
 
 def wheel(path: Path, members: dict[str, bytes]) -> Path:
@@ -112,7 +112,7 @@ def test_damaged_safetensors(damage: str, tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_a_hostile_gguf_is_refused(tmp_path: Path) -> None:
-    from quant.models import _convert
+    from quant.models.load import _convert
 
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (2**62).to_bytes(8, "little") * 2)
@@ -122,7 +122,7 @@ def test_a_hostile_gguf_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_the_real_model_and_its_texts() -> None:
-    from quant.data import calibration_text, evaluation_text
+    from quant.models.texts import calibration_text, evaluation_text
 
     model, tokenizer = quant.load_model("smollm2-135m", dtype="bfloat16")
     assert sum(p.numel() for p in model.parameters()) == 134_515_008
@@ -157,7 +157,7 @@ PERPLEXITIES = {
 def test_perplexities_of_smollm2() -> None:
     import torch
 
-    from quant.apply import quantized, replaced
+    from quant.models.apply import quantized, replaced
 
     exact, tokenizer = quant.load_model("smollm2-135m")
     fast = quant.load_model("smollm2-135m")[0].to(torch.bfloat16)

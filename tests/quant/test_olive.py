@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quant import olive
 from quant.common.errors import RequestError
 from quant.compat import olive as released
-from quant.datatypes import F32
+from quant.formats.elements import F32
+from quant.rounding.layouts import olive
 
 GOLDEN = Path(__file__).parents[1] / "golden/datatypes.npz"
 ONE = np.ones((1, 1), np.float32)

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import quant
-from quant.layers import linear_layers
-from quant.pretrained import load_efficientnet, load_minilm, photo_crops
+from quant.layers.matrices import linear_layers
+from quant.models.pretrained import load_efficientnet, load_minilm, photo_crops
 
 SENTENCES = [
     "The roofline says whether a layer is bound by memory or by arithmetic.",

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 import quant
 from quant.common.errors import RequestError
-from quant.fit import Backend
-from quant.formats import FORMATS
-from quant.spec import SCALE_BITS
+from quant.formats.registry import FORMATS
+from quant.formats.spec import SCALE_BITS
+from quant.rounding.fit import Backend
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_quant_fp32.npz"
 NAMES = {"mixed_bitmod@3": "bitmod3", "mixed_bitmod@4": "bitmod4", "fp3": "fp3", "fp4": "fp4"}
@@ -119,7 +119,8 @@ def test_each_weight_takes_a_nearest_level(data: st.DataObject) -> None:
 @given(st.integers(1, 8), st.integers(1, 40), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_packing_round_trip(bits: int, columns: int, seed: int) -> None:
-    from quant import kernels, packing
+    from quant.rounding import packing
+    from quant.rounding.kernels import rounding as kernels
 
     codes = np.random.default_rng(seed).integers(0, 2**bits, (3, columns)).astype(np.uint8)
     packed = packing.pack(codes, bits)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 import quant
-from quant.checkpoint import load_manifest, load_quantized, load_rest
+from quant.checkpoints.folder import load_manifest, load_quantized, load_rest
+from quant.checkpoints.shards import ShardedModel
+from quant.checkpoints.stream import quantize_checkpoint
 from quant.common.errors import RequestError
-from quant.parts import parts
-from quant.shards import ShardedModel
-from quant.stream import quantize_checkpoint
+from quant.tensors.arrays import parts
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.amounts import (
+from roofline.workloads.amounts import (
     ONE,
     SEQUENCES,
     TOKENS,

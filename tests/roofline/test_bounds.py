@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline
-from roofline.analysis import Analysis
-from roofline.hardware import HardwareSpec, Sourced, load_hardware
-from roofline.levels import by_level
-from roofline.limits import limits
-from roofline.sweeping import sweep
+from quant.common.sourced import Sourced
+from roofline.bounds.analysis import Analysis
+from roofline.bounds.levels import by_level
+from roofline.bounds.limits import limits
+from roofline.bounds.sweep import sweep
+from roofline.devices.device import HardwareSpec, load_hardware
 
 MODELS = st.sampled_from(["smollm2-135m", "mixtral-8x7b-v0.1", "deepseek-v2-lite", "mamba-2.8b"])
 PHASES = st.sampled_from(["prefill", "decode"])

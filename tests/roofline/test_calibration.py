@@ -13,11 +13,12 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.calibration import calibrate, fitted, load_calibration, save
-from roofline.hardware import Sourced, load_hardware
-from roofline.kernel_classes import starts_kernel
-from roofline.kernels import Cases, Kernel, cases_of, combine, fit, read_kernels
-from roofline.validation import kernel_errors, read_serving, serving_rows
+from quant.common.sourced import Sourced
+from roofline.calibration.classes import starts_kernel
+from roofline.calibration.laws import calibrate, fitted, load_calibration, save
+from roofline.calibration.measured import Cases, Kernel, cases_of, combine, fit, read_kernels
+from roofline.devices.device import load_hardware
+from roofline.validation.validation import kernel_errors, read_serving, serving_rows
 
 OPENED: list[str] = []
 LISTENING = [False]

@@ -10,8 +10,8 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from quant.spec import parse_spec
-from roofline.hardware import load_hardware
+from quant.formats.spec import parse_spec
+from roofline.devices.device import load_hardware
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden/hw_specs.json").read_text()

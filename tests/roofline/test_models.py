@@ -11,10 +11,10 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.models import config_text, load_config
-from roofline.ops import Experts, FlashAttention, Linear
-from roofline.template import parameters
-from roofline.workload import Phase
+from roofline.workloads.models import config_text, load_config
+from roofline.workloads.ops import Experts, FlashAttention, Linear
+from roofline.workloads.template import parameters
+from roofline.workloads.workload import Phase
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden/model_parameters.json").read_text()

@@ -16,13 +16,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.calibration import load_calibration
-from roofline.hardware import load_hardware
-from roofline.limits import limits
-from roofline.models import load_config
-from roofline.page import PageRequest, to_page
-from roofline.page.data import page_data
-from roofline.page.encode import to_script
+from roofline.bounds.limits import limits
+from roofline.calibration.laws import load_calibration
+from roofline.devices.device import load_hardware
+from roofline.reports.page import PageRequest, to_page
+from roofline.reports.page.data import page_data
+from roofline.reports.page.encode import to_script
+from roofline.workloads.models import load_config
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 FLAGS += ["--disable-component-update", "--no-first-run"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.models import config_text
-from roofline.template import parameters
+from roofline.workloads.models import config_text
+from roofline.workloads.template import parameters
 
 # Published totals (model cards; tied embeddings once).
 PARAMETERS = {
@@ -89,7 +89,7 @@ def test_a_scenario_is_the_sum_of_its_steps() -> None:
 
 
 def test_with_weights_is_the_plan() -> None:
-    from quant.spec import parse_spec
+    from quant.formats.spec import parse_spec
 
     plan = {"model.layers.4.mlp.up_proj": "bitmod4:g128:int8"}
     planned = roofline.workload("smollm2-135m", plan=plan)
@@ -114,7 +114,7 @@ def test_bounds_of_llama_7b() -> None:
 
 def test_integer_peaks_need_integer_operands() -> None:
     spec = roofline.load_hardware("a100-80g")
-    from quant.spec import parse_spec as f
+    from quant.formats.spec import parse_spec as f
 
     assert spec.peak(f("bitmod3"), f("fp16")) == 312e12
     assert spec.peak(f("int8"), f("int8")) == 624e12

@@ -22,8 +22,8 @@ from transformers import (
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.models import config_text
-from roofline.template import parameters
+from roofline.workloads.models import config_text
+from roofline.workloads.template import parameters
 
 Inputs = Mapping[str, torch.Tensor] | Sequence[torch.Tensor]
 TOKENS = torch.zeros(1, 128, dtype=torch.long)

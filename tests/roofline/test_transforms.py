@@ -8,10 +8,10 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from roofline import transforms as t
-from roofline.ops import FlashAttention, Linear
-from roofline.scenarios import chunked_prefill, early_exit, speculative
-from roofline.workload import Workload
+from roofline.workloads import transforms as t
+from roofline.workloads.ops import FlashAttention, Linear
+from roofline.workloads.scenarios import chunked_prefill, early_exit, speculative
+from roofline.workloads.workload import Workload
 
 LLAMA = "llama-3.1-8b"
 

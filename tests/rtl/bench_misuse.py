@@ -5,7 +5,7 @@ from __future__ import annotations
 import cocotb
 
 from hwsim.pe.terms import pe_formats
-from hwsim.pe.tile import format_bits
+from hwsim.tile.packets import format_bits
 from tests.rtl.bench import Dut, clock, reset, settle
 
 INT4, FP4, INT4_ASYM, INT3 = (

@@ -12,7 +12,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from hwsim.pe.tile_model import TileModel
+from hwsim.tile.model import TileModel
 from tests.rtl.tile_cases import Case, case_of
 
 

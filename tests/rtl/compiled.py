@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.pe.terms import pe_formats
-from hwsim.pe.tile import Packet, Tile, side_bits
+from hwsim.tile.packets import Packet, side_bits
+from hwsim.tile.tile import Tile
 from quant.common.errors import HwsimError
 from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, ROOT, environment
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from hwsim.pe.operands import PE_SCALES
 from hwsim.pe.terms import pe_formats
-from hwsim.pe.tile import Packet
-from quant.spec import parse_spec
+from hwsim.tile.packets import Packet
+from quant.formats.spec import parse_spec
 from tests.rtl.tile_cases import Case
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from rtl.synth.designs import RTL, load
-from rtl.synth.flow import Result, middle
-from rtl.synth.liberty import NAND2, driver, read
-from rtl.synth.timing import Arrival, Timing, parse
-from rtl.synth.worker import shuffle
-from rtl.synth.yosys import Area
+from hwsim.verilog.sources import RTL
+from hwsim.verilog.synth.designs import load
+from hwsim.verilog.synth.flow import Result, middle
+from hwsim.verilog.synth.liberty import NAND2, driver, read
+from hwsim.verilog.synth.timing import Arrival, Timing, parse
+from hwsim.verilog.synth.worker import shuffle
+from hwsim.verilog.synth.yosys import Area
 
 pytestmark = pytest.mark.rtl
 AREAS = {"INV_X1": 1.0, "BUF_X1": 1.5, "BUF_X4": 3.0, "NAND2_X1": 2.0, "NOR2_X1": 2.25, "DFF": 9.0}
@@ -86,7 +87,7 @@ Endpoint: acc_q[11]$_SDFFE_PN0P_
 
 
 def run(*arguments: str | Path, code: str = "") -> subprocess.CompletedProcess[str]:
-    start = ["-c", code] if code else ["-m", "rtl.synth"]
+    start = ["-c", code] if code else ["-m", "hwsim.verilog.synth"]
     return subprocess.run(
         [sys.executable, *start, *map(str, arguments)],
         cwd=RTL.parent,
@@ -210,8 +211,8 @@ def test_a_gzipped_library_is_the_same(tmp_path: Path, liberty: Path) -> None:
 
 def test_without_opensta_the_area_is_still_there(tmp_path: Path, liberty: Path) -> None:
     code = (
-        "import os, sys; os.environ['PATH'] = '/nowhere'; from rtl.synth.__main__ import main;"
-        "sys.exit(main(sys.argv[1:]))"
+        "import os, sys; os.environ['PATH'] = '/nowhere'; "
+        "from hwsim.verilog.synth.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     done = run("--liberty", liberty, "--designs", designs(tmp_path), code=code)
     assert done.returncode == 0
@@ -335,15 +336,15 @@ def test_verilog_that_fails_is_named(tmp_path: Path) -> None:
 
 def test_missing_pyosys_is_said_in_words() -> None:
     code = (
-        "import sys; sys.modules['pyosys'] = None; from rtl.synth.__main__ import main;"
-        "sys.exit(main(sys.argv[1:]))"
+        "import sys; sys.modules['pyosys'] = None; "
+        "from hwsim.verilog.synth.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     assert "pip install -e '.[synth]'" in refusal(code=code)
 
 
 def test_the_flow_imports_nothing_of_the_project() -> None:
     code = (
-        "import sys, rtl.synth.__main__, rtl.synth.worker;"
+        "import sys, hwsim.verilog.synth.__main__, hwsim.verilog.synth.worker;"
         "print([name for name in ('quant', 'roofline', 'hwsim', 'numpy', 'pyosys')"
         " if name in sys.modules])"
     )

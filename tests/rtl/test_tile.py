@@ -10,8 +10,8 @@ import pytest
 
 from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.terms import pe_formats
-from hwsim.pe.tile import clocks
-from hwsim.pe.tile_model import TileModel
+from hwsim.tile.clocks import clocks
+from hwsim.tile.model import TileModel
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 from tests.rtl.tile_cases import Case, case_of
 

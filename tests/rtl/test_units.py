@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hwsim.pe.export import files
+from hwsim.verilog.export import files
 from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, RTL, environment
 from tests.rtl.units import (
     BENCHES,

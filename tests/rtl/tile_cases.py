@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 import quant
 from hwsim.pe import matmul
 from hwsim.pe.arithmetic import Arithmetic
-from hwsim.pe.matmul import Output
 from hwsim.pe.operands import weights
-from hwsim.pe.tile import Job, Packet, Tile, jobs
-from quant.spec import parse_spec
+from hwsim.pe.product import Output
+from hwsim.tile.packets import Job, Packet, jobs
+from hwsim.tile.tile import Tile
+from quant.formats.spec import parse_spec
 
 Beat = tuple[list[int], bool]
 

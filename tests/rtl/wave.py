@@ -16,7 +16,8 @@ import numpy as np
 
 import quant
 from hwsim.pe.operands import weights
-from hwsim.pe.tile import Tile, jobs
+from hwsim.tile.packets import jobs
+from hwsim.tile.tile import Tile
 from quant.common.files import write_text
 from tests.rtl import compiled
 

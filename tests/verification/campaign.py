@@ -31,7 +31,7 @@ from tests.verification.finding import Finding
 from tests.verification.tensors import WORD_BITS, one_thread
 
 ROOT = Path(__file__).parents[2]
-COMPARED = ("activations", "arithmetic", "decompose", "matmul", "operands", "reference", "terms")
+COMPARED = ("activations", "arithmetic", "decompose", "operands", "product", "reference", "terms")
 """Modules of hwsim/pe that results come from, beside the kernels."""
 BIASED = ("int4", "int8", "bitmod3", "bitmod4")
 """Formats whose floor bias is measured."""
@@ -68,7 +68,7 @@ def reference_part(name: str, number: int) -> Tally:
 def fingerprint() -> str:
     """Hash of the sources compared: counts of other sources do not go on."""
     files = [ROOT / "hwsim" / "pe" / f"{name}.py" for name in COMPARED]
-    files += sorted((ROOT / "hwsim" / "pe").glob("kernels*.py"))
+    files += sorted((ROOT / "hwsim" / "pe" / "kernels").glob("*.py"))
     files += [Path(__file__).with_name(f"{name}.py") for name in ("cases", "oracle", "tensors")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hwsim.pe import PUBLISHED, Arithmetic, matmul, pe_formats, term_table
-from quant.formats import get_format
-from quant.tensor import QuantizedTensor
+from quant.formats.registry import get_format
+from quant.tensors.tensor import QuantizedTensor
 from tests.verification import oracle
 from tests.verification.tensors import (
     LAYOUT,

@@ -14,7 +14,7 @@ import numpy as np
 from hwsim.pe import PUBLISHED, Arithmetic, term_table
 from hwsim.pe.arithmetic import MAX_GROUP
 from quant.common.progress import track
-from quant.formats import get_format
+from quant.formats.registry import get_format
 from tests.verification import oracle
 from tests.verification.cases import Case, Tally, compare
 from tests.verification.finding import Finding

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from hwsim.pe.terms import pe_formats
-from quant.datatypes import IntType
-from quant.formats import FORMATS
+from quant.formats.elements import IntType
+from quant.formats.registry import FORMATS
 from tests.verification.finding import Finding
 from tests.verification.yosys import RTL, Done, model_check, read, yosys
 
@@ -133,8 +133,8 @@ def _by_induction(before: list[str], folder: Path) -> Done:
 def levels(exponent_bits: int) -> str:
     """Return the module ``weight_decoder_proof``: the decoder's sums against the formats' levels.
 
-    The levels come from ``quant.formats`` as integers of the largest common unit; nothing of the
-    terms is used. Codes without a value, and formats that the machine does not take, give 0.
+    The levels come from ``quant.formats.registry`` as integers of the largest common unit; nothing
+    of the terms is used. Codes without a value, and formats that the machine does not take, give 0.
     """
     names, served = pe_formats(), set(pe_formats(exponent_bits))
     lines = [_HEAD.replace("EXPONENT_BITS", str(exponent_bits))]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 import quant
 from hwsim.pe import matmul
 from hwsim.pe.operands import weights
-from hwsim.pe.tile import Job, Tile, clocks, jobs
+from hwsim.tile.clocks import clocks
+from hwsim.tile.packets import Job, jobs
+from hwsim.tile.tile import Tile
 from tests.rtl import compiled
 from tests.verification.finding import Finding
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hwsim.pe import PUBLISHED, Arithmetic, pe_formats, reference, term_table
 from hwsim.pe.activations import ACTIVATIONS
-from quant.formats import FORMATS
+from quant.formats.registry import FORMATS
 from tests.verification.model_layers import (
     check,
     clocks_are_the_models,

@@ -10,13 +10,15 @@ import numpy as np
 
 import quant
 from hwsim.pe import Arithmetic, matmul, reference, term_table
-from hwsim.pe.matmul import Output
 from hwsim.pe.operands import activation_array, block_starts, weights
-from hwsim.pe.tile import Packet, Tile, clocks, jobs
-from hwsim.pe.tile_model import TileModel
+from hwsim.pe.product import Output
+from hwsim.tile.clocks import clocks
+from hwsim.tile.model import TileModel
+from hwsim.tile.packets import Packet, jobs
+from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
-from quant.formats import FORMATS
-from quant.tensor import QuantizedTensor
+from quant.formats.registry import FORMATS
+from quant.tensors.tensor import QuantizedTensor
 
 
 def check(condition: bool, what: object = "") -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.terms import TermTable, term_table
-from quant.packing import U8
-from quant.tensor import QuantizedTensor
+from quant.rounding.packing import U8
+from quant.tensors.tensor import QuantizedTensor
 from tests.verification.finding import Finding
 from tests.verification.tensors import F64, LAYOUT, Words
 

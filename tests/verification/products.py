@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from hwsim.pe import Arithmetic, matmul, pe_formats, term_table
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.formats import get_format
-from quant.packing import U8
-from quant.tensor import QuantizedTensor
+from quant.formats.registry import get_format
+from quant.rounding.packing import U8
+from quant.tensors.tensor import QuantizedTensor
 from tests.verification import steps
 from tests.verification.finding import Finding
 from tests.verification.tensors import (

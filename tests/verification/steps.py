@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from hwsim.pe import pe_formats, term_table
 from hwsim.pe.arithmetic import MAX_SIGNIFICANCE, MAX_STEPS
 from hwsim.pe.terms import MAX_SELECTORS, TermTable
-from quant.datatypes import IntType
-from quant.formats import FORMATS, get_format
+from quant.formats.elements import IntType
+from quant.formats.registry import FORMATS, get_format
 from tests.verification.finding import Finding
 
 I64 = NDArray[np.int64]

@@ -10,10 +10,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.formats import get_format
-from quant.packing import U8, pack
-from quant.spec import FormatSpec
-from quant.tensor import QuantizedTensor
+from quant.formats.registry import get_format
+from quant.formats.spec import FormatSpec
+from quant.rounding.packing import U8, pack
+from quant.tensors.tensor import QuantizedTensor
 
 Words = NDArray[np.uint16]
 F64 = NDArray[np.float64]

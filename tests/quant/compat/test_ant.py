@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from quant.common.errors import RequestError
 from quant.compat import ant
-from quant.datatypes import F32
-from quant.flint import flint_levels
+from quant.formats.elements import F32
+from quant.formats.flint import flint_levels
 
 GOLDEN = Path(__file__).parents[2] / "golden/datatypes.npz"
 

@@ -8,7 +8,7 @@ import pytest
 import quant
 from quant.common.errors import RequestError
 from quant.compat import compressed_tensors as compat
-from quant.scales import E4M3
+from quant.formats.scales import E4M3
 from tests.quant.golden import cases, golden, source
 
 MAIN_PATH = {

@@ -10,7 +10,7 @@ import pytest
 from quant.common.errors import RequestError
 from quant.compat import bitnet, microxcaling, quanto
 from quant.compat import bitsandbytes as bnb
-from quant.methods.hqq import pack_4bit
+from quant.compat.hqq import pack_4bit
 from tests.quant.golden import Array, cases, golden, source
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from quant.common.errors import RequestError
 from quant.compat import olive
-from quant.datatypes import F32
+from quant.formats.elements import F32
 
 GOLDEN = Path(__file__).parents[2] / "golden/datatypes.npz"
 

@@ -10,7 +10,7 @@ import pytest
 
 from quant.common.errors import RequestError
 from roofline.compat.llm_viewer import Version, analyze, device_names, generate_time
-from roofline.models import load_config
+from roofline.workloads.models import load_config
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/llm_viewer.json").read_text())
 VERSIONS = get_args(Version)

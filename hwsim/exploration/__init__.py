@@ -1,0 +1,1 @@
+"""Design spaces and their Pareto fronts."""

@@ -1,0 +1,71 @@
+"""explore(): every design of a small grid simulated, the Pareto front marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hwsim.exploration.pareto import pareto_front
+from hwsim.exploration.space import DesignSpace
+from hwsim.machines.accelerator import Accelerator
+from hwsim.simulation.result import SimulationResult
+from hwsim.simulation.simulate import simulate
+from quant.common.errors import unknown_name
+from quant.common.progress import track
+from quant.plan import HEAD
+from roofline.workloads.workload import Scenario, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OBJECTIVES = ("time_s", "energy_j", "area_um2", "cycles")
+
+
+def explore(
+    space: DesignSpace,
+    work: Workload | Scenario,
+    objectives: Sequence[str] = ("time_s", "energy_j", "area_um2"),
+) -> pd.DataFrame:
+    """Simulate every design of a space.
+
+    Args:
+        space: The grid.
+        work: Workload or scenario.
+        objectives: Columns to be small, for the front.
+
+    Returns:
+        One row a design: rows, columns, bandwidth, format, the results, ``pareto``.
+
+    Raises:
+        RequestError: an unknown objective, or a format that the machine does not run.
+    """
+    import pandas as pd
+
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise unknown_name("objective", name, OBJECTIVES)
+    designs = space.designs()
+    results = [
+        _row(machine, text, work) for machine, text in track(designs, "exploring", len(designs))
+    ]
+    frame = pd.DataFrame(results)
+    frame["pareto"] = pareto_front(frame[list(objectives)].to_numpy())
+    return frame
+
+
+def _row(machine: Accelerator, text: str | None, work: Workload | Scenario) -> dict[str, object]:
+    if text is not None:
+        first = work.parts[0][0] if isinstance(work, Scenario) else work
+        spec = machine.spec(text)
+        work = work.with_weights({path: spec for path in first.linears if path != HEAD})
+    result: SimulationResult = simulate(work, machine)
+    return {
+        "rows": machine.prefill.rows,
+        "columns": machine.prefill.columns,
+        "bandwidth_bits": machine.dram.bits_per_cycle.value,
+        "format": text or "",
+        "cycles": result.cycles,
+        "time_s": result.time_s,
+        "energy_j": result.energy_j,
+        "area_um2": result.area_um2,
+    }

@@ -1,0 +1,1 @@
+"""Accelerators: their parts, one TOML file a design."""

@@ -1,0 +1,47 @@
+"""The parts of an accelerator: processing element, array, buffers, memory interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quant.common.sourced import Sourced
+
+
+@dataclass(frozen=True)
+class ProcessingElement:
+    """Lanes, area, power at the clock, the layout's factor on power, width of terms' exponents."""
+
+    lanes: int
+    area_um2: Sourced
+    power_w: Sourced
+    layout_factor: Sourced
+    exponent_bits: int = 2
+
+
+@dataclass(frozen=True)
+class PEArray:
+    """Rows are output channels, columns are tokens (output stationary)."""
+
+    rows: int
+    columns: int
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An on-chip buffer, double buffered: loading hides behind computing."""
+
+    bytes: int
+    port_bits: int
+
+
+@dataclass(frozen=True)
+class Dram:
+    """The memory interface; energy is per bit moved."""
+
+    bits_per_cycle: Sourced
+    joule_per_bit: Sourced

@@ -1,0 +1,1 @@
+"""The fast kernels of the PE, equal to ``hwsim.pe.reference``."""

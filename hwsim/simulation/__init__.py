@@ -1,0 +1,1 @@
+"""Cycles, energy and area of a workload on a machine."""

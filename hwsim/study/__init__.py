@@ -1,0 +1,1 @@
+"""Co-design: sensitivity, selection, measured choices."""

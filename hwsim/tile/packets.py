@@ -1,0 +1,155 @@
+"""A tile of PEs: the streams that feed it, and the clocks that it takes, as ``rtl/array/tile.sv``.
+
+``packets`` turns a quantized layer and activations into the beats of the tile's two streams;
+``clocks`` counts the tile's cycles from the times at which groups are loaded, issued and drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.pe.operands import PE_SCALES, Weights
+from hwsim.pe.product import Output
+from hwsim.pe.terms import pe_formats
+from hwsim.tile.tile import Tile
+from quant.common.errors import RequestError
+
+
+def format_bits() -> int:
+    """Width of a format's number in the side band (``FormatWidth`` of the RTL)."""
+    return max(1, (len(pe_formats()) - 1).bit_length())
+
+
+def side_bits() -> int:
+    """Width of the side band of the weight stream: format, scale kind, fp16, final."""
+    return format_bits() + 4
+
+
+class Packet(NamedTuple):
+    """A group of inputs on both streams.
+
+    Attributes:
+        user: Side band of the header beat: ``{final, fp16, scale kind, format}``.
+        weights: Words of the rows, ``[beats, rows]``: header, factors if ``final``, codes.
+        words: Activations, ``[blocks, columns, lanes]``.
+        steps: Of the format.
+        needed: Whether some PE has a product, ``[blocks, steps]``.
+        final: Whether results leave after this group.
+    """
+
+    user: int
+    weights: NDArray[np.uint64]
+    words: NDArray[Any]
+    steps: int
+    needed: NDArray[np.bool_]
+    final: bool
+
+
+class Job(NamedTuple):
+    """Outputs ``rows`` of tokens ``columns``, and the packets that make them."""
+
+    rows: slice
+    columns: slice
+    packets: list[Packet]
+
+
+def jobs(
+    weight: Weights, scale: str, words: NDArray[Any], tile: Tile, output: Output = "fp32"
+) -> Iterator[Job]:
+    """Yield the jobs of ``x @ W.T``: rows outer, tokens inner.
+
+    Args:
+        weight: The quantized layer.
+        scale: Kind of its group scales.
+        words: Activation words ``[tokens, in]``.
+        tile: The array.
+        output: ``fp32`` or ``fp16``.
+
+    Raises:
+        RequestError: groups or terms that the tile does not take, words of another shape, an
+            unknown scale or output.
+    """
+    tile.check(weight)
+    if scale not in PE_SCALES:
+        raise RequestError(f"scale {scale!r}: {', '.join(PE_SCALES)} is allowed")
+    if output not in get_args(Output):
+        raise RequestError(f"output {output!r}: {', '.join(get_args(Output))} is allowed")
+    if words.ndim != 2 or words.shape[1] != weight.codes.shape[1]:
+        raise RequestError(
+            f"words of shape {words.shape}: [tokens, {weight.codes.shape[1]}] is needed"
+        )
+    for row in range(0, len(weight.codes), tile.rows):
+        for token in range(0, len(words), tile.columns):
+            rows, columns = slice(row, row + tile.rows), slice(token, token + tile.columns)
+            packets = list(_packets(weight, scale, words[columns], rows, tile, output))
+            yield Job(rows, columns, packets)
+
+
+def _packets(
+    weight: Weights, scale: str, words: NDArray[Any], rows: slice, tile: Tile, output: Output
+) -> Iterator[Packet]:
+    lanes, columns = tile.arithmetic.lanes, weight.codes.shape[1]
+    groups = range(0, columns, weight.size)
+    kind = PE_SCALES.index(scale)
+    formats = pe_formats()
+    width = format_bits()
+    side = formats.index(weight.table.format) | kind << width | (output == "fp16") << (width + 2)
+    for g, start in enumerate(groups):
+        final, stop = start == groups[-1], min(start + weight.size, columns)
+        blocks = -(-(stop - start) // lanes)
+        codes = _padded(weight.codes[rows, start:stop], tile.rows, blocks * lanes)
+        inputs = _padded(words[:, start:stop], tile.columns, blocks * lanes)
+        inputs = inputs.reshape(tile.columns, blocks, lanes).transpose(1, 0, 2)
+        shifts = np.arange(lanes, dtype=np.uint64) * np.uint64(8)
+        beats = (codes.reshape(tile.rows, blocks, lanes).astype(np.uint64) << shifts).sum(axis=2)
+        heads = [_header(weight, rows, g, tile.rows)]
+        if final:
+            factors = weight.factors[rows].view(np.uint32).astype(np.uint64)
+            heads.append(_padded(factors[:, None], tile.rows, 1)[:, 0])
+        yield Packet(
+            side | final << (width + 3),
+            np.concatenate([np.stack(heads), beats.T]),
+            inputs,
+            weight.table.steps,
+            _needed(weight, codes, rows, g, inputs, tile),
+            final,
+        )
+
+
+def _header(weight: Weights, rows: slice, group: int, count: int) -> NDArray[np.uint64]:
+    selector, scale = weight.selectors[rows, group], weight.stored_scales[rows, group]
+    corrections = weight.corrections
+    correction = np.zeros_like(weight.scales) if corrections is None else corrections
+    low = correction[rows, group].astype(np.int64) & 0xFFFF
+    words = selector.astype(np.int64) << 24 | low << 8 | scale.astype(np.int64)
+    return _padded(words.astype(np.uint64)[:, None], count, 1)[:, 0]
+
+
+def _needed(
+    weight: Weights,
+    codes: NDArray[Any],
+    rows: slice,
+    group: int,
+    inputs: NDArray[Any],
+    tile: Tile,
+) -> NDArray[np.bool_]:
+    """Steps in which a lane has a term in some row and an activation in some column."""
+    selectors = _padded(weight.selectors[rows, group][:, None], tile.rows, 1)
+    terms = weight.table.man[selectors, codes].astype(bool)
+    blocks = len(inputs)
+    by_lane = terms.any(axis=0).reshape(blocks, -1, weight.table.steps)
+    fields = tile.arithmetic.activations.fields(inputs)
+    active: NDArray[np.bool_] = np.any((fields.mantissa > 0) & fields.finite, axis=1)
+    needed: NDArray[np.bool_] = np.any(by_lane & active[..., None], axis=1)
+    if weight.zero_points is not None:
+        needed[:, 0] |= np.any(active, axis=1)
+    return needed
+
+
+def _padded(values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Zeros to the right and below: lanes, rows and columns that are not there."""
+    return np.pad(values, ((0, rows - values.shape[0]), (0, columns - values.shape[1])))

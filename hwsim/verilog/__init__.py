@@ -1,0 +1,1 @@
+"""What the Verilog takes from Python: tables, synthesis."""

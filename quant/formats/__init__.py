@@ -1,0 +1,1 @@
+"""What a number format is: registry, elements, grids, scales, specifications, custom grids."""

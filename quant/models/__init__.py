@@ -1,0 +1,1 @@
+"""Models: loading, applying formats, evaluating, texts."""

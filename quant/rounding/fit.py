@@ -1,0 +1,244 @@
+"""The parameters of every group: scale rules, choice among candidates, clipping search.
+
+``fit`` finds scales, selectors and zero points of a weight; ``quant.quantize`` rounds with them.
+Methods call the same two steps, so any grid format goes through each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant.common.errors import RequestError
+from quant.formats.elements import F32, FloatType, IntType
+from quant.formats.format import Format
+from quant.formats.grid import Grid, grid_of
+from quant.formats.scales import E4M3_LARGEST, E8M0_BIAS, Scales, exponent_above, store_scales
+from quant.formats.spec import FormatSpec
+from quant.rounding import reference
+from quant.rounding.packing import U8
+
+Backend = Literal["numba", "numpy"]
+ANT_SHRINKS = tuple(percent / 100 for percent in range(75, 150))
+"""ANT's search: 0.75 to 1.49 times the absolute maximum (release, w_low=75, w_up=150)."""
+_CLAMPED_RULES = {"absmax", "full-range", "no-clip", "minmax", "minmax-zero", "float-zero"}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What rounding needs of every group, ``[out, groups]`` each.
+
+    Attributes:
+        scales: As stored and as used.
+        selectors: Index of the candidate in ``format.tables``.
+        zeros: Zero points as used; zeros for symmetric formats.
+    """
+
+    scales: Scales
+    selectors: U8
+    zeros: F32
+
+
+def fit(
+    weight: F32,
+    spec: FormatSpec,
+    *,
+    shrinks: tuple[float, ...] = (),
+    norm: float = 2.0,
+    importance: F32 | None = None,
+    factors: tuple[F32, F32] | None = None,
+    within: Scales | None = None,
+    backend: Backend = "numba",
+) -> Fit:
+    """Find scales, selectors and zero points.
+
+    Args:
+        weight: ``[out, in]`` float32, finite.
+        spec: A grid format.
+        shrinks: Multiples of the range to try; the one with the least error wins, the first of
+            equals. None: the format's rule alone.
+        norm: Errors are summed to this power (with shrinks; GPTQ's code: 2.4).
+        importance: ``[in]``, how much the error of each column counts (with shrinks).
+        factors: ``[out, groups]`` each: multiples of the least and the greatest weight of every
+            group, for clipping that was found elsewhere.
+        within: Row and tensor scales to stay under, when ``weight`` is a part of a larger one.
+        backend: Fused kernels, or the numpy reference; the results are equal.
+
+    Raises:
+        RequestError: NaN or Inf among the weights (with its index).
+    """
+    entry, rule = spec.format, spec.scale_rule
+    grid = grid_of(entry, rule)
+    size = min(spec.group_size, weight.shape[1])
+    low, high = _extrema(weight, size, spec, backend)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise not_finite(weight)
+    if factors is not None:
+        low, high = low * factors[0], high * factors[1]
+    raw = raw_scales(low, high, grid, spec)
+    if within is None and spec.has_tensor_scale:
+        within = tensor_scale(np.maximum(np.abs(low), np.abs(high)).max(), raw[0], grid, rule)
+    if rule == "search":
+        shrinks = ANT_SHRINKS
+    if spec.scale in {"e8m0", "e4m3"} and not shrinks and entry.candidates > 1:
+        raw = np.stack([_store(part, spec, within).used for part in raw])
+    selectors = np.zeros(raw.shape[1:], np.uint8)
+    if shrinks:
+        zeros = zero_points(low, raw[0], spec)
+        sought = _Search(np.array(shrinks, np.float32), norm, importance, backend)
+        selectors, factor = sought.run(weight, size, raw, zeros, grid, entry)
+        raw, low = raw * factor, low * factor
+    elif entry.candidates > 1:
+        choose = _choose(backend)
+        selectors = choose(weight, size, raw, grid)
+    chosen = raw[0]
+    if len(raw) > 1:
+        chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
+    scales = _store(np.ascontiguousarray(chosen), spec, within)
+    return Fit(scales, selectors, zero_points(low, scales.used, spec))
+
+
+def not_finite(weight: F32) -> RequestError:
+    """Return the error that names the first weight that is no finite number."""
+    row, column = (int(i) for i in np.argwhere(~np.isfinite(weight))[0])
+    return RequestError(f"weight [{row}, {column}] is {weight[row, column]}: only finite values")
+
+
+def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
+    """Return the scale of every candidate before it is stored, ``[candidates, out, groups]``.
+
+    ``low`` and ``high`` are the extreme weights of each group (for absmean: the mean magnitude).
+    """
+    rule, entry = spec.scale_rule, spec.format
+    absmax = np.maximum(np.abs(low), np.abs(high))
+    if rule in {"floor", "rceil", "even", "ceil"}:
+        return np.stack([mx_scale(absmax, float(top), entry, rule) for top in grid.tops])
+    if rule == "no-clip":
+        # torchao's SYMMETRIC_NO_CLIPPING_ERR: neither end of -2^(b-1)..2^(b-1)-1 is exceeded.
+        half = np.float32(2 ** (entry.element_bits - 1))
+        raw = np.maximum(-np.minimum(low, 0) / half, np.maximum(high, 0) / (half - 1))[None]
+    elif entry.is_asymmetric:
+        if rule == "minmax-zero":
+            low, high = np.minimum(low, 0), np.maximum(high, 0)
+        raw = ((high - low) / grid.tops[0])[None]
+    elif rule == "full-range":
+        raw = (absmax / np.float32((2**entry.element_bits - 1) / 2))[None]
+    elif rule == "absmean":
+        raw = np.maximum(high, np.float32(1e-5))[None]
+    else:
+        raw = np.stack([absmax / top for top in grid.tops])
+    if rule not in _CLAMPED_RULES:
+        return raw.astype(np.float32)
+    least, most = (np.float32(bound) for bound in entry.scale_range)
+    return np.clip(raw, least, most).astype(np.float32)
+
+
+def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, rule: str) -> Scales:
+    """Return NVFP4's scale of a tensor, under which its largest group scale is E4M3's largest.
+
+    ``global``: its inverse, by which group scales are divided (compressed-tensors 0.20).
+    """
+    most = E4M3_LARGEST * grid.tops.min()
+    if rule != "global":
+        return Scales(raw, None, raw, np.float32(absmax / most) or np.float32(1))
+    with np.errstate(over="ignore"):
+        # torch divides a number by a tensor as the number times the tensor's reciprocal.
+        factor = np.float32(most * (1 / np.maximum(absmax, np.finfo(np.float32).tiny)))
+    factor = factor if np.isfinite(factor) else np.float32(1)
+    return Scales(raw, None, raw, factor, inverse=True)
+
+
+def mx_scale(absmax: F32, top: float, entry: Format, rule: str) -> F32:
+    """Return the power of two for blocks of these absolute maxima.
+
+    floor: OCP MX v1.0, section 6.3; rceil: NVIDIA cuBLAS, nothing is clipped; even: AMD Quark,
+    compressed-tensors, absmax rounded to the element's mantissa first; ceil: torchao.
+    """
+    if rule == "rceil":
+        exponent = exponent_above((absmax / np.float32(top)).astype(np.float32))
+    else:
+        _, above = np.frexp(absmax)
+        floor = above - 1
+        if rule == "even":
+            width = entry.element.mantissa_bits if isinstance(entry.element, FloatType) else 6
+            mantissa = np.ldexp(absmax, -floor)
+            floor = floor + (mantissa >= 2 - 2.0 ** -(width + 1))
+        if rule == "ceil":
+            floor = exponent_above(absmax)
+        exponent = floor - int(np.floor(np.log2(top)))
+    exponent = np.where(absmax > 0, exponent, -E8M0_BIAS)
+    return np.ldexp(np.float32(1), np.clip(exponent, -E8M0_BIAS, E8M0_BIAS)).astype(np.float32)
+
+
+def zero_points(low: F32, used: F32, spec: FormatSpec) -> F32:
+    """Return the zero points under the scales in use, ``[out, groups]`` float32."""
+    entry = spec.format
+    if not entry.is_asymmetric:
+        return np.zeros(used.shape, np.float32)
+    if spec.scale_rule == "minmax-zero":
+        low = np.minimum(low, 0)
+    ratio = -low / np.where(used > 0, used, np.float32(np.inf))
+    if spec.scale_rule == "float-zero":
+        return np.clip(ratio, -65504, 65504).astype(np.float16).astype(np.float32)
+    assert isinstance(entry.element, IntType)
+    return np.clip(np.rint(ratio), 0, entry.element.maximum).astype(np.float32)
+
+
+def _store(raw: F32, spec: FormatSpec, within: Scales | None) -> Scales:
+    if within is not None:
+        return within.store_more(raw, spec.scale)
+    return store_scales(raw, spec.scale)
+
+
+def _extrema(weight: F32, size: int, spec: FormatSpec, backend: Backend) -> tuple[F32, F32]:
+    """Least and greatest weight of each group; for absmean the mean magnitude, twice."""
+    if spec.scale_rule == "absmean" or backend == "numpy":
+        return reference.extrema(weight, size, spec.scale_rule == "absmean")
+    from quant.rounding.kernels import rounding as kernels
+
+    return kernels.extrema(weight, size)
+
+
+def _choose(backend: Backend) -> Callable[[F32, int, F32, Grid], U8]:
+    if backend == "numpy":
+        return reference.choose
+    from quant.rounding.kernels.choose import choose
+
+    return choose
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search over multiples of the range of every group."""
+
+    shrinks: F32
+    norm: float
+    importance: F32 | None
+    backend: Backend
+
+    def run(
+        self, weight: F32, size: int, raw: F32, zeros: F32, grid: Grid, entry: Format
+    ) -> tuple[U8, F32]:
+        """Return selectors and the factor of the chosen candidate, ``[out, groups]`` each."""
+        counts = self.importance
+        if counts is None:
+            counts = np.ones(weight.shape[1], np.float32)
+        found = (weight, size, raw, zeros, grid.levels, grid.thresholds, self.shrinks)
+        if self.norm != 2.0:
+            error, best = reference.search_norm(*found, counts, self.norm)
+        elif self.backend == "numpy":
+            error, best = reference.search(*found, counts)
+        else:
+            from quant.rounding.kernels.search import search
+
+            error, best = search(*found, self.importance)
+        selectors = error.argmin(axis=0).astype(np.uint8)
+        if entry.selection == "tensor":
+            total: NDArray[np.float64] = error.sum(axis=(1, 2))
+            selectors[:] = total.argmin()
+        chosen = np.take_along_axis(best, selectors[None].astype(np.intp), axis=0)[0]
+        return selectors, self.shrinks[chosen]

@@ -1,0 +1,1 @@
+"""The threaded Numba twins of ``quant.rounding.reference``."""

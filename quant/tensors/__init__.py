@@ -1,0 +1,1 @@
+"""QuantizedTensor, a weight that is its codes, and quantize()."""

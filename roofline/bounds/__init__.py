@@ -1,0 +1,1 @@
+"""The bounds that a device sets for a workload: analysis, sweeps, limits, serving."""

@@ -1,0 +1,189 @@
+"""sweep(): analyze() over grids of batch, context, formats and devices, vectorised."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quant.common.errors import RequestError
+from quant.common.progress import track
+from roofline.bounds.analysis import rates_of
+from roofline.bounds.sweep_kernel import sweep_points
+from roofline.calibration.laws import Calibration, load_calibration
+from roofline.devices.device import HardwareSpec, load_hardware
+from roofline.workloads.amounts import Step
+from roofline.workloads.template import QUANTITIES, Template
+from roofline.workloads.workload import Model, Phase, workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+FORMAT_AXES = ("weights", "kv", "activations", "tp")
+_ROW = {name: i for i, name in enumerate(QUANTITIES)}
+
+
+@dataclass(frozen=True)
+class _Coefficients:
+    """A template's rows as the kernel takes them, each ``[kinds, expressions]``."""
+
+    ops: Array
+    special: Array
+    moved: Array
+    link: Array
+    live: Array
+    cached: Array
+    counts: Array
+
+
+def sweep(
+    model: Model,
+    hardware: Sequence[HardwareSpec | str] = ("h100-sxm",),
+    phase: Phase = "decode",
+    batch: Sequence[int] = (1,),
+    context: Sequence[int] = (2048,),
+    weights: Sequence[str] = ("fp16",),
+    kv: Sequence[str] = ("fp16",),
+    activations: Sequence[str] = ("fp16",),
+    tp: Sequence[int] = (1,),
+    *,
+    calibrated: bool = False,
+    **options: Any,  # noqa: ANN401  workload's keywords
+) -> pd.DataFrame:
+    """Return one row for every combination; each equals what ``analyze`` gives for it.
+
+    Args:
+        model: As for ``workload``.
+        hardware: Devices.
+        phase: ``prefill`` or ``decode``.
+        batch: Sequences.
+        context: Tokens; see ``workload``.
+        weights: Formats of weights.
+        kv: Formats of the KV cache.
+        activations: Formats of activations.
+        tp: Devices that share every layer.
+        calibrated: Expected instead of least times.
+        **options: Passed to ``workload``.
+
+    Returns:
+        Columns: model, phase, hardware, weights, kv, activations, tp, batch, context, time_s,
+        tokens_per_s, memory_bytes, fits, memory_share (of the time, bound by memory).
+
+    Raises:
+        RequestError: an empty axis, or a value that ``workload`` does not allow.
+    """
+    axes = {"hardware": hardware, "batch": batch, "context": context, "weights": weights}
+    for name, values in (axes | {"kv": kv, "activations": activations, "tp": tp}).items():
+        if len(values) == 0:
+            raise RequestError(f"{name}: at least one value is needed")
+    specs = [spec if isinstance(spec, HardwareSpec) else load_hardware(spec) for spec in hardware]
+    formats = list(itertools.product(weights, kv, activations, tp))
+    batches, contexts = (axis.ravel() for axis in np.meshgrid(batch, context, indexing="ij"))
+    parts, name = [], ""
+    for texts in track(formats, "sweeping", len(formats)):
+        keys: dict[str, Any] = dict(zip(FORMAT_AXES, texts, strict=True))
+        for b, c in ((min(batch), min(context)), (max(batch), max(context))):
+            first = workload(model, phase, int(b), int(c), **keys, **options)
+        name = first.model
+        steps = _steps(phase, batches, contexts, options)
+        for spec in specs:
+            law = load_calibration(spec) if calibrated else None
+            parts.append(_points(first.template, spec, steps, law))
+    return _frame(name, phase, specs, formats, (batches, contexts), steps, parts)
+
+
+def _steps(
+    phase: str, batches: npt.NDArray[Any], contexts: npt.NDArray[Any], options: dict[str, Any]
+) -> Step:
+    """Return the variables of every point, with arrays for numbers."""
+    size, batch = np.ones(len(batches)), batches.astype(np.float64)
+    if phase == "prefill":
+        past = size * options.get("past", 0)
+        return Step(batch, contexts.astype(np.float64), past)  # type: ignore[arg-type]
+    queries = size * options.get("new_tokens", 1)
+    return Step(batch, queries, contexts.astype(np.float64))  # type: ignore[arg-type]
+
+
+def _points(
+    template: Template, spec: HardwareSpec, steps: Step, law: Calibration | None
+) -> tuple[Array, Array, Array]:
+    """Return seconds, seconds bound by memory, and resident bytes of every point."""
+    rates = rates_of(template, spec)
+    size = len(np.asarray(steps.batch))
+    values = template.basis.over(
+        (*(np.asarray(axis) for axis in steps[:3]), np.full(size, rates.onchip))
+    )
+    c, kinds = _coefficients(template), len(template.kinds)
+    laws = np.ones((4, kinds))
+    floors = np.zeros(kinds)
+    if law is not None:
+        found = law.laws(template, bool(np.max(steps.queries) > 1))
+        floors = np.bincount(template.index, found.floors, kinds).astype(np.float64)
+        laws = np.stack((found.per_compute, found.per_memory, found.sharpness, found.bounded))
+    per = np.array([rates.per_special, rates.per_byte, rates.per_link_byte])
+    rows = np.stack((c.ops, c.special, c.moved, c.link, c.live))
+    out = np.empty((size, 4))
+    sweep_points(
+        values, rows, c.cached, c.counts, rates.per_op, per, laws, floors, law is not None, out
+    )
+    resident = template.stored_bytes + out[:, 2] / template.pp + out[:, 3]
+    return out[:, 0], out[:, 1], resident
+
+
+def _coefficients(template: Template) -> _Coefficients:
+    table = template.basis.coefficients
+    kinds = table[:-1].reshape(len(template.kinds), len(QUANTITIES), -1)
+    moved = kinds[:, _ROW["weight_bytes"] : _ROW["kv_bytes"] + 1].sum(axis=1)
+    live = kinds[:, _ROW["input_bytes"]] + kinds[:, _ROW["output_bytes"]]
+    rows = (kinds[:, _ROW[name]] for name in ("ops", "special_ops"))
+    ops, special = (np.ascontiguousarray(row) for row in rows)
+    link = np.ascontiguousarray(kinds[:, _ROW["link_bytes"]])
+    return _Coefficients(ops, special, moved, link, live, table[-1], template.counts)
+
+
+def _frame(
+    name: str,
+    phase: str,
+    specs: list[HardwareSpec],
+    formats: list[tuple[Any, ...]],
+    points: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    steps: Step,
+    parts: list[tuple[Array, Array, Array]],
+) -> pd.DataFrame:
+    """Lay the parts (formats outer, devices inner, points innermost) out as columns."""
+    import pandas as pd
+
+    size, combos = len(points[0]), len(parts)
+
+    def column(values: list[str]) -> pd.Categorical[str]:
+        levels = list(dict.fromkeys(values))
+        codes = np.repeat([levels.index(value) for value in values], size)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(levels))
+
+    seconds, bound, resident = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    capacity = np.repeat([spec.memory_capacity.value for spec in specs] * len(formats), size)
+    new = np.tile(np.asarray(steps.batch) * np.asarray(steps.queries), combos)
+    texts = [row for row in formats for _ in specs]
+    return pd.DataFrame(
+        {
+            "model": column([name] * combos),
+            "phase": column([phase] * combos),
+            "hardware": column([spec.name for spec in specs] * len(formats)),
+            "weights": column([row[0] for row in texts]),
+            "kv": column([row[1] for row in texts]),
+            "activations": column([row[2] for row in texts]),
+            "tp": np.repeat([row[3] for row in texts], size),
+            "batch": np.tile(points[0], combos),
+            "context": np.tile(points[1], combos),
+            "time_s": seconds,
+            "tokens_per_s": new / seconds,
+            "memory_bytes": resident,
+            "fits": resident <= capacity,
+            "memory_share": bound / seconds,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Devices: their peaks, memories and links, one TOML file each."""

@@ -1,0 +1,1 @@
+"""Predictions beside measured kernels and servers."""

@@ -1,0 +1,186 @@
+"""Builder: the modules that model families are made of, as ops with their module paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quant.common.errors import RequestError
+from quant.formats.spec import FormatSpec, parse_spec
+from roofline.workloads.amounts import NOTHING, SEQUENCES, TOKENS, Amount
+from roofline.workloads.ops import Collective, Elementwise, Embedding, Linear, Op
+
+PLAIN = parse_spec("fp16")
+RMS_OPERATIONS, LAYER_OPERATIONS = 4, 7
+"""Square, add, scale, multiply; a layer norm also subtracts the mean and adds a bias."""
+ACTIVATION_OPERATIONS = 5
+ROTARY_OPERATIONS = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is run.
+
+    Attributes:
+        weights: Format of the weight at a module path.
+        activations: Format of activations.
+        kv: Format of the KV cache.
+        flash: Whether attention is one kernel (``FlashAttention``) or three ops.
+        absorb: Whether MLA multiplies in the latent space (decode) or expands keys and values.
+        all_logits: Whether the head runs on all new tokens, or on each sequence's last.
+        tp: Devices that share every layer (tensor parallelism, Megatron-LM).
+        ep: Devices among which the experts are spread.
+        pp: Devices that hold consecutive layers each (pipeline parallelism).
+    """
+
+    weights: Callable[[str], FormatSpec]
+    activations: FormatSpec
+    kv: FormatSpec
+    flash: bool = True
+    absorb: bool = False
+    all_logits: bool = False
+    tp: int = 1
+    ep: int = 1
+    pp: int = 1
+
+
+class Builder:
+    """Collects the ops of one forward pass, in order.
+
+    ``tokens`` are the rows of activations: the new tokens, or an image's patches or pixels.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Start an empty pass."""
+        self.options = options
+        self.ops: list[Op] = []
+        self.tokens = TOKENS
+
+    @property
+    def act(self) -> FormatSpec:
+        """Format of activations."""
+        return self.options.activations
+
+    def shard(self, size: int, what: str, devices: int | None = None) -> int:
+        """Return one device's part of ``size``.
+
+        Raises:
+            RequestError: the devices do not divide it.
+        """
+        devices = self.options.tp if devices is None else devices
+        if size % devices:
+            raise RequestError(f"{devices} devices do not divide {what} = {size}")
+        return size // devices
+
+    def add(self, op: Op) -> None:
+        """Append an op."""
+        self.ops.append(op)
+
+    def embedding(self, path: str, rows: int, width: int, reads: bool = True) -> None:
+        """Look up a table, one row a token (or none: position tables of whole sequences)."""
+        tokens = self.tokens if reads else NOTHING
+        table = self.options.weights(path)
+        self.add(Embedding(path, self.act, -(-rows // self.options.tp), width, table, tokens))
+
+    def linear(
+        self,
+        path: str,
+        inputs: int,
+        outputs: int,
+        bias: bool = False,
+        *,
+        tokens: Amount | None = None,
+        cached: int = 0,
+        kept: Amount = NOTHING,
+    ) -> None:
+        """Multiply by a matrix; sizes are those of this device."""
+        cache = self.options.kv if cached else None
+        spec, rows = self.options.weights(path), tokens or self.tokens
+        self.add(Linear(path, self.act, inputs, outputs, spec, rows, bias, cache, cached, kept))
+
+    def norm(
+        self,
+        path: str,
+        width: int,
+        *,
+        layer: bool = False,
+        vectors: int = 1,
+        weights: int | None = None,
+        tokens: Amount | None = None,
+    ) -> None:
+        """Normalize: RMS with a weight, or a layer norm with weight and bias.
+
+        Args:
+            path: Module path.
+            width: Numbers of a vector.
+            layer: Layer norm.
+            vectors: Vectors of a token (heads), which share the weight.
+            weights: Parameters, where not one (two) a number of a vector.
+            tokens: Rows.
+        """
+        own = width * (2 if layer else 1) if weights is None else weights
+        operations = LAYER_OPERATIONS if layer else RMS_OPERATIONS
+        elements = (tokens or self.tokens) * (width * vectors)
+        self.add(
+            Elementwise(
+                path, self.act, "Norm", elements, operations, weights_read=own, special=1 / width
+            )
+        )
+
+    def rotary(self, path: str, width: int) -> None:
+        """Rotate ``width`` numbers of each token."""
+        if width:
+            self.add(Elementwise(path, self.act, "Rotary", self.tokens * width, ROTARY_OPERATIONS))
+
+    def activation(
+        self, path: str, width: int, *, gated: bool, tokens: Amount | None = None
+    ) -> None:
+        """Apply the activation function, and multiply by the other half of a gated MLP."""
+        inputs = 2.0 if gated else 1.0
+        elements = (tokens or self.tokens) * width
+        self.add(
+            Elementwise(
+                path, self.act, "Activation", elements, ACTIVATION_OPERATIONS, inputs, special=1
+            )
+        )
+
+    def residual(self, path: str, width: int) -> None:
+        """Add what the block was given."""
+        self.add(Elementwise(path, self.act, "Residual", self.tokens * width, 1, inputs=2))
+
+    def parameters(self, path: str, count: int) -> None:
+        """Count small weights that other kernels read on their way (scales, sinks, biases)."""
+        self.add(Elementwise(path, self.act, "Parameters", NOTHING, 0, weights_read=count))
+
+    def all_reduce(self, path: str, width: int) -> None:
+        """Sum partial results over the devices that share a layer."""
+        self._collective(path, "AllReduce", self.options.tp, width)
+
+    def all_to_all(self, path: str, width: float) -> None:
+        """Send tokens to their experts' devices, or bring them back."""
+        if self.options.ep > self.options.tp:
+            self._collective(path, "AllToAll", self.options.ep, width)
+
+    def end_layer(self, at: str, layer: int, layers: int, width: int) -> None:
+        """Send activations on after the last layer of a pipeline stage."""
+        pp = self.options.pp
+        if (layer + 1) * pp % layers < pp and layer + 1 < layers and pp > 1:
+            self.add(Collective(f"{at}.send", self.act, "SendReceive", 2, width, TOKENS))
+
+    @property
+    def head_tokens(self) -> Amount:
+        """Tokens whose logits are asked for: the last norm and the head need no others."""
+        return TOKENS if self.options.all_logits else SEQUENCES
+
+    def head(self, path: str, width: int, rows: int, *, tied: bool, bias: bool = False) -> None:
+        """Compute logits, of each sequence's last token or of all."""
+        tokens, tp = self.head_tokens, self.options.tp
+        spec, local = self.options.weights(path), -(-rows // tp)
+        self.add(Linear(path, self.act, width, local, spec, tokens, bias, tied=tied))
+        self._collective(f"{path}.gather", "AllGather", tp, rows, tokens)
+
+    def _collective(
+        self, path: str, what: str, ranks: int, width: float, tokens: Amount | None = None
+    ) -> None:
+        if ranks > 1:
+            self.add(Collective(path, self.act, what, ranks, width, tokens or self.tokens))

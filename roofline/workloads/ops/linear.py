@@ -1,0 +1,160 @@
+"""Ops with a weight matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quant.formats.spec import FormatSpec
+from roofline.workloads.amounts import NOTHING, ONE, TOKENS, Amount, round_up
+from roofline.workloads.ops.base import Op, Product, stored
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """``y[tokens, out] = x[tokens, in] @ W[out, in].T``; K and V projections write the cache.
+
+    Attributes:
+        in_features: Inputs, on this device.
+        out_features: Outputs, on this device.
+        weights: Format of W.
+        tokens: Rows of x.
+        bias: Whether a 16-bit bias is added.
+        cache: Format of the KV cache, for projections that write it.
+        cached: Numbers a token that go to the cache.
+        kept: Tokens that stay in the cache after the step.
+        density: Share of the weights that are not pruned (N:M sparsity); MACs and codes shrink.
+        index_bits: Bits that say where a kept weight is (N:M sparsity).
+        rows_padded_to: Tokens that are computed are rounded up to multiples of this.
+        tied: Whether W is the embedding table, which is stored and counted there.
+    """
+
+    in_features: int
+    out_features: int
+    weights: FormatSpec
+    tokens: Amount = TOKENS
+    bias: bool = False
+    cache: FormatSpec | None = None
+    cached: int = 0
+    kept: Amount = NOTHING
+    density: float = 1.0
+    index_bits: float = 0.0
+    rows_padded_to: int = 1
+    tied: bool = False
+
+    @property
+    def product(self) -> Product:
+        """One product."""
+        return Product(ONE, self.tokens, self.out_features * ONE, self.in_features * ONE)
+
+    @property
+    def macs(self) -> Amount:
+        """``tokens * in * out``."""
+        padded = self.rows_padded_to > 1
+        rows = round_up(self.tokens, self.rows_padded_to) if padded else self.tokens
+        return rows * (self.in_features * self.out_features * self.density)
+
+    @property
+    def stored_bytes(self) -> float:
+        """All stored bits of the weight, and a 16-bit bias; 0 where a tied table serves."""
+        return 0.0 if self.tied and self.weights.format.is_plain else self._matrix_bytes
+
+    @property
+    def _matrix_bytes(self) -> float:
+        kept = max(1, round(self.in_features * self.density))
+        bits: float = self.weights.storage_bits(self.out_features, kept)
+        bits += self.out_features * kept * self.index_bits
+        return bits / 8 + (2 * self.out_features if self.bias else 0)
+
+    @property
+    def weight_bytes(self) -> Amount:
+        """All stored bits of the weight, and a 16-bit bias."""
+        return ONE * self._matrix_bytes
+
+    @property
+    def input_bytes(self) -> Amount:
+        """``x`` once."""
+        return stored(self.activations, self.tokens, self.in_features)
+
+    @property
+    def output_bytes(self) -> Amount:
+        """``y`` once, but for what goes to the cache."""
+        plain = self.out_features - self.cached
+        return stored(self.activations, self.tokens, plain) if plain > 0 else NOTHING
+
+    @property
+    def kv_bytes(self) -> Amount:
+        """What goes to the cache, in its format."""
+        return NOTHING if self.cache is None else stored(self.cache, self.tokens, self.cached)
+
+    @property
+    def cached_bytes(self) -> Amount:
+        """The tokens that stay."""
+        return NOTHING if self.cache is None else stored(self.cache, self.kept, self.cached)
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases; a tied table is counted where it is stored."""
+        return 0 if self.tied else self.out_features * (self.in_features + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Experts(Linear):
+    """The same matrix of many experts; each token goes through the ``chosen`` best.
+
+    Attributes:
+        experts: Experts on this device.
+        used: Expected distinct experts that the step uses here.
+    """
+
+    experts: int = 1
+    used: Amount = ONE
+
+    @property
+    def product(self) -> Product:
+        """A product per expert in use, of its mean share of the tokens."""
+        return Product(self.used, self.tokens, self.out_features * ONE, self.in_features * ONE)
+
+    @property
+    def stored_bytes(self) -> float:
+        """All experts."""
+        return self.experts * self._matrix_bytes
+
+    @property
+    def weight_bytes(self) -> Amount:
+        """The experts in use."""
+        return self.used * self._matrix_bytes
+
+    @property
+    def parameters(self) -> int:
+        """Of all experts."""
+        return self.experts * self.out_features * (self.in_features + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped(Linear):
+    """Products of their own for ``groups`` parts of the inputs and outputs (heads of MLA).
+
+    Attributes:
+        groups: Products; ``out_features`` is of all groups, ``in_features`` of one.
+        image: Numbers read.
+    """
+
+    groups: int = 1
+    image: Amount = NOTHING
+
+    @property
+    def product(self) -> Product:
+        """One product per group."""
+        outputs = self.out_features // self.groups * ONE
+        rows = self.tokens * self.groups
+        return Product(self.groups * ONE, rows, outputs, self.in_features * ONE)
+
+    @property
+    def input_bytes(self) -> Amount:
+        """Each number once (of a convolution: the image, not its unfolded copy)."""
+        return stored(self.activations, self.image, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution(Grouped):
+    """A convolution as ``[pixels, in*kh*kw/groups] x [in*kh*kw/groups, out/groups]`` per group."""

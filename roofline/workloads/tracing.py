@@ -1,0 +1,240 @@
+"""trace(): the ops of any torch module, without running it on data.
+
+The module is called once with tensors on the meta device (shapes without data) that stand for its
+parameters, buffers and inputs; a dispatch mode sees every kernel that would run, and forward hooks
+say which module runs it. Nothing of the module is changed. What is seen is eager execution: ops
+that a compiler would fuse go through memory one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from quant.common.errors import RequestError
+from quant.formats.spec import FormatSpec, parse_spec
+from quant.plan import assign
+from roofline.workloads.amounts import Step
+from roofline.workloads.ops import Linear, Op
+from roofline.workloads.template import Template
+from roofline.workloads.tracing_ops import Call, attention_op, ops_of
+from roofline.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+Value: TypeAlias = Any
+"""What torch hands to a mode: functions, types, tensors, numbers."""
+
+
+def trace(
+    module: torch.nn.Module,
+    inputs: Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
+    *,
+    name: str = "",
+    weights: str = "fp16",
+    activations: str = "fp16",
+    plan: Mapping[str, str] | None = None,
+) -> Workload:
+    """Return what a module's forward pass does to these inputs.
+
+    Args:
+        module: Any module; its parameters may be on the meta device.
+        inputs: Positional or keyword arguments of ``forward``; only shapes and types matter.
+        name: Of the workload; the module's class where empty.
+        weights: Format of the matrices.
+        activations: Format of activations.
+        plan: Module path or pattern to format; overrides ``weights``.
+
+    Returns:
+        A workload of one step: batch and context are the first two sizes of the first input.
+
+    Raises:
+        RequestError: not a module, no inputs, or a forward pass that fails (its error in one line).
+    """
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise RequestError(f"trace: a torch module is needed, not {type(module).__name__}")
+    named: dict[str, torch.Tensor] = dict(inputs) if isinstance(inputs, Mapping) else {}
+    placed: tuple[torch.Tensor, ...] = () if isinstance(inputs, Mapping) else tuple(inputs)
+    tensors = [*named.values(), *placed]
+    if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors):
+        raise RequestError("trace: inputs must be tensors, at least one")
+    recorder = _Recorder(module, parse_spec(activations))
+    with recorder.listening():
+        recorder.call(placed, named)
+    ops = _formats(recorder.ops, weights, plan)
+    size = tensors[0].shape
+    context = int(size[1]) if len(size) > 1 else 1
+    label = name or type(module).__name__
+    batch = int(size[0]) if len(size) else 1
+    return Workload(label, "prefill", batch, context, Step(1, 1, 0), Template(tuple(ops)))
+
+
+def _formats(ops: list[Op], weights: str, plan: Mapping[str, str] | None) -> list[Op]:
+    """Give every matrix its format; embeddings stay at 16 bits."""
+    paths = [op.name for op in ops if isinstance(op, Linear)]
+    texts = dict.fromkeys(paths, weights) | (assign(plan, paths) if plan else {})
+    return [
+        replace(op, weights=parse_spec(texts[op.name])) if isinstance(op, Linear) else op
+        for op in ops
+    ]
+
+
+@dataclass
+class _Recorder:
+    """Collects the ops of one forward pass."""
+
+    module: torch.nn.Module
+    activations: FormatSpec
+    ops: list[Op] = field(default_factory=list)
+    stack: list[str] = field(default_factory=list)
+    parameters: dict[int, tuple[str, int]] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    names: dict[str, int] = field(default_factory=dict)
+    silent: int = 0
+    held: list[torch.Tensor] = field(default_factory=list)
+
+    def call(self, placed: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> None:
+        """Run the forward pass on the meta device."""
+        import torch
+
+        state = self._stand_ins()
+        arguments = tuple(value.to("meta") for value in placed)
+        keywords = {key: value.to("meta") for key, value in named.items()}
+        training = self.module.training
+        modes = {id(m): m.training for m in self.module.modules()}
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                torch.func.functional_call(self.module, state, arguments, keywords, strict=False)
+        except RequestError:
+            raise
+        except Exception as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise RequestError(f"trace: the forward pass failed: {first:.200}") from error
+        finally:
+            self.module.train(training)
+            for part in self.module.modules():
+                part.training = modes[id(part)]
+
+    def _stand_ins(self) -> dict[str, torch.Tensor]:
+        """Return meta tensors for parameters and buffers; shared ones stay shared."""
+        import torch
+
+        made: dict[int, torch.Tensor] = {}
+        state = {}
+        for path, value in self.module.named_parameters(remove_duplicate=False):
+            if id(value) not in made:
+                made[id(value)] = torch.empty_like(value, device="meta")
+                storage = made[id(value)].untyped_storage()._cdata
+                self.parameters[storage] = (path, value.numel())
+            state[path] = made[id(value)]
+        for path, buffer in self.module.named_buffers(remove_duplicate=False):
+            state[path] = torch.empty_like(buffer, device="meta")
+        self.held = list(made.values())
+        return state
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Install the modes and hooks, and take them away again."""
+        from torch.nn.modules import module as hooks
+
+        paths = {id(part): path for path, part in self.module.named_modules()}
+
+        def enter(part: torch.nn.Module, _: object) -> None:
+            self.stack.append(paths.get(id(part), self.path))
+
+        def leave(part: torch.nn.Module, _: object, __: object) -> None:
+            self.stack.pop()
+
+        with ExitStack() as stack:
+            handles = (
+                hooks.register_module_forward_pre_hook(enter),
+                hooks.register_module_forward_hook(leave, always_call=True),
+            )
+            for handle in handles:
+                stack.callback(handle.remove)
+            for mode in _modes(self):
+                stack.enter_context(mode)
+            yield
+
+    @property
+    def path(self) -> str:
+        """The module that runs."""
+        return self.stack[-1] if self.stack else ""
+
+    def record(self, function: str, arguments: Sequence[Any], result: object) -> None:
+        """Add the ops of one kernel."""
+        if self.silent:
+            return
+        call = Call(function, self.activations, list(arguments), result, self._parameter)
+        for op in ops_of(call, self.path):
+            self.add(op)
+
+    def record_attention(self, keywords: dict[str, Any], shapes: tuple[Any, ...]) -> None:
+        """Add scaled dot-product attention as one op."""
+        name = f"{self.path}.attention".lstrip(".")
+        self.add(attention_op(name, self.activations, shapes, keywords))
+
+    def add(self, op: Op) -> None:
+        """Append an op under a name of its own; count each parameter once."""
+        seen = self.names.get(op.name, 0)
+        self.names[op.name] = seen + 1
+        self.ops.append(replace(op, name=f"{op.name}.{seen}") if seen else op)
+
+    def _parameter(self, tensor: torch.Tensor) -> tuple[str, bool] | None:
+        """Return the parameter that a tensor is (a view of), and whether it was seen before."""
+        found = self.parameters.get(tensor.untyped_storage()._cdata)
+        if found is None:
+            return None
+        again = found[0] in self.counted
+        self.counted.add(found[0])
+        return found[0], again
+
+
+def _is_view(kernel: Value) -> bool:
+    """Whether a kernel returns its argument's storage without writing."""
+    aliases = [entry.alias_info for entry in kernel._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+def _modes(recorder: _Recorder) -> tuple[Any, Any]:
+    """Return the mode that sees attention calls, and the one that sees every kernel."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Functions(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Value, types: Value, args: Value = (), kwargs: Value = None
+        ) -> Value:
+            kwargs = kwargs or {}
+            if func is not torch.nn.functional.scaled_dot_product_attention:
+                return func(*args, **kwargs)
+            recorder.silent += 1
+            try:
+                result = func(*args, **kwargs)
+            finally:
+                recorder.silent -= 1
+            named = (kwargs[n] for n in ("query", "key", "value") if n in kwargs)
+            query, key, value = (*args, *named)[:3]
+            flags = dict(kwargs)
+            flags["is_causal"] = kwargs.get("is_causal", args[5] if len(args) > 5 else False)
+            recorder.record_attention(flags, (query.shape, key.shape, value.shape))
+            return result
+
+    class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self, func: Value, types: Value, args: Value = (), kwargs: Value = None
+        ) -> Value:
+            result = func(*args, **(kwargs or {}))
+            if not _is_view(func):
+                values = [*args, *(kwargs or {}).values()]
+                recorder.record(func._schema.name.removeprefix("aten::"), values, result)
+            return result
+
+    return Functions(), Kernels()  # type: ignore[no-untyped-call]

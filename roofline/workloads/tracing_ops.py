@@ -1,0 +1,256 @@
+"""What each torch kernel is as an op: products, convolutions, attention, embeddings, the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quant.formats.spec import FormatSpec, parse_spec
+from roofline.workloads.amounts import ONE, Amount
+from roofline.workloads.ops import (
+    Convolution,
+    Elementwise,
+    Embedding,
+    FlashAttention,
+    Linear,
+    Op,
+    Product,
+)
+from roofline.workloads.ops.base import stored
+
+if TYPE_CHECKING:
+    import torch
+
+PLAIN = parse_spec("fp16")
+NO_WORK = ("_unsafe_view", "empty", "empty_like", "detach", "lift_fresh", "new_empty", "resize_")
+"""Kernels that touch no data."""
+KINDS: Mapping[str, tuple[str, float, float]] = {
+    "native_layer_norm": ("Norm", 7, 0),
+    "native_group_norm": ("Norm", 7, 0),
+    "native_batch_norm": ("Norm", 2, 0),
+    "_native_batch_norm_legit_no_training": ("Norm", 2, 0),
+    "_fused_rms_norm": ("Norm", 4, 0),
+    "_softmax": ("Softmax", 5, 1),
+    "_log_softmax": ("Softmax", 5, 1),
+    "gelu": ("Activation", 5, 1),
+    "silu": ("Activation", 5, 1),
+    "sigmoid": ("Activation", 4, 1),
+    "tanh": ("Activation", 4, 1),
+    "relu": ("Activation", 1, 0),
+    "hardtanh": ("Activation", 2, 0),
+    "hardswish": ("Activation", 4, 0),
+    "exp": ("Activation", 1, 1),
+    "rsqrt": ("Elementwise", 1, 1),
+    "sqrt": ("Elementwise", 1, 1),
+    "sin": ("Elementwise", 1, 1),
+    "cos": ("Elementwise", 1, 1),
+    "add": ("Elementwise", 1, 0),
+    "clone": ("Copy", 0, 0),
+    "copy_": ("Copy", 0, 0),
+    "_to_copy": ("Copy", 0, 0),
+    "cat": ("Copy", 0, 0),
+    "stack": ("Copy", 0, 0),
+    "constant_pad_nd": ("Copy", 0, 0),
+}
+"""Kernel to kind, operations and special functions an output; others are one operation each."""
+POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "amax")
+"""Kernels that read many numbers for one: an operation for each number read."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel: its name, arguments, result, and who says which tensors are parameters."""
+
+    function: str
+    activations: FormatSpec
+    arguments: list[Any]
+    result: object
+    parameter: Callable[[torch.Tensor], tuple[str, bool] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul(Op):
+    """A product of two activations: ``batch`` times ``[m, k] x [k, n]``."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+
+    @property
+    def product(self) -> Product:
+        """The products."""
+        rows = ONE * (self.batch * self.m)
+        return Product(ONE * self.batch, rows, ONE * self.n, ONE * self.k)
+
+    @property
+    def macs(self) -> Amount:
+        """``batch * m * n * k``."""
+        return ONE * (self.batch * self.m * self.n * self.k)
+
+    @property
+    def input_bytes(self) -> Amount:
+        """Both operands."""
+        rows = ONE * (self.batch * (self.m + self.n))
+        return stored(self.activations, rows, self.k)
+
+    @property
+    def output_bytes(self) -> Amount:
+        """The results."""
+        return stored(self.activations, ONE * (self.batch * self.m), self.n)
+
+
+def ops_of(call: Call, path: str) -> Iterator[Op]:
+    """Yield what a kernel does, named by the module that runs it."""
+    name = call.function
+    if name in NO_WORK:
+        return
+    if name in {"mm", "addmm", "bmm", "baddbmm"}:
+        yield _product(call, path)
+    elif name in {"convolution", "_convolution"}:
+        yield from _convolution(call, path)
+    elif name == "embedding":
+        yield _embedding(call, path)
+    else:
+        yield from _elementwise(call, path)
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors among arguments, those in lists too."""
+    import torch
+
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _product(call: Call, path: str) -> Op:
+    adds = call.function in {"addmm", "baddbmm"}
+    given = call.arguments[1:3] if adds else call.arguments[:2]
+    left, right = given
+    batch = math.prod(left.shape[:-2])
+    m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
+    sizes = (batch, m, n, k)
+    return _weighted(call, path, sizes, call.parameter(right), adds=adds, left=left)
+
+
+def _weighted(
+    call: Call,
+    path: str,
+    sizes: tuple[int, int, int, int],
+    known: tuple[str, bool] | None,
+    *,
+    adds: bool,
+    left: torch.Tensor,
+) -> Op:
+    batch, m, n, k = sizes
+    name = path or "product"
+    if known is None:
+        flipped = call.parameter(left)
+        if flipped is None:
+            return MatMul(f"{name}.matmul", call.activations, batch, m, n, k)
+        known, m, n = flipped, n, m
+    bias = bool(adds and call.parameter(call.arguments[0]))
+    rows, tied = ONE * (batch * m), known[1]
+    return Linear(name, call.activations, k, n, PLAIN, rows, bias, tied=tied)
+
+
+def _convolution(call: Call, path: str) -> Iterator[Op]:
+    """A transposed one scatters: its outputs are as wide as the kernel, its bias is not."""
+    import torch
+
+    image, weight, bias = call.arguments[:3]
+    transposed, groups = call.arguments[6], call.arguments[8]
+    assert isinstance(call.result, torch.Tensor)
+    spatial = image.shape[2:] if transposed else call.result.shape[2:]
+    rows = ONE * (image.shape[0] * math.prod(spatial))
+    inputs = weight.shape[0] // groups if transposed else math.prod(weight.shape[1:])
+    outputs = weight.numel() // inputs
+    known = call.parameter(weight)
+    biased = bias is not None and call.parameter(bias) is not None
+    name = path or "convolution"
+    yield Convolution(
+        name,
+        call.activations,
+        inputs,
+        outputs,
+        PLAIN,
+        rows,
+        biased and not transposed,
+        tied=bool(known and known[1]),
+        groups=groups,
+        image=ONE * image.numel(),
+    )
+    if biased and transposed:
+        elements = ONE * call.result.numel()
+        yield Elementwise(
+            f"{name}.bias", call.activations, "Elementwise", elements, 1, weights_read=bias.numel()
+        )
+
+
+def _embedding(call: Call, path: str) -> Op:
+    table, ids = call.arguments[:2]
+    call.parameter(table)
+    rows, width = table.shape
+    return Embedding(path or "embedding", call.activations, rows, width, PLAIN, ONE * ids.numel())
+
+
+def _elementwise(call: Call, path: str) -> Iterator[Op]:
+    """A kernel over elements: what it reads and writes, and small parameters on the way."""
+    results = list(_tensors([call.result]))
+    if not results:
+        return
+    elements = max(1, results[0].numel())
+    read, weights = 0, 0
+    for tensor in _tensors(call.arguments):
+        known = call.parameter(tensor)
+        if known is None:
+            read += tensor.numel()
+        elif not known[1]:
+            weights += tensor.numel()
+    base = call.function.rstrip("_")
+    kind, operations, special = KINDS.get(call.function) or KINDS.get(base) or ("Elementwise", 1, 0)
+    if call.function in POOLS:
+        kind, operations = "Pool", max(1.0, read / elements)
+    yield Elementwise(
+        f"{path}.{base}".lstrip("."),
+        call.activations,
+        kind,
+        ONE * elements,
+        operations,
+        inputs=read / elements,
+        weights_read=weights,
+        special=special,
+    )
+
+
+def attention_op(
+    name: str, activations: FormatSpec, shapes: tuple[Any, ...], flags: Mapping[str, Any]
+) -> Op:
+    """Return scaled dot-product attention; a mask given as a tensor hides nothing here."""
+    query, key, value = shapes
+    batch, heads, queries, width = math.prod(query[:-3]), query[-3], query[-2], query[-1]
+    kv_heads, keys = key[-3], key[-2]
+    pairs = queries * keys
+    if flags.get("is_causal"):
+        short = min(queries, keys)
+        pairs = short * (short + 1) // 2 + max(0, queries - keys) * keys
+    all_keys = ONE * (batch * keys)
+    return FlashAttention(
+        name,
+        activations,
+        heads,
+        kv_heads,
+        width,
+        value[-1],
+        activations,
+        ONE * (batch * pairs),
+        all_keys,
+        all_keys,
+        ONE * keys,
+        ONE * (batch * queries),
+    )

@@ -1,0 +1,299 @@
+"""Workload: the ops of one phase of a model; Scenario: workloads that follow one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from quant.common.errors import RequestError, unknown_name
+from quant.formats.spec import FormatSpec
+from roofline.workloads.amounts import Step
+from roofline.workloads.models import config_text
+from roofline.workloads.ops import Gemm, Linear, Op
+from roofline.workloads.template import QUANTITIES, Template, generates, template
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("prefill", "decode")
+Model = str | Path | Mapping[str, Any]
+Phase = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that must be resident: weights with embeddings, KV cache, largest live activations."""
+
+    weights: float
+    kv_cache: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.weights + self.kv_cache + self.activations
+
+
+@dataclass(frozen=True, slots=True)
+class OpWork:
+    """An op in one forward pass: the numbers of its definition at a step.
+
+    Attributes:
+        definition: What it is (``roofline.workloads.ops``).
+        step: Of which pass.
+        macs: Multiply-accumulates.
+        ops: Operations: two a MAC, or element operations.
+        special_ops: Those that are special functions.
+        weight_bytes: Weights read, with scales, selectors and zero points.
+        input_bytes: Activations read.
+        output_bytes: Activations written.
+        kv_bytes: KV-cache bytes read or written.
+        link_bytes: Bytes sent to other devices.
+    """
+
+    definition: Op
+    step: Step
+    macs: float
+    ops: float
+    special_ops: float
+    weight_bytes: float
+    input_bytes: float
+    output_bytes: float
+    kv_bytes: float
+    link_bytes: float
+
+    @property
+    def name(self) -> str:
+        """Torch module path."""
+        return self.definition.name
+
+    @property
+    def op(self) -> str:
+        """The kind of op."""
+        return self.definition.kind
+
+    @property
+    def count(self) -> int:
+        """How many of them: always 1, ops are per layer."""
+        return 1
+
+    @property
+    def gemm(self) -> Gemm | None:
+        """The matrix product it is; None for element-wise ops."""
+        product = self.definition.product
+        return None if product is None else product.at(self.step)
+
+    @property
+    def activation_bytes(self) -> float:
+        """Activations read and written."""
+        return self.input_bytes + self.output_bytes
+
+    @property
+    def bytes(self) -> float:
+        """All bytes that cross the memory interface."""
+        return self.weight_bytes + self.input_bytes + self.output_bytes + self.kv_bytes
+
+    @property
+    def weights(self) -> FormatSpec | None:
+        """Format of its weights; None where it has none."""
+        return getattr(self.definition, "weights", None)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The ops of one forward pass.
+
+    Attributes:
+        model: Name.
+        phase: ``prefill`` or ``decode``.
+        batch: Sequences.
+        context: Tokens of the prompt (prefill), or tokens cached before the new ones (decode).
+        step: New and cached tokens of each sequence.
+        template: The ops for any step.
+    """
+
+    model: str
+    phase: str
+    batch: int
+    context: int
+    step: Step
+    template: Template
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.float64]:
+        """The numbers of every op, ``[ops, len(QUANTITIES)]``."""
+        return self.template.table(self.step)
+
+    @cached_property
+    def ops(self) -> tuple[OpWork, ...]:
+        """In order, per layer, named by torch module paths."""
+        rows = self.table.tolist()
+        definitions = self.template.ops
+        return tuple(OpWork(d, self.step, *row) for d, row in zip(definitions, rows, strict=True))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Resident bytes of one device. Activations: the op with the most in and out together."""
+        _, kv, live = self.template.memory(self.step)
+        return Memory(self.template.stored_bytes, kv, live)
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of all ops."""
+        return float(self.table[:, QUANTITIES.index("macs")].sum())
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of all ops."""
+        return float(self.template.traffic(self.table).sum())
+
+    @property
+    def linears(self) -> dict[str, OpWork]:
+        """The ops with a weight matrix, by module path."""
+        return {op.name: op for op in self.ops if isinstance(op.definition, Linear)}
+
+    @property
+    def matrices(self) -> dict[str, Linear]:
+        """What the ops with a weight matrix are, by module path."""
+        return {op.name: op for op in self.template.ops if isinstance(op, Linear)}
+
+    def with_weights(self, formats: Mapping[str, FormatSpec]) -> Workload:
+        """Return the workload with other weight formats for some module paths."""
+        ops = tuple(
+            replace(op, weights=formats[op.name])
+            if isinstance(op, Linear) and op.name in formats
+            else op
+            for op in self.template.ops
+        )
+        return replace(self, template=replace(self.template, ops=ops))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row an op: work and bytes."""
+        import pandas as pd
+
+        columns = ["name", "op", "count", "macs", "ops", "weight_bytes", "activation_bytes"]
+        columns += ["kv_bytes", "bytes"]
+        return pd.DataFrame([{c: getattr(op, c) for c in columns} for op in self.ops])
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Workloads and how often each is run (a mean may be a fraction)."""
+
+    parts: tuple[tuple[Workload, float], ...]
+
+    @property
+    def memory(self) -> Memory:
+        """The largest of the parts."""
+        return max((work.memory for work, _ in self.parts), key=lambda memory: memory.total)
+
+    def with_weights(self, formats: Mapping[str, FormatSpec]) -> Scenario:
+        """Return the scenario with other weight formats for some module paths."""
+        known: dict[Template, Template] = {}
+        parts = []
+        for work, n in self.parts:
+            if work.template not in known:
+                known[work.template] = work.with_weights(formats).template
+            parts.append((replace(work, template=known[work.template]), n))
+        return Scenario(tuple(parts))
+
+
+def workload(
+    model: Model,
+    phase: Phase = "prefill",
+    batch: int = 1,
+    context: int = 2048,
+    *,
+    weights: str = "fp16",
+    activations: str = "fp16",
+    kv: str = "fp16",
+    head: str = "fp16",
+    plan: Mapping[str, str] | None = None,
+    logits: Literal["last", "all"] = "last",
+    past: int = 0,
+    new_tokens: int = 1,
+    flash: bool = True,
+    absorb: bool | None = None,
+    tp: int = 1,
+    pp: int = 1,
+    ep: int = 1,
+) -> Workload:
+    """Return the ops of one forward pass, on one device of those that share it.
+
+    Args:
+        model: A built-in name, a hub id, a folder with config.json, or a config dict.
+        phase: ``prefill`` processes ``context`` new tokens; ``decode`` ``new_tokens`` a sequence
+            after ``context`` cached ones (they attend to them and to themselves).
+        batch: Sequences.
+        context: See ``phase``; decode allows 0.
+        weights: Format of the linear layers of the blocks, ``NAME[:gGROUP][:SCALE]``.
+        activations: Format of activations.
+        kv: Format of the KV cache.
+        head: Format of ``lm_head``; embeddings stay fp16 (a tied table that the head reads in
+            another format is stored twice).
+        plan: Module path or pattern to format; overrides ``weights`` and ``head``.
+        logits: Whether the head runs on the last position or on all.
+        past: Tokens that a prefill finds cached (chunked prefill, shared prefixes).
+        new_tokens: Tokens of a decode step: more than one to verify a draft.
+        flash: Attention as one kernel, scores stay on the chip; else three ops.
+        absorb: MLA in the latent space; None: in decode.
+        tp: Devices that share every layer.
+        pp: Devices that hold consecutive layers; the ops are those of all stages.
+        ep: Devices among which experts are spread (see ``models.mlp.mixture``).
+
+    Raises:
+        RequestError: unknown names, sizes below 1, or a plan that names no layer of the model.
+    """
+    if phase not in PHASES:
+        raise unknown_name("phase", phase, PHASES)
+    prefill = phase == "prefill"
+    _at_least("batch", batch, 1)
+    _at_least("context", context, 1 if prefill else 0)
+    _at_least("past", past, 0)
+    _at_least("new_tokens", new_tokens, 1)
+    for what, devices in (("tp", tp), ("pp", pp), ("ep", ep)):
+        _at_least(what, devices, 1)
+    name, text = config_text(model)
+    if not prefill and not generates(name, text):
+        raise RequestError(f"{name} generates nothing: phase prefill is allowed")
+    items = tuple(plan.items()) if plan else ()
+    absorbed = not prefill if absorb is None else absorb
+    key = (weights, activations, kv, head, items, logits == "all", flash, absorbed, tp, pp, ep)
+    step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
+    return Workload(name, phase, batch, context, step, template(name, text, *key))
+
+
+def scenario(
+    model: Model,
+    prompt: int = 256,
+    generate: int = 32,
+    batch: int = 1,
+    **options: Any,  # noqa: ANN401  workload's keywords
+) -> Scenario:
+    """Return one prefill of ``prompt`` tokens and ``generate`` decode steps of growing context.
+
+    Args:
+        model: As for ``workload``.
+        prompt: Tokens of the prompt.
+        generate: Tokens generated.
+        batch: Sequences.
+        **options: Passed to ``workload``.
+    """
+    _at_least("prompt", prompt, 1)
+    _at_least("generate", generate, 0)
+    steps = [workload(model, "decode", batch, prompt + i, **options) for i in range(generate)]
+    first = workload(model, "prefill", batch, prompt, **options)
+    return Scenario(((first, 1), *((step, 1) for step in steps)))
+
+
+def _at_least(what: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise RequestError(f"{what} {value!r} is not allowed: an integer is needed")
+    if value < least:
+        raise RequestError(f"{what} {value} is not allowed: at least {least}")

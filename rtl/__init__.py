@@ -1,1 +1,0 @@
-"""The Verilog of the accelerator, and the tools around it."""
