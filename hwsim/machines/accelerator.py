@@ -79,9 +79,11 @@ class Accelerator:
             raise RequestError(f"{self.name} cannot run {spec.format.name!r}; it runs: {allowed}")
         if self.kind == "multiply-accumulate":
             return 1
-        if spec.scale not in self.scales:
+        if spec.scale.name not in self.scales:
             allowed = ", ".join(self.scales)
-            raise RequestError(f"{self.name} takes scales {allowed}, not {spec.scale!r} ({spec})")
+            raise RequestError(
+                f"{self.name} takes scales {allowed}, not {spec.scale.name!r} ({spec})"
+            )
         return term_count(spec, self.pe.exponent_bits)
 
     def hardware_spec(self) -> HardwareSpec:

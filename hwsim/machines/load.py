@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
-from hwsim.pe.operands import PE_SCALES
+from hwsim.pe.operands import pe_scales
 from hwsim.pe.terms import term_count
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
@@ -49,8 +49,8 @@ def _check_bit_serial(machine: Accelerator, where: str) -> None:
         for name in machine.weights:
             term_count(name, machine.pe.exponent_bits)
         for scale in (*machine.scales, machine.scale):
-            if scale not in PE_SCALES:
-                raise unknown_name("scale", scale, PE_SCALES)
+            if scale not in pe_scales():
+                raise unknown_name("scale", scale, pe_scales())
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from None
 

@@ -15,16 +15,17 @@ from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
 from hwsim.pe.terms import TermTable, term_table
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
-from quant.formats.scales import E8M0_BIAS
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.scales import SCALES
 from quant.rounding.packing import U8
 from quant.tensors.tensor import QuantizedTensor
 
 I32 = NDArray[np.int32]
-PE_SCALES = ("int8", "e8m0", "e4m3")
-"""Kinds of group scales that the dequantizer takes."""
-E4M3_POINT = 10
-"""An E4M3 scale is ``mantissa * 2^(exponent - 10)``."""
-E4M3_NAN = 0x7F
+
+
+def pe_scales() -> list[str]:
+    """Return the kinds of group scales that the dequantizer takes."""
+    return [kind.name for kind in SCALES.values() if kind.multiplied_bits is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class Weights:
         table: Terms of the format.
         codes: ``[out, in]`` uint8.
         size: Weights of a group; the last one of a row may be shorter.
+        scale_kind: Kind of the group scales.
         selectors: ``[out, groups]`` uint8, 0 where there is no choice.
         stored_scales: The group scales as they are stored, ``[out, groups]`` uint8.
         scales: Integer part of the group scales, ``[out, groups]`` int32: 1..255.
@@ -47,6 +49,7 @@ class Weights:
     table: TermTable
     codes: U8
     size: int
+    scale_kind: ScaleKind
     selectors: U8
     stored_scales: U8
     scales: I32
@@ -75,10 +78,10 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
         raise RequestError(f"a weight of type {type(weight).__name__}: a QuantizedTensor is needed")
     if rule is not None and not isinstance(rule, Arithmetic):
         raise RequestError(f"arithmetic of type {type(rule).__name__}: an Arithmetic is needed")
-    if weight.spec.scale not in PE_SCALES:
-        allowed = ", ".join(PE_SCALES)
-        raise RequestError(f"the PE takes scales {allowed}, not {weight.spec.scale!r}")
-    if weight.spec.scale_rule == "float-zero":
+    if weight.spec.scale.multiplied_bits is None:
+        allowed = ", ".join(pe_scales())
+        raise RequestError(f"the PE takes scales {allowed}, not {weight.spec.scale.name!r}")
+    if weight.spec.scale_rule.has_float_zero:
         raise RequestError("the PE takes integer zero points, not the rule 'float-zero'")
     table = term_table(weight.spec.format.name, rule.exponent_bits if rule else None)
     rule = rule or Arithmetic(exponent_bits=table.exponent_bits)
@@ -94,7 +97,9 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
         _refuse((zeros < 0) | (zeros > top), zeros, "zero point", f"0..{top}")
     stored = weight.scales.astype(np.uint8)
     factors = _factors(weight)
-    seen = Weights(table, codes, size, selectors, stored, scales, exponents, zeros, factors)
+    seen = Weights(
+        table, codes, size, weight.spec.scale, selectors, stored, scales, exponents, zeros, factors
+    )
     return seen, rule
 
 
@@ -140,16 +145,9 @@ def _check_codes(table: TermTable, codes: U8, selectors: U8, size: int) -> None:
 
 def _scales(weight: QuantizedTensor) -> tuple[I32, I32]:
     """Group scales as integers and powers of two."""
-    stored = weight.scales.astype(np.int32)
-    if weight.spec.scale == "int8":
-        return stored, np.zeros_like(stored)
-    top = 254 if weight.spec.scale == "e8m0" else E4M3_NAN - 1
-    _refuse(stored > top, stored, f"{weight.spec.scale} scale", f"0..{top} (no NaN, no sign)")
-    if weight.spec.scale == "e8m0":
-        return np.ones_like(stored), stored - E8M0_BIAS
-    field = stored >> 3 & 15
-    mantissa = (stored & 7) + np.where(field > 0, 8, 0)
-    return mantissa.astype(np.int32), np.maximum(field, 1) - E4M3_POINT
+    kind, stored = weight.spec.scale, weight.scales
+    _refuse(~kind.is_number(stored), stored, f"{kind} scale", kind.limits)
+    return kind.multiplier(stored)
 
 
 def _factors(weight: QuantizedTensor) -> F32:
@@ -172,5 +170,5 @@ def _stored_factors(weight: QuantizedTensor) -> F32:
     factor = np.float32(1)
     if weight.tensor_scale is not None:
         stored = np.float32(weight.tensor_scale.reshape(-1)[0])
-        factor = np.float32(1) / stored if weight.spec.scale_rule == "global" else stored
+        factor = np.float32(1) / stored if weight.spec.scale_rule.divides_by_tensor else stored
     return np.full(weight.shape[0], factor, np.float32)

@@ -121,7 +121,7 @@ def term_count(format_: str | Format | FormatSpec, exponent_bits: int | None = N
 @lru_cache(maxsize=1024)
 def _table(entry: Format, exponent_bits: int | None) -> TermTable | None:
     """The table, or None where the format has none."""
-    if entry.is_plain or entry.layout != "grid" or entry.candidates > MAX_SELECTORS:
+    if entry.is_plain or not entry.layout.is_grid or entry.candidates > MAX_SELECTORS:
         return None
     if isinstance(entry.element, IntType) and not entry.element.symmetric:
         return _booth(entry, 0, 2 ** (entry.element_bits - 1))

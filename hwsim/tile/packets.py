@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.operands import PE_SCALES, Weights
+from hwsim.pe.operands import Weights, pe_scales
 from hwsim.pe.product import Output
 from hwsim.pe.terms import pe_formats
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
+from quant.formats.scales import SCALES
 
 
 def format_bits() -> int:
@@ -74,8 +75,8 @@ def jobs(
             unknown scale or output.
     """
     tile.check(weight)
-    if scale not in PE_SCALES:
-        raise RequestError(f"scale {scale!r}: {', '.join(PE_SCALES)} is allowed")
+    if scale not in pe_scales():
+        raise RequestError(f"scale {scale!r}: {', '.join(pe_scales())} is allowed")
     if output not in get_args(Output):
         raise RequestError(f"output {output!r}: {', '.join(get_args(Output))} is allowed")
     if words.ndim != 2 or words.shape[1] != weight.codes.shape[1]:
@@ -94,7 +95,9 @@ def _packets(
 ) -> Iterator[Packet]:
     lanes, columns = tile.arithmetic.lanes, weight.codes.shape[1]
     groups = range(0, columns, weight.size)
-    kind = PE_SCALES.index(scale)
+    kind = SCALES[scale].id
+    if kind is None:
+        raise RequestError(f"scale {scale!r} has no number in the packets of the Verilog")
     formats = pe_formats()
     width = format_bits()
     side = formats.index(weight.table.format) | kind << width | (output == "fp16") << (width + 2)

@@ -19,7 +19,9 @@ from quant.common.errors import HwsimError, RequestError
 from quant.common.files import atomic_folder, check_folder
 from quant.compat.compressed_tensors import pack_to_int32
 from quant.formats.elements import IntType
-from quant.formats.format import ROW
+from quant.formats.layout import ROW
+from quant.formats.rules import TWO_LEVEL
+from quant.formats.scales import E4M3, E8M0, FP16, FP32, INT8
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 VERSION = "0.20.0"
 FILE, CONFIG = "model.safetensors", "config.json"
+_INTEGER_SCALES = {FP16, FP32, INT8}
 _FP4 = {"nvfp4": "nvfp4-pack-quantized", "mxfp4": "mxfp4-pack-quantized"}
 _ALLOWED = "int2 to int8, intN-asym, nvfp4:global, nvfp4:one-level, mxfp4"
 
@@ -109,7 +112,7 @@ def _layer(tensor: QuantizedTensor) -> dict[str, torch.Tensor]:
     scales = torch.from_numpy(np.ascontiguousarray(tensor.scales, np.uint8))
     # Both pack the earlier code into the lower half of a byte.
     arrays = {"weight_packed": torch.from_numpy(tensor.codes.copy()), "weight_scale": scales}
-    if spec.format.name == "nvfp4":
+    if spec.scale == E4M3:
         arrays["weight_scale"] = scales.view(torch.float8_e4m3fn)
         whole = np.ones(1, np.float32) if tensor.tensor_scale is None else tensor.tensor_scale
         arrays["weight_global_scale"] = torch.from_numpy(whole.copy())
@@ -148,9 +151,9 @@ def _arguments(spec: FormatSpec) -> dict[str, Any]:
         "group_size": None if whole_rows else spec.group_size,
         "dynamic": False,
     }
-    if spec.format.name == "nvfp4":
+    if spec.scale == E4M3:
         arguments |= {"strategy": "tensor_group", "scale_dtype": "torch.float8_e4m3fn"}
-    if spec.format.name == "mxfp4":
+    if spec.scale == E8M0:
         arguments |= {"scale_dtype": "torch.uint8"}
     return arguments
 
@@ -160,15 +163,15 @@ def _layout(spec: FormatSpec) -> str:
 
 
 def _is_integer(spec: FormatSpec) -> bool:
-    return isinstance(spec.format.element, IntType) and spec.scale_rule != "float-zero"
+    return isinstance(spec.format.element, IntType) and not spec.scale_rule.has_float_zero
 
 
 def _check(path: str, tensor: QuantizedTensor) -> None:
     spec, columns = tensor.spec, tensor.shape[1]
     integer = _is_integer(spec) and 2 <= spec.format.element_bits <= 8
-    integer = integer and spec.scale in {"fp16", "fp32", "int8"} and spec.format.layout == "grid"
-    four = spec.format.name in _FP4 and spec.scale in {"e4m3", "e8m0"}
-    if not (integer or four) or spec.scale_rule == "two-level":
+    integer = integer and spec.scale in _INTEGER_SCALES and spec.format.layout.is_grid
+    four = spec.name in _FP4 and spec.scale in {E4M3, E8M0}
+    if not (integer or four) or spec.scale_rule == TWO_LEVEL:
         raise RequestError(f"layer {path}: {spec} has no exact scheme there (allowed: {_ALLOWED})")
     if spec.group_size < ROW and columns % spec.group_size:
         raise RequestError(

@@ -265,7 +265,12 @@ def _tensor(path: str, layer: Layer, arrays: dict[str, np.ndarray]) -> Quantized
         spec = parse_spec(layer.format)
     except RequestError as error:
         raise RequestError(f"layer {path}: {error}") from None
-    names = {part: f"{path}.{part}" for part in PARTS}
+    names = {part: f"{path}.{part}" for part in {*PARTS, *_parts_of(spec, layer.shape)}}
     own: dict[str, Any] = {p: arrays.pop(name) for p, name in names.items() if name in arrays}
     check_parts(path, spec, layer.shape, own)
-    return QuantizedTensor(spec, layer.shape, **own)
+    return QuantizedTensor.of(spec, layer.shape, own)
+
+
+def _parts_of(spec: FormatSpec, shape: tuple[int, int]) -> Iterable[str]:
+    """Names of the arrays of a layer; none for a plain format, which ``check_parts`` refuses."""
+    return () if spec.format.is_plain else spec.arrays(shape)

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from quant.cast import SCALAR_TYPES, Convention, cast, decode
 from quant.common.errors import RequestError, unknown_name
 from quant.formats.elements import F32, FloatType
-from quant.formats.scales import E4M3, E4M3_LARGEST, E4M3_LEAST, E8M0_BIAS, power_of_two, to_e4m3
+from quant.formats.scales import (
+    E4M3_ELEMENT,
+    E4M3_LARGEST,
+    E4M3_LEAST,
+    E8M0_BIAS,
+    power_of_two,
+    to_e4m3,
+)
 from quant.rounding.packing import U8
 from quant.tensors.quantize import as_matrix
 
@@ -158,7 +165,7 @@ def nvfp4(weight: F32, tensor_scale: float | None = None) -> Blocks:
         wanted = wanted if whole is None else wanted / whole
         scales = to_e4m3(np.clip(wanted, E4M3_LEAST, E4M3_LARGEST))
         unit = np.float32(1) if whole is None else np.float32(1) / whole
-        scaled = blocks * (unit / E4M3.levels[scales])[:, :, None]
+        scaled = blocks * (unit / E4M3_ELEMENT.levels[scales])[:, :, None]
     scaled = np.clip(scaled, np.float32(-6), np.float32(6)).reshape(weight.shape)
     return Blocks(_cast(scaled, "mxfp4_e2m1"), scales, whole)
 
@@ -172,7 +179,7 @@ def decode_mx(blocks: Blocks, element: str) -> F32:
 
 def decode_nvfp4(blocks: Blocks) -> F32:
     """Return the values of NVFP4 blocks, ``[out, in]`` float32."""
-    scales = E4M3.levels[blocks.scales]
+    scales = E4M3_ELEMENT.levels[blocks.scales]
     if blocks.tensor_scale is not None:
         scales = scales * blocks.tensor_scale
     return decode(blocks.codes, ELEMENTS["mxfp4_e2m1"]) * np.repeat(scales, NVFP4_BLOCK, axis=1)

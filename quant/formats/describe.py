@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from quant.common.errors import RequestError
-from quant.formats.format import ROW, Format
+from quant.formats.format import Format
+from quant.formats.layout import ROW
 from quant.formats.registry import FORMATS
 from quant.formats.spec import parse_spec
 
@@ -25,8 +26,8 @@ def format_rows() -> list[dict[str, Any]]:
             "element_bits": entry.element_bits,
             "effective_bits": round(spec.effective_bits(4096, 4096), 3),
             "group": "" if plain else "row" if spec.group_size >= ROW else str(spec.group_size),
-            "scale": "" if plain else spec.scale,
-            "rules": "" if plain else ", ".join(entry.rules),
+            "scale": "" if plain else spec.scale.name,
+            "rules": "" if plain else ", ".join(rule.name for rule in entry.rules),
             "special_values": ", ".join(f"{value:g}" for value in entry.special_values),
             "source": entry.source,
         }

@@ -10,12 +10,12 @@ import numpy as np
 
 from quant.common.errors import RequestError
 from quant.formats.elements import F32, Codebook, Element, FloatType, IntType, PlainType
+from quant.formats.layout import GRID, Layout
+from quant.formats.rules import ABSMAX, ScaleRule
+from quant.formats.scale_kind import ScaleKind
 
-ROW = 1 << 30
-"""The group size that means: one group a row."""
 # The range of a group scale in units of the format's integer grid (BitMoD's released quantizer).
 SCALE_FLOOR, SCALE_CEILING = 1e-5, 1e4
-Layout = Literal["grid", "pairs", "hif4", "codebook"]
 Ties = Literal["lower", "even", "upper"]
 
 
@@ -33,14 +33,16 @@ class Format:
         selection: Whether each group or the whole tensor chooses among the candidates.
         group_size: Its own group size; None: the usual default.
         scale: Its own kind of scale; None: the usual default.
-        rules: Ways to find the scale (``quant.rounding.fit``), the first by default.
+        rules: Ways to find the scale, the first by default.
         ties: Which of two equally near levels is taken: the lower, the upper, the even code.
         bounded: Whether scales are kept in BitMoD's range of 1e-5 to 1e4 steps.
         signed_zero: Whether a negative weight that rounds to zero takes the code of −0 (OCP MX,
             torchao, ml_dtypes).
         unused: Codes that are never produced.
         scale_top: The level that the largest weight is scaled to; None: the candidate's largest.
-        layout: ``grid``: level times scale. Others have a module of their own.
+        layout: Which arrays hold the weights; a grid: level times scale.
+        id: The format's number in the packets of the Verilog, for ever: a new format takes a new
+            one; None: the Verilog has it not.
     """
 
     name: str
@@ -50,14 +52,15 @@ class Format:
     alternatives: tuple[Codebook, ...] = ()
     selection: Literal["group", "tensor"] = "group"
     group_size: int | None = None
-    scale: str | None = None
-    rules: tuple[str, ...] = ("absmax",)
+    scale: ScaleKind | None = None
+    rules: tuple[ScaleRule, ...] = (ABSMAX,)
     ties: Ties = "lower"
     bounded: bool = True
     signed_zero: bool = False
     unused: tuple[int, ...] = ()
     scale_top: float | None = None
-    layout: Layout = "grid"
+    layout: Layout = GRID
+    id: int | None = None
 
     @property
     def element_bits(self) -> int:
@@ -83,6 +86,11 @@ class Format:
     def candidates(self) -> int:
         """How many value tables a group or tensor chooses from."""
         return max(1, len(self.special_values)) + len(self.alternatives)
+
+    @property
+    def selects_per_tensor(self) -> bool:
+        """Whether the tensor makes one choice among the candidates for all groups."""
+        return self.candidates > 1 and self.selection == "tensor"
 
     @property
     def selector_bits(self) -> int:

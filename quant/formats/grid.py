@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from quant.formats.elements import F32, FloatType, IntType
 from quant.formats.format import Format, Ties
+from quant.formats.rules import ScaleRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +70,13 @@ def steps_of(
 
 
 @lru_cache(maxsize=512)
-def grid_of(format_: Format, rule: str = "") -> Grid:
+def grid_of(format_: Format, rule: ScaleRule | None = None) -> Grid:
     """Return the sorted levels of every candidate, their codes, and where one cell ends.
 
     The most negative two's complement code is left out unless ``rule`` uses the full range.
     """
-    parts = [_sorted(table, format_, rule) for table in format_.tables]
+    full_range = rule is not None and rule.uses_full_range
+    parts = [_sorted(table, format_, full_range) for table in format_.tables]
     width = max(levels.size for levels, _ in parts)
     rows = [_padded(levels, codes, width, format_.ties) for levels, codes in parts]
     levels, codes, thresholds = (np.stack(column) for column in zip(*rows, strict=True))
@@ -88,12 +90,12 @@ def grid_of(format_: Format, rule: str = "") -> Grid:
     return Grid(levels, codes, thresholds, tops, isinstance(element, IntType), spare, minifloat)
 
 
-def _sorted(table: F32, format_: Format, rule: str) -> tuple[F32, np.ndarray]:
+def _sorted(table: F32, format_: Format, full_range: bool) -> tuple[F32, np.ndarray]:
     """Distinct finite levels in rising order and the first code of each; ``+0`` stands for 0."""
     levels, first = np.unique(table, return_index=True)
     keep = np.isfinite(levels) & ~np.isin(first, format_.unused)
     two_complement = isinstance(format_.element, IntType) and format_.element.symmetric
-    if two_complement and format_.element_bits > 1 and rule not in {"full-range", "no-clip"}:
+    if two_complement and format_.element_bits > 1 and not full_range:
         keep[0] = False
     return levels[keep].astype(np.float32), first[keep].astype(np.uint8)
 

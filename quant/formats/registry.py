@@ -6,12 +6,17 @@ terms, the RTL tables and the listings derive from it. ``quant.formats.spec`` re
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from quant.common.errors import RequestError, unknown_name
+from quant.formats import rules
 from quant.formats.elements import Codebook, FloatType, IntType, PlainType
 from quant.formats.flint import flint_levels
-from quant.formats.format import ROW, Format, Ties
+from quant.formats.format import Format, Ties
+from quant.formats.layout import ROW, CodebookLayout, Hif4Layout, PairLayout
+from quant.formats.scales import E4M3, E6M2, E8M0, FP32
 
 _BITMOD = "BitMoD (HPCA 2025, arXiv 2411.11745), released quantizer: order ER+, ER-, EA+, EA-"
 _INT = "BitMoD, AWQ: absmax/(2^(b-1)-1), half to even; full-range: GPTQ; no-clip: torchao"
@@ -22,9 +27,6 @@ _RAZER = "RaZeR (arXiv 2501.04052): the code of -0 is one of four values"
 _ANT = "ANT (MICRO 2022, arXiv 2208.14286), released grids"
 _OLIVE = "OliVe (ISCA 2023, arXiv 2304.07493): outlier-victim pairs, abfloat outliers"
 _SQUEEZE = "SqueezeLLM (arXiv 2306.07629): k-means of each row, fp16 centroids"
-_SYMMETRIC_RULES = ("absmax", "full-range", "no-clip")
-_ASYMMETRIC_RULES = ("minmax", "minmax-zero", "float-zero")
-_MX_RULES = ("floor", "rceil", "even", "ceil")
 _SPECIAL3, _SPECIAL4 = (3.0, -3.0, 6.0, -6.0), (5.0, -5.0, 8.0, -8.0)
 # QLoRA (arXiv 2305.14314), the quantiles as bitsandbytes has them; AF4 for blocks of 64:
 # Yoshida (arXiv 2306.06965), table of abnormal-floats.
@@ -72,8 +74,8 @@ def _mx(name: str, element: FloatType | Codebook) -> Format:
         element,
         _MX,
         group_size=32,
-        scale="e8m0",
-        rules=_MX_RULES,
+        scale=E8M0,
+        rules=rules.MX,
         ties="even",
         bounded=False,
         signed_zero=isinstance(element, FloatType),
@@ -83,21 +85,21 @@ def _mx(name: str, element: FloatType | Codebook) -> Format:
 
 def _normalized(name: str, values: tuple[float, ...], source: str) -> Format:
     element = Codebook(4, values)
-    return Format(name, element, source, group_size=64, scale="fp32", bounded=False)
+    return Format(name, element, source, group_size=64, scale=FP32, bounded=False)
 
 
 _E2M1, _E2M3, _E3M2 = FloatType(2, 1), FloatType(2, 3), FloatType(3, 2, 3)
 _E4M3, _E5M2 = FloatType(4, 3, 7, "nan"), FloatType(5, 2, 15, "ieee")
 _INT8_64THS = Codebook(8, tuple(((np.arange(256) + 128) % 256 - 128) / 64), unit=1 / 64)
 _ENTRIES = (
-    Format("int1", IntType(1), _INT, rules=("full-range",), ties="even"),
+    Format("int1", IntType(1), _INT, rules=(rules.FULL_RANGE,), ties="even"),
     *(
-        Format(f"int{bits}", IntType(bits), _INT, rules=_SYMMETRIC_RULES, ties="even")
+        Format(f"int{bits}", IntType(bits), _INT, rules=rules.SYMMETRIC, ties="even")
         for bits in range(2, 9)
     ),
     *(
         Format(
-            f"int{bits}-asym", IntType(bits, False), _INT_ASYM, rules=_ASYMMETRIC_RULES, ties="even"
+            f"int{bits}-asym", IntType(bits, False), _INT_ASYM, rules=rules.ASYMMETRIC, ties="even"
         )
         for bits in range(1, 9)
     ),
@@ -106,7 +108,7 @@ _ENTRIES = (
         IntType(2),
         "BitNet b1.58 (arXiv 2402.17764): absmean, here a row",
         group_size=ROW,
-        rules=("absmean",),
+        rules=(rules.ABSMEAN,),
         ties="even",
     ),
     Format(
@@ -114,7 +116,7 @@ _ENTRIES = (
         Codebook(1, (-1.0, 1.0)),
         "XNOR-Net (arXiv 1603.05279): sign, absmean; sign(0) = +1",
         group_size=ROW,
-        rules=("absmean",),
+        rules=(rules.ABSMEAN,),
         ties="upper",
     ),
     _plain("fp3", FloatType(2, 0), "BitMoD basic FP3: 0, 1, 2, 4"),
@@ -141,14 +143,21 @@ _ENTRIES = (
             alternatives=(_flint(bits), Codebook(bits, _pot(bits))),
             selection="tensor",
             group_size=ROW,
-            rules=("search",),
+            rules=(rules.SEARCH,),
             ties="upper",
             bounded=False,
         )
         for bits in (3, 4)
     ),
     *(
-        Format(f"olive-{name}", element, _OLIVE, group_size=ROW, rules=("search",), layout="pairs")
+        Format(
+            f"olive-{name}",
+            element,
+            _OLIVE,
+            group_size=ROW,
+            rules=(rules.SEARCH,),
+            layout=PairLayout(base=name),
+        )
         for name, element in (("int4", _int(4)), ("flint4", _flint(4)), ("int8", _int(8)))
     ),
     _mx("mxfp8-e4m3", _E4M3),
@@ -162,8 +171,8 @@ _ENTRIES = (
         _E2M1,
         _NVFP4,
         group_size=16,
-        scale="e4m3",
-        rules=("two-level", "one-level", "global"),
+        scale=E4M3,
+        rules=(rules.TWO_LEVEL, rules.ONE_LEVEL, rules.GLOBAL),
         ties="even",
         bounded=False,
         signed_zero=True,
@@ -174,8 +183,8 @@ _ENTRIES = (
         _RAZER,
         _SPECIAL4,
         group_size=32,
-        scale="e8m0",
-        rules=_MX_RULES,
+        scale=E8M0,
+        rules=rules.MX,
         ties="even",
         bounded=False,
         scale_top=6.0,
@@ -186,8 +195,8 @@ _ENTRIES = (
         _RAZER,
         _SPECIAL4,
         group_size=16,
-        scale="e4m3",
-        rules=("two-level", "one-level"),
+        scale=E4M3,
+        rules=(rules.TWO_LEVEL, rules.ONE_LEVEL),
         ties="even",
         bounded=False,
         scale_top=6.0,
@@ -214,8 +223,8 @@ _ENTRIES = (
         FloatType(1, 2),
         "HiFloat4 (arXiv 2602.11287): E6M2 scale for 64, one-bit exponents for 8 and for 4",
         group_size=64,
-        scale="e6m2",
-        layout="hif4",
+        scale=E6M2,
+        layout=Hif4Layout(),
     ),
     *(
         Format(
@@ -223,8 +232,8 @@ _ENTRIES = (
             Codebook(bits, tuple(np.linspace(-1, 1, 2**bits).tolist())),
             _SQUEEZE,
             group_size=ROW,
-            rules=("k-means",),
-            layout="codebook",
+            rules=(rules.K_MEANS,),
+            layout=CodebookLayout(),
         )
         for bits in (2, 3, 4)
     ),
@@ -232,7 +241,24 @@ _ENTRIES = (
     Format("fp16", PlainType(16), "IEEE 754-2019 binary16"),
     Format("bf16", PlainType(16), "bfloat16: the upper half of binary32"),
 )
-FORMATS: dict[str, Format] = {entry.name: entry for entry in _ENTRIES}
+# The number of a format in the packets of the Verilog. A number stays with its format for ever: a
+# new format that the Verilog is to have takes the next one, wherever its entry stands.
+# fmt: off
+_IDS = {
+    "int1": 0, "int2": 1, "int3": 2, "int4": 3, "int5": 4, "int6": 5, "int7": 6, "int8": 7,
+    "int1-asym": 8, "int2-asym": 9, "int3-asym": 10, "int4-asym": 11, "int5-asym": 12,
+    "int6-asym": 13, "int7-asym": 14, "int8-asym": 15, "ternary": 16, "binary": 17, "fp3": 18,
+    "fp4": 19, "fp5-e2m2": 20, "fp5-e3m1": 21, "fp6-e2m3": 22, "fp6-e3m2": 23, "fp8-e4m3": 24,
+    "fp8-e5m2": 25, "bitmod3": 26, "bitmod3-er": 27, "bitmod3-ea": 28, "bitmod4": 29,
+    "bitmod4-er": 30, "bitmod4-ea": 31, "flint3": 32, "flint4": 33, "flint5": 34, "flint6": 35,
+    "pot3": 36, "pot4": 37, "pot5": 38, "pot6": 39, "ant3": 40, "ant4": 41, "mxfp8-e4m3": 42,
+    "mxfp8-e5m2": 43, "mxfp6-e2m3": 44, "mxfp6-e3m2": 45, "mxfp4": 46, "mxint8": 47,
+    "nvfp4": 48, "mxfp4-razer": 49, "nvfp4-razer": 50,
+}
+# fmt: on
+FORMATS: dict[str, Format] = {
+    entry.name: replace(entry, id=_IDS.get(entry.name)) for entry in _ENTRIES
+}
 BUILT_IN = tuple(FORMATS)
 """The registry's own names; ``register`` adds others for the process."""
 

@@ -4,76 +4,125 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from quant.common.errors import RequestError, unknown_name
-from quant.formats.format import ROW, Format
+from quant.formats.format import Format
+from quant.formats.layout import ROW, ArrayTypes, group_text
 from quant.formats.registry import get_format
+from quant.formats.rules import ScaleRule
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.scales import FP16, SCALES, scale_kind
 
-# Bits of a group's scale, and of what a row or a tensor adds to it.
-SCALE_BITS = {"fp16": 16, "fp32": 32, "int8": 8, "e8m0": 8, "e4m3": 8}
-ROW_SCALE_BITS = {"int8": 16}
 DEFAULT_GROUP = 128
 DEFAULT_SCALE = "fp16"
-HIF4_BITS = 32  # E6M2 scale, eight and sixteen one-bit exponents
+_LONG = 1 << 20
+"""Numbers of a row that is long enough for its scales to be spread evenly."""
 
 
 @dataclass(frozen=True)
 class FormatSpec:
     """A format with its group size, kind of scale and scale rule.
 
-    ``group_size`` is ``quant.formats.format.ROW`` where a whole row shares one scale;
-    ``rule`` is empty for the format's first.
+    ``group_size`` is ``quant.formats.layout.ROW`` where a whole row shares one scale; ``rule`` is
+    None for the format's first.
     """
 
     format: Format
     group_size: int = DEFAULT_GROUP
-    scale: str = DEFAULT_SCALE
-    rule: str = ""
+    scale: ScaleKind = FP16
+    rule: ScaleRule | None = None
 
     def __post_init__(self) -> None:
         if self.group_size < 1:
             raise RequestError(f"group size {self.group_size} is not allowed: at least 1")
-        own = self.format.layout != "grid"
-        if self.scale not in SCALE_BITS and not (own and self.scale == self.format.scale):
-            raise unknown_name("scale", self.scale, SCALE_BITS)
-        if self.rule and self.rule not in self.format.rules:
-            raise unknown_name(f"scale rule of {self.format.name}", self.rule, self.format.rules)
-        fixed = self.format.layout in {"hif4", "codebook"}
-        if fixed and self.scale != (self.format.scale or DEFAULT_SCALE):
-            raise RequestError(f"scale {self.scale!r}: {self.format.name} has its own")
-        if self.format.layout == "pairs" and self.group_size != ROW:
-            raise RequestError(f"group size {self.group_size}: {self.format.name} has one a row")
-        if fixed and self.group_size != (self.format.group_size or DEFAULT_GROUP):
-            raise RequestError(
-                f"group size {self.group_size}: {self.format.name} has its own, "
-                f"{_group(self.format.group_size or DEFAULT_GROUP)}"
-            )
+        if self.scale != self.format.scale and SCALES.get(self.scale.name) != self.scale:
+            raise unknown_name("scale", self.scale.name, SCALES)
+        if self.rule is not None and self.rule not in self.format.rules:
+            names = [rule.name for rule in self.format.rules]
+            raise unknown_name(f"scale rule of {self.format.name}", self.rule.name, names)
+        self.format.layout.check(self)
 
     def __str__(self) -> str:
         if self.format.is_plain:
             return self.format.name
-        head = f"{self.format.name}:{_group(self.group_size)}:{self.scale}"
+        head = f"{self.format.name}:{group_text(self.group_size)}:{self.scale}"
         return f"{head}:{self.rule}" if self.rule else head
 
     @property
-    def scale_rule(self) -> str:
+    def name(self) -> str:
+        """The format's name."""
+        return self.format.name
+
+    @property
+    def scale_rule(self) -> ScaleRule:
         """The rule in use."""
         return self.rule or self.format.rules[0]
 
     @property
+    def own_group_size(self) -> int:
+        """Weights of a group where nothing else is asked for."""
+        return self.format.group_size or DEFAULT_GROUP
+
+    @property
+    def own_scale(self) -> ScaleKind:
+        """Kind of scale where nothing else is asked for."""
+        return self.format.scale or FP16
+
+    @property
+    def element_bits(self) -> int:
+        """Bits of a code."""
+        return self.format.element_bits
+
+    @property
+    def selector_bits(self) -> int:
+        """Bits of a group's selector."""
+        return self.format.selector_bits
+
+    @property
+    def has_selectors(self) -> bool:
+        """Whether groups, or the tensor, choose among candidates."""
+        return self.format.candidates > 1
+
+    @property
+    def selects_per_tensor(self) -> bool:
+        """Whether the tensor makes one choice for all groups."""
+        return self.format.selects_per_tensor
+
+    @property
     def has_tensor_scale(self) -> bool:
         """Whether one float32 scale serves the whole tensor (NVFP4's second level)."""
-        return self.scale == "e4m3" and self.scale_rule != "one-level"
+        above = self.scale.takes_tensor_scale and not self.scale_rule.is_one_level
+        return above and self.format.layout.is_grid
+
+    @property
+    def has_free_scales(self) -> bool:
+        """Whether scales can be moved by little, so that a method can train them."""
+        return self.format.layout.is_grid and not self.scale.is_coarse
 
     @property
     def zero_point_bits(self) -> int:
         """Bits of a group's zero point: as wide as a code, 16 where it is a float."""
-        return 16 if self.scale_rule == "float-zero" else self.format.zero_point_bits
+        return 16 if self.scale_rule.has_float_zero else self.format.zero_point_bits
+
+    @cached_property
+    def bytes_each(self) -> float:
+        """Bytes of a number in a long row, its part of scales, selectors and zero points too."""
+        return self.storage_bits(1, _LONG) / (8 * _LONG)
 
     def groups(self, columns: int) -> int:
         """Return how many groups a row of ``columns`` weights has; the last may be shorter."""
         return -(-columns // self.group_size)
+
+    def arrays(self, shape: tuple[int, int]) -> ArrayTypes:
+        """Return the shape and numpy type of every array of an ``(out, in)`` tensor.
+
+        Raises:
+            RequestError: a plain format, which has no codes.
+        """
+        if self.format.is_plain:
+            raise RequestError(f"format {self.name!r} is stored as it is: it has no codes")
+        return self.format.layout.arrays(self, shape)
 
     def storage_bits(self, rows: int, columns: int) -> int:
         """Return all the bits that a ``[rows, columns]`` weight takes.
@@ -81,19 +130,9 @@ class FormatSpec:
         Codes (each row padded to whole bytes), scales, row and tensor scales, selectors, zero
         points, codebooks.
         """
-        entry = self.format
-        if entry.is_plain:
-            return rows * columns * entry.element_bits
-        codes = -(-columns * entry.element_bits // 8) * 8
-        if entry.layout == "codebook":
-            return rows * (codes + (16 << entry.element_bits))
-        scale = HIF4_BITS if entry.layout == "hif4" else SCALE_BITS[self.scale]
-        per_group = scale + entry.selector_bits + self.zero_point_bits
-        per_row = codes + self.groups(columns) * per_group + ROW_SCALE_BITS.get(self.scale, 0)
-        shared = 32 if self.has_tensor_scale else 0
-        if entry.selection == "tensor" and entry.candidates > 1:
-            shared += 8
-        return rows * per_row + shared
+        if self.format.is_plain:
+            return rows * columns * self.format.element_bits
+        return self.format.layout.storage_bits(self, rows, columns)
 
     def effective_bits(self, rows: int, columns: int) -> float:
         """Return the stored bits per weight of a ``[rows, columns]`` weight."""
@@ -112,25 +151,58 @@ def parse_spec(
     Raises:
         RequestError: an unknown format, scale or rule, or a group size that is not a positive
             integer.
+
+    Example:
+        >>> str(parse_spec("mxfp4")), parse_spec("bitmod3:int8").effective_bits(4096, 4096)
+        ('mxfp4:g32:e8m0', 3.08203125)
     """
     name, *parts = text.strip().split(":")
     entry = _entry(name)
     group = entry.group_size or default_group
-    scale, rule = entry.scale or default_scale, ""
+    scale, rule = entry.scale or scale_kind(default_scale), None
+    rules = {own.name: own for own in entry.rules}
+    own_scale = {} if entry.scale is None else {entry.scale.name: entry.scale}
     for part in (part.lower() for part in parts):
         if re.fullmatch(r"g\d+", part):
             group = int(part[1:])
         elif part == "row":
             group = ROW
-        elif part in SCALE_BITS or part == entry.scale:
-            scale = part
-        elif part in entry.rules:
-            rule = "" if part == entry.rules[0] else part
+        elif part in SCALES or part in own_scale:
+            scale = {**SCALES, **own_scale}[part]
+        elif part in rules:
+            rule = None if rules[part] == entry.rules[0] else rules[part]
         else:
-            rules = f", a rule ({', '.join(entry.rules)})" if len(entry.rules) > 1 else ""
-            allowed = f"gN (a group size), row, a scale ({', '.join(SCALE_BITS)}){rules}"
+            named = f", a rule ({', '.join(rules)})" if len(rules) > 1 else ""
+            allowed = f"gN (a group size), row, a scale ({', '.join(SCALES)}){named}"
             raise RequestError(f"format {text!r}: {part!r} is not allowed; use {allowed}")
     return FormatSpec(entry, group, scale, rule)
+
+
+def specification(
+    format_: str | Format | FormatSpec,
+    group_size: int | None = None,
+    scale: str | ScaleKind | None = None,
+) -> FormatSpec:
+    """Return the specification of a format that weights can be quantized to.
+
+    Args:
+        format_: A format string, a format, or a specification.
+        group_size: Takes the place of its group size.
+        scale: Takes the place of its kind of scale.
+
+    Raises:
+        RequestError: as ``parse_spec``, or a format that is stored as it is.
+    """
+    if isinstance(format_, Format):
+        size = format_.group_size or DEFAULT_GROUP
+        format_ = FormatSpec(format_, size, format_.scale or FP16)
+    spec = parse_spec(format_) if isinstance(format_, str) else format_
+    size = spec.group_size if group_size is None else group_size
+    kind = scale_kind(scale) if isinstance(scale, str) else scale or spec.scale
+    spec = FormatSpec(spec.format, size, kind, spec.rule)
+    if spec.format.is_plain:
+        raise RequestError(f"format {spec.format.name!r} is stored as it is: nothing to quantize")
+    return spec
 
 
 def _entry(name: str) -> Format:
@@ -139,7 +211,3 @@ def _entry(name: str) -> Format:
 
         return load_grid(name)
     return get_format(name.lower())
-
-
-def _group(size: int) -> str:
-    return "row" if size >= ROW else f"g{size}"

@@ -40,7 +40,7 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     tensors = {}
     for path, spec in specs.items():
         weight = matrix(block.layers[path])
-        clipped = spec.format.layout == "grid" and not path.endswith(UNCLIPPED)
+        clipped = spec.format.layout.is_grid and not path.endswith(UNCLIPPED)
         tensors[path] = (
             clip(weight, spec, known[path]) if clipped else round_to_nearest(weight, spec)
         )

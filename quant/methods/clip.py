@@ -13,8 +13,7 @@ from quant.formats.elements import F32
 from quant.formats.spec import FormatSpec
 from quant.layers.statistics import LayerStatistics
 from quant.rounding.fit import fit
-from quant.rounding.layouts import layout as layouts
-from quant.tensors.quantize import encode
+from quant.tensors.quantize import encode, round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
 SHRINKS = tuple(1 - i / 100 for i in range(80))
@@ -26,6 +25,6 @@ def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) 
     if statistics is not None:
         importance = np.ascontiguousarray(np.diag(statistics.hessian))
         importance = importance + np.float32(1e-6) * max(float(importance.mean()), 1e-30)
-    if spec.format.layout != "grid":
-        return layouts.quantize(weight, spec, importance)
+    if not spec.format.layout.is_grid:
+        return round_to_nearest(weight, spec, importance=importance)
     return encode(weight, spec, fit(weight, spec, shrinks=SHRINKS, importance=importance))

@@ -7,7 +7,6 @@ import torch
 
 from quant.formats.elements import F32
 from quant.formats.grid import grid_of
-from quant.formats.scales import store_scales
 from quant.formats.spec import FormatSpec
 from quant.rounding.fit import Fit, zero_points
 
@@ -57,7 +56,7 @@ class RoundedWeight:
             raw = (most - least) / self.tops
         else:
             raw = torch.maximum(self.low.abs(), self.high.abs()) * high / self.tops
-        scales = store_scales(raw.contiguous().numpy(), self.spec.scale)
+        scales = self.spec.scale.store(raw.contiguous().numpy())
         zeros = zero_points(least.numpy(), scales.used, self.spec)
         return Fit(scales, self.selectors.numpy().astype(np.uint8), zeros)
 

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
-from quant.formats.grid import Grid, grid_of
-from quant.formats.scales import Scales
 from quant.formats.spec import FormatSpec
 from quant.layers.statistics import LayerStatistics
 from quant.methods.gptq_kernel import round_block
-from quant.rounding.fit import Fit, fit
+from quant.rounding.fit import fit
 from quant.rounding.kernels import rounding as kernels
+from quant.rounding.layouts.codec import Columns
+from quant.rounding.layouts.codecs import codec_of
 from quant.rounding.packing import U8
-from quant.tensors.quantize import assemble
 from quant.tensors.tensor import QuantizedTensor
 
 MOST_DAMPING = 1.0
@@ -59,8 +58,7 @@ def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) 
     """Round a layer in act-order, with static groups whose clipping weighs the columns."""
     if statistics is None:
         raise RequestError("gptq needs calibration")
-    shrinks = () if spec.format.layout == "codebook" else SHRINKS
-    return gptq(weight, statistics.hessian, spec, GptqOptions(shrinks=shrinks, weighted=True))
+    return gptq(weight, statistics.hessian, spec, GptqOptions(shrinks=SHRINKS, weighted=True))
 
 
 def gptq(
@@ -121,45 +119,20 @@ def inverse_factor(hessian: F32, damping: float) -> F32:
 
 @dataclass
 class _Rounding:
-    """The grids of a layer and the parameters of its groups, fixed or filled in on the way."""
+    """What the columns of a layer are rounded to, fixed or filled in on the way."""
 
     spec: FormatSpec
-    grid: Grid
-    found: Fit
+    columns: Columns
     shape: tuple[int, int]
     options: GptqOptions
-    codebooks: NDArray[np.float16] | None = None
 
     @classmethod
     def of(cls, weight: F32, spec: FormatSpec, hessian: F32, options: GptqOptions) -> _Rounding:
-        shape = (weight.shape[0], weight.shape[1])
-        if spec.format.layout == "codebook":
-            return cls._of_codebooks(weight, spec, np.diag(hessian).copy(), options)
-        if spec.format.layout != "grid":
-            raise RequestError(f"gptq rounds to grids: {spec.format.name} has pairs or blocks")
-        importance = np.diag(hessian).copy() if options.weighted and options.shrinks else None
-        found = fit(weight, spec, shrinks=options.shrinks, norm=options.norm, importance=importance)
-        return cls(spec, grid_of(spec.format, spec.scale_rule), found, shape, options)
-
-    @classmethod
-    def _of_codebooks(
-        cls, weight: F32, spec: FormatSpec, importance: F32, options: GptqOptions
-    ) -> _Rounding:
-        """One grid a row: fp16 centers, found with the diagonal of H as importance."""
-        from quant.rounding.layouts import codebooks
-
-        tensor = codebooks.quantize(weight, spec, importance)
-        assert tensor.codebooks is not None
-        levels = tensor.codebooks.astype(np.float32)
-        middles = (levels[:, 1:] + levels[:, :-1]) / np.float32(2)
-        thresholds = np.pad(middles, ((0, 0), (0, 1)), constant_values=np.inf).astype(np.float32)
-        numbers = np.broadcast_to(np.arange(levels.shape[1], dtype=np.uint8), levels.shape)
-        grid = Grid(levels, numbers, thresholds, levels.max(axis=1), False, 0)
-        ones = np.ones((weight.shape[0], 1), np.float32)
-        rows = np.arange(weight.shape[0])[:, None]
-        found = Fit(scales=Scales(ones, None, ones), selectors=rows, zeros=ones * 0)  # type: ignore[arg-type]
-        shape = (weight.shape[0], weight.shape[1])
-        return cls(spec, grid, found, shape, options, tensor.codebooks)
+        columns = codec_of(spec.format.layout).columns(
+            weight, spec, np.diag(hessian).copy(),
+            shrinks=options.shrinks, norm=options.norm, weighted=options.weighted,
+        )  # fmt: skip
+        return cls(spec, columns, (weight.shape[0], weight.shape[1]), options)
 
     def run(self, work: F32, inverse: F32, order: NDArray[np.intp]) -> U8:
         """Round the columns of ``work`` (already in ``order``), block after block."""
@@ -168,7 +141,7 @@ class _Rounding:
         whole = torch.from_numpy(work)
         for start in range(0, columns, self.options.block):
             stop = min(columns, start + self.options.block)
-            if not (self.options.act_order or self.options.static_groups):
+            if self._refits:
                 self._refit(work, start, stop)
             part = np.ascontiguousarray(work[:, start:stop])
             found, errors = self._round(part, inverse[start:stop, start:stop], order[start:stop])
@@ -179,19 +152,22 @@ class _Rounding:
         return codes
 
     def finish(self, codes: U8) -> QuantizedTensor:
-        packed = kernels.pack(codes, self.spec.format.element_bits)
-        if self.codebooks is None:
-            return assemble(self.spec, self.shape, packed, self.found)
-        none = np.zeros((self.shape[0], 0), np.float16)
-        return QuantizedTensor(self.spec, self.shape, packed, none, codebooks=self.codebooks)
+        packed = kernels.pack(codes, self.spec.element_bits)
+        return QuantizedTensor.of(self.spec, self.shape, self.columns.finish(packed))
+
+    @property
+    def _refits(self) -> bool:
+        """Whether groups are fitted when they are reached."""
+        static = self.options.act_order or self.options.static_groups
+        return self.columns.refits and not static
 
     def _round(self, part: F32, inverse: F32, order: NDArray[np.intp]) -> tuple[U8, F32]:
         group = order // min(self.spec.group_size, self.shape[1])
-        scales = np.ascontiguousarray(self.found.scales.used[:, group])
-        zeros = np.ascontiguousarray(self.found.zeros[:, group])
-        tables = np.ascontiguousarray(self.found.selectors[:, group]).astype(np.int32)
+        scales = np.ascontiguousarray(self.columns.fit.scales.used[:, group])
+        zeros = np.ascontiguousarray(self.columns.fit.zeros[:, group])
+        tables = np.ascontiguousarray(self.columns.fit.selectors[:, group]).astype(np.int32)
         codes, errors = np.empty(part.shape, np.uint8), np.empty(part.shape, np.float32)
-        grid = self.grid
+        grid = self.columns.grid
         round_block(
             part, np.ascontiguousarray(inverse), scales, zeros, tables, grid.levels,
             grid.thresholds, grid.codes, grid.is_integer, codes, errors,
@@ -203,7 +179,7 @@ class _Rounding:
         size = min(self.spec.group_size, self.shape[1])
         for group in range(-(-start // size), -(-stop // size)):
             columns = np.ascontiguousarray(work[:, group * size : (group + 1) * size])
-            old, options = self.found, self.options
+            old, options = self.columns.fit, self.options
             part = fit(
                 columns, self.spec, shrinks=options.shrinks, norm=options.norm, within=old.scales
             )

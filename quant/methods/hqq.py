@@ -15,7 +15,7 @@ import numpy as np
 
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
-from quant.formats.scales import store_scales
+from quant.formats.rules import FLOAT_ZERO
 from quant.formats.spec import FormatSpec
 from quant.layers.statistics import LayerStatistics
 from quant.methods.hqq_steps import hqq, shrunk
@@ -35,10 +35,10 @@ def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) 
         RequestError: a format that is not level times scale.
     """
     del statistics
-    if spec.format.layout != "grid":
+    if not spec.format.layout.is_grid:
         raise RequestError(f"hqq moves scales and zero points of grids: {spec} is none")
     if spec.format.is_asymmetric:
-        return _with_zero_points(weight, replace(spec, rule="float-zero"))
+        return _with_zero_points(weight, replace(spec, rule=FLOAT_ZERO))
     return _with_scales(weight, spec)
 
 
@@ -50,7 +50,7 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
         found = hqq(weight[:, start : start + size], spec.format.element_bits, round_zero=False)
         scales.append(found.scales)
         zeros.append(found.zeros)
-    stored = store_scales(np.stack(scales, axis=1), spec.scale)
+    stored = spec.scale.store(np.stack(scales, axis=1))
     half = np.clip(np.stack(zeros, axis=1), -65504, 65504).astype(np.float16)
     selectors = np.zeros((rows, len(scales)), np.uint8)
     return encode(weight, spec, Fit(stored, selectors, half.astype(np.float32)))
@@ -67,7 +67,7 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
         power = _group_sums(levels * levels, spec)
         moved = _group_sums(kept * levels, spec) / np.where(power > 0, power, np.float32(1))
         wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
-        stored = found.scales.store_more(wanted, spec.scale)
+        stored = spec.scale.store_under(wanted, found.scales)
         tensor = encode(weight, spec, replace(found, scales=stored))
         error = _group_sums(np.square(weight - tensor.dequantize()), spec)
         better = error < least
@@ -75,7 +75,7 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
             break
         least = np.where(better, error, least)
         best = np.where(better, stored.used, best).astype(np.float32)
-    return encode(weight, spec, replace(found, scales=found.scales.store_more(best, spec.scale)))
+    return encode(weight, spec, replace(found, scales=spec.scale.store_under(best, found.scales)))
 
 
 def _group_sums(values: F32, spec: FormatSpec) -> F32:

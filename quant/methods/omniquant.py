@@ -34,7 +34,7 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     known = statistics(block, list(specs))
     rounded = {}
     for path, spec in specs.items():
-        if spec.format.layout != "grid" or spec.scale in {"e8m0", "e4m3"}:
+        if not spec.has_free_scales:
             raise RequestError(f"omniquant trains continuous scales: {spec} has none")
         importance = np.diag(known[path].hessian).copy()
         found = fit(weights[path], spec, shrinks=SHRINKS, importance=importance)

@@ -16,7 +16,6 @@ from torch import nn
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.formats.scales import store_scales
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import as_batches
 from quant.layers.matrices import as_weight, matrix
@@ -55,7 +54,7 @@ class _Trained:
     def done(self) -> QuantizedTensor:
         """Return the codes under the trained scales, as they are stored."""
         raw = (self.scales * (1 + self.change.detach()).clamp_min(0)).numpy()
-        scales = store_scales(np.ascontiguousarray(raw), self.tensor.spec.scale)
+        scales = self.tensor.spec.scale.store(np.ascontiguousarray(raw))
         return replace(self.tensor, scales=scales.stored, row_scales=scales.rows)
 
 
@@ -75,7 +74,7 @@ def quantize(
         raise RequestError("peqa trains on text: calibration must be token ids")
     trained = {}
     for path, spec in specs.items():
-        if spec.format.layout != "grid" or spec.scale in {"e8m0", "e4m3"}:
+        if not spec.has_free_scales:
             raise RequestError(f"peqa trains continuous scales: {spec} has none")
         weight = layers[path].weight
         assert isinstance(weight, torch.Tensor)

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.common.errors import RequestError
-from quant.formats.elements import F32, FloatType, IntType
+from quant.formats.elements import F32, IntType
 from quant.formats.format import Format
 from quant.formats.grid import Grid, grid_of
-from quant.formats.scales import E4M3_LARGEST, E8M0_BIAS, Scales, exponent_above, store_scales
+from quant.formats.rules import Extremes
+from quant.formats.scale_kind import Scales
+from quant.formats.scales import E4M3_LARGEST
 from quant.formats.spec import FormatSpec
 from quant.rounding import reference
 from quant.rounding.packing import U8
 
 Backend = Literal["numba", "numpy"]
-ANT_SHRINKS = tuple(percent / 100 for percent in range(75, 150))
-"""ANT's search: 0.75 to 1.49 times the absolute maximum (release, w_low=75, w_up=150)."""
-_CLAMPED_RULES = {"absmax", "full-range", "no-clip", "minmax", "minmax-zero", "float-zero"}
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,11 @@ def fit(
         low, high = low * factors[0], high * factors[1]
     raw = raw_scales(low, high, grid, spec)
     if within is None and spec.has_tensor_scale:
-        within = tensor_scale(np.maximum(np.abs(low), np.abs(high)).max(), raw[0], grid, rule)
-    if rule == "search":
-        shrinks = ANT_SHRINKS
-    if spec.scale in {"e8m0", "e4m3"} and not shrinks and entry.candidates > 1:
+        within = tensor_scale(
+            np.maximum(np.abs(low), np.abs(high)).max(), raw[0], grid, rule.divides_by_tensor
+        )
+    shrinks = rule.shrinks or shrinks
+    if spec.scale.is_coarse and not shrinks and entry.candidates > 1:
         raw = np.stack([_store(part, spec, within).used for part in raw])
     selectors = np.zeros(raw.shape[1:], np.uint8)
     if shrinks:
@@ -113,37 +113,21 @@ def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
 
     ``low`` and ``high`` are the extreme weights of each group (for absmean: the mean magnitude).
     """
-    rule, entry = spec.scale_rule, spec.format
-    absmax = np.maximum(np.abs(low), np.abs(high))
-    if rule in {"floor", "rceil", "even", "ceil"}:
-        return np.stack([mx_scale(absmax, float(top), entry, rule) for top in grid.tops])
-    if rule == "no-clip":
-        # torchao's SYMMETRIC_NO_CLIPPING_ERR: neither end of -2^(b-1)..2^(b-1)-1 is exceeded.
-        half = np.float32(2 ** (entry.element_bits - 1))
-        raw = np.maximum(-np.minimum(low, 0) / half, np.maximum(high, 0) / (half - 1))[None]
-    elif entry.is_asymmetric:
-        if rule == "minmax-zero":
-            low, high = np.minimum(low, 0), np.maximum(high, 0)
-        raw = ((high - low) / grid.tops[0])[None]
-    elif rule == "full-range":
-        raw = (absmax / np.float32((2**entry.element_bits - 1) / 2))[None]
-    elif rule == "absmean":
-        raw = np.maximum(high, np.float32(1e-5))[None]
-    else:
-        raw = np.stack([absmax / top for top in grid.tops])
-    if rule not in _CLAMPED_RULES:
+    rule = spec.scale_rule
+    raw = rule.raw(Extremes(low, high, grid.tops, spec.format.element))
+    if not rule.is_clamped:
         return raw.astype(np.float32)
-    least, most = (np.float32(bound) for bound in entry.scale_range)
+    least, most = (np.float32(bound) for bound in spec.format.scale_range)
     return np.clip(raw, least, most).astype(np.float32)
 
 
-def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, rule: str) -> Scales:
+def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, inverse: bool) -> Scales:
     """Return NVFP4's scale of a tensor, under which its largest group scale is E4M3's largest.
 
-    ``global``: its inverse, by which group scales are divided (compressed-tensors 0.20).
+    ``inverse``: one by which group scales are divided (compressed-tensors 0.20).
     """
     most = E4M3_LARGEST * grid.tops.min()
-    if rule != "global":
+    if not inverse:
         return Scales(raw, None, raw, np.float32(absmax / most) or np.float32(1))
     with np.errstate(over="ignore"):
         # torch divides a number by a tensor as the number times the tensor's reciprocal.
@@ -152,52 +136,28 @@ def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, rule: str) -> Scales:
     return Scales(raw, None, raw, factor, inverse=True)
 
 
-def mx_scale(absmax: F32, top: float, entry: Format, rule: str) -> F32:
-    """Return the power of two for blocks of these absolute maxima.
-
-    floor: OCP MX v1.0, section 6.3; rceil: NVIDIA cuBLAS, nothing is clipped; even: AMD Quark,
-    compressed-tensors, absmax rounded to the element's mantissa first; ceil: torchao.
-    """
-    if rule == "rceil":
-        exponent = exponent_above((absmax / np.float32(top)).astype(np.float32))
-    else:
-        _, above = np.frexp(absmax)
-        floor = above - 1
-        if rule == "even":
-            width = entry.element.mantissa_bits if isinstance(entry.element, FloatType) else 6
-            mantissa = np.ldexp(absmax, -floor)
-            floor = floor + (mantissa >= 2 - 2.0 ** -(width + 1))
-        if rule == "ceil":
-            floor = exponent_above(absmax)
-        exponent = floor - int(np.floor(np.log2(top)))
-    exponent = np.where(absmax > 0, exponent, -E8M0_BIAS)
-    return np.ldexp(np.float32(1), np.clip(exponent, -E8M0_BIAS, E8M0_BIAS)).astype(np.float32)
-
-
 def zero_points(low: F32, used: F32, spec: FormatSpec) -> F32:
     """Return the zero points under the scales in use, ``[out, groups]`` float32."""
     entry = spec.format
     if not entry.is_asymmetric:
         return np.zeros(used.shape, np.float32)
-    if spec.scale_rule == "minmax-zero":
+    if spec.scale_rule.with_zero:
         low = np.minimum(low, 0)
     ratio = -low / np.where(used > 0, used, np.float32(np.inf))
-    if spec.scale_rule == "float-zero":
+    if spec.scale_rule.has_float_zero:
         return np.clip(ratio, -65504, 65504).astype(np.float16).astype(np.float32)
     assert isinstance(entry.element, IntType)
     return np.clip(np.rint(ratio), 0, entry.element.maximum).astype(np.float32)
 
 
 def _store(raw: F32, spec: FormatSpec, within: Scales | None) -> Scales:
-    if within is not None:
-        return within.store_more(raw, spec.scale)
-    return store_scales(raw, spec.scale)
+    return spec.scale.store(raw) if within is None else spec.scale.store_under(raw, within)
 
 
 def _extrema(weight: F32, size: int, spec: FormatSpec, backend: Backend) -> tuple[F32, F32]:
     """Least and greatest weight of each group; for absmean the mean magnitude, twice."""
-    if spec.scale_rule == "absmean" or backend == "numpy":
-        return reference.extrema(weight, size, spec.scale_rule == "absmean")
+    if spec.scale_rule.of_mean or backend == "numpy":
+        return reference.extrema(weight, size, spec.scale_rule.of_mean)
     from quant.rounding.kernels import rounding as kernels
 
     return kernels.extrema(weight, size)
@@ -237,7 +197,7 @@ class _Search:
 
             error, best = search(*found, self.importance)
         selectors = error.argmin(axis=0).astype(np.uint8)
-        if entry.selection == "tensor":
+        if entry.selects_per_tensor:
             total: NDArray[np.float64] = error.sum(axis=(1, 2))
             selectors[:] = total.argmin()
         chosen = np.take_along_axis(best, selectors[None].astype(np.intp), axis=0)[0]

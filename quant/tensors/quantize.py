@@ -12,12 +12,11 @@ import numpy as np
 
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
-from quant.formats.format import ROW, Format
-from quant.formats.grid import grid_of
-from quant.formats.spec import DEFAULT_GROUP, DEFAULT_SCALE, FormatSpec, parse_spec
-from quant.rounding import packing, reference
-from quant.rounding.fit import Backend, Fit, fit, not_finite
-from quant.rounding.packing import U8
+from quant.formats.format import Format
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.spec import FormatSpec, specification
+from quant.rounding.fit import Backend, Fit, not_finite
+from quant.rounding.layouts.codecs import codec_of
 from quant.tensors.tensor import QuantizedTensor
 
 
@@ -26,7 +25,7 @@ def quantize(
     format: str | Format | FormatSpec,
     *,
     group_size: int | None = None,
-    scale: str | None = None,
+    scale: str | ScaleKind | None = None,
     backend: Backend = "numba",
 ) -> QuantizedTensor:
     """Round a weight to the nearest codes of a format.
@@ -52,46 +51,31 @@ def quantize(
         ((4, 128), np.True_)
     """
     spec = specification(format, group_size, scale)
-    if spec.format.layout != "grid":
-        from quant.rounding.layouts import layout as layouts
+    array = as_matrix(weight, check=not spec.format.layout.is_grid)  # fit looks at all anyway
+    return round_to_nearest(array, spec, backend=backend)
 
-        return layouts.quantize(as_matrix(weight), spec)
-    array = as_matrix(weight, check=False)  # fit looks at all weights anyway
-    return encode(array, spec, fit(array, spec, backend=backend), backend=backend)
+
+def round_to_nearest(
+    weight: F32,
+    spec: FormatSpec,
+    *,
+    importance: F32 | None = None,
+    backend: Backend = "numba",
+) -> QuantizedTensor:
+    """Round a matrix ``[out, in]`` float32; see ``quant.rounding.layouts.codec.Codec.encode``."""
+    codec = codec_of(spec.format.layout)
+    arrays = codec.encode(weight, spec, importance=importance, backend=backend)
+    return QuantizedTensor.of(spec, (weight.shape[0], weight.shape[1]), arrays)
 
 
 def encode(
-    weight: F32, spec: FormatSpec, found: Fit, *, backend: Backend = "numba"
+    weight: F32, spec: FormatSpec, groups: Fit, *, backend: Backend = "numba"
 ) -> QuantizedTensor:
-    """Round ``[out, in]`` weights with given scales, selectors and zero points."""
-    grid, size = grid_of(spec.format, spec.scale_rule), min(spec.group_size, weight.shape[1])
-    used, selectors, zeros = found.scales.used, found.selectors, found.zeros
-    if backend == "numpy":
-        codes = reference.encode(weight, size, used, selectors, zeros, grid)
-        return assemble(spec, weight.shape, packing.pack(codes, spec.format.element_bits), found)
-    from quant.rounding.kernels import rounding as kernels
+    """Round ``[out, in]`` weights to a grid with given scales, selectors and zero points."""
+    from quant.rounding.layouts import grid
 
-    bits = spec.format.element_bits
-    if grid.is_integer:
-        codes = kernels.encode_integer(weight, size, used, zeros, grid, bits)
-    else:
-        codes = kernels.encode_grid(weight, size, used, selectors, grid, bits)
-    return assemble(spec, weight.shape, codes, found)
-
-
-def assemble(spec: FormatSpec, shape: tuple[int, ...], codes: U8, found: Fit) -> QuantizedTensor:
-    """Return the tensor of packed codes and the parameters they were rounded with."""
-    entry, scales = spec.format, found.scales
-    selectors = found.selectors if entry.selector_bits else None
-    if entry.candidates > 1 and entry.selection == "tensor":
-        selectors = found.selectors[:1, :1].copy()
-    zeros = None
-    if entry.is_asymmetric:
-        zeros = found.zeros.astype(np.float16 if spec.scale_rule == "float-zero" else np.uint8)
-    tensor = None if scales.tensor is None else np.array([scales.tensor], np.float32)
-    return QuantizedTensor(
-        spec, (shape[0], shape[1]), codes, scales.stored, scales.rows, selectors, zeros, tensor
-    )
+    arrays = grid.encode(weight, spec, groups, backend=backend)
+    return QuantizedTensor.of(spec, (weight.shape[0], weight.shape[1]), arrays)
 
 
 def as_matrix(weight: Any, *, check: bool = True) -> F32:  # noqa: ANN401  as above
@@ -123,23 +107,4 @@ def _all_finite(array: F32) -> bool:
     return bool(np.isfinite(kernels.extrema(array, array.shape[1])).all())
 
 
-def specification(
-    format_: str | Format | FormatSpec, group_size: int | None = None, scale: str | None = None
-) -> FormatSpec:
-    """Return the specification of a format that weights can be quantized to.
-
-    Raises:
-        RequestError: as ``quantize``.
-    """
-    if isinstance(format_, Format):
-        size = format_.group_size or DEFAULT_GROUP
-        format_ = FormatSpec(format_, size, format_.scale or DEFAULT_SCALE)
-    spec = parse_spec(format_) if isinstance(format_, str) else format_
-    size = spec.group_size if group_size is None else group_size
-    spec = FormatSpec(spec.format, size, scale or spec.scale, spec.rule)
-    if spec.format.is_plain:
-        raise RequestError(f"format {spec.format.name!r} is stored as it is: nothing to quantize")
-    return spec
-
-
-__all__ = ["ROW", "as_matrix", "assemble", "encode", "quantize", "specification"]
+__all__ = ["as_matrix", "encode", "quantize", "round_to_nearest", "specification"]

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.formats.elements import F32
-from quant.formats.scales import E4M3, power_of_two
 from quant.formats.spec import FormatSpec
+from quant.rounding.layouts.codec import Arrays, need_grid, scales_used, unpacked
+from quant.rounding.layouts.codecs import codec_of
 from quant.rounding.packing import U8
-
-Value = TypeVar("Value", bound=np.generic)
-PARTS = (
-    "codes",
-    "scales",
-    "row_scales",
-    "tensor_scale",
-    "selectors",
-    "zero_points",
-    "codebooks",
-    "micro_exponents",
-)
-"""The arrays that a tensor may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +35,7 @@ class QuantizedTensor:
         codebooks: ``[out, 2^bits]`` float16, the levels of each row; None but for codebooks.
         micro_exponents: ``[out, groups, 3]`` uint8, HiF4's one-bit exponents: a byte for groups
             of 8, two for groups of 4.
+        extra: Further arrays of a layout of the user's, by name.
     """
 
     spec: FormatSpec
@@ -58,6 +48,20 @@ class QuantizedTensor:
     tensor_scale: NDArray[np.float32] | None = None
     codebooks: NDArray[np.float16] | None = None
     micro_exponents: U8 | None = None
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: FormatSpec, shape: tuple[int, int], arrays: Arrays) -> QuantizedTensor:
+        """Return the tensor of a layout's arrays, by name."""
+        own = {name: array for name, array in arrays.items() if name in PARTS}
+        extra = {name: array for name, array in arrays.items() if name not in PARTS}
+        return cls(spec, shape, **own, extra=extra)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that it has, by name."""
+        own = {name: getattr(self, name) for name in PARTS}
+        return {name: array for name, array in own.items() if array is not None} | dict(self.extra)
 
     @property
     def storage_bits(self) -> int:
@@ -71,59 +75,45 @@ class QuantizedTensor:
 
     def unpack_codes(self) -> U8:
         """Return the codes, ``[out, in]`` uint8, one a byte."""
-        from quant.rounding.kernels import rounding as kernels
-
-        return kernels.unpack(self.codes, self.spec.format.element_bits, self.shape[1])
+        return unpacked(self.arrays, self.spec, self.shape[1])
 
     def group_scales(self) -> F32:
         """Return the scale of each group as it is used, ``[out, groups]`` float32.
 
         With int8 scales this is the exact product of the 8-bit scale and the row's fp16 scale.
         """
-        if self.spec.scale == "e8m0":
-            return power_of_two(self.scales.astype(np.uint8))
-        if self.spec.scale == "e4m3":
-            scales = E4M3.levels[self.scales.astype(np.uint8)]
-            if self.tensor_scale is None:
-                return scales
-            inverse = self.spec.scale_rule == "global"
-            return scales / self.tensor_scale if inverse else scales * self.tensor_scale
-        scales = self.scales.astype(np.float32)
-        if self.row_scales is not None:
-            scales *= self.row_scales.astype(np.float32)[:, None]
-        return scales
+        return scales_used(self.arrays, self.spec)
 
     def group_zeros(self) -> F32:
         """Return the zero point of each group, ``[out, groups]`` float32; 0 where there is none."""
-        if self.zero_points is None:
-            return np.zeros(self.scales.shape, np.float32)
-        return self.zero_points.astype(np.float32)
+        from quant.rounding.layouts import grid
+
+        return grid.zeros_of(self.arrays)
 
     def group_selectors(self) -> U8:
         """Return the table of each group, ``[out, groups]`` uint8."""
-        if self.selectors is None:
-            return np.zeros(self.scales.shape, np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(self.selectors, self.scales.shape))
+        from quant.rounding.layouts import grid
+
+        return grid.selectors_of(self.arrays)
 
     def levels(self) -> F32:
-        """Return the value of each code before scaling, less the zero point, ``[out, in]``."""
+        """Return the value of each code before scaling, less the zero point, ``[out, in]``.
+
+        Raises:
+            RequestError: a format that is no grid of levels.
+        """
+        from quant.rounding.layouts import grid
+
+        need_grid(self.spec, "levels()")
         ones = np.ones(self.scales.shape, np.float32)
-        return self._decode(ones)
+        return grid.decode(self.arrays, self.spec, self.shape, ones)
 
     def dequantize(self) -> F32:
         """Return the weights that the codes mean, ``[out, in]`` float32: ``level * scale``."""
-        from quant.rounding.layouts import layout as layouts
+        return codec_of(self.spec.format.layout).decode(self.arrays, self.spec, self.shape)
 
-        if self.spec.format.layout != "grid":
-            return layouts.decode(self)
-        return self._decode(self.group_scales())
 
-    def _decode(self, scales: F32) -> F32:
-        from quant.rounding.kernels import rounding as kernels
-
-        size, entry = min(self.spec.group_size, self.shape[1]), self.spec.format
-        selectors, zeros = self.group_selectors(), self.group_zeros()
-        return kernels.decode(
-            self.codes, entry.element_bits, self.shape[1], size,
-            scales, selectors, zeros, entry.tables,
-        )  # fmt: skip
+PARTS = tuple(
+    part.name for part in fields(QuantizedTensor) if part.name not in {"spec", "shape", "extra"}
+)
+"""The arrays that tensors of built-in layouts may have."""

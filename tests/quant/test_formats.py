@@ -19,7 +19,7 @@ from quant.rounding.fit import fit
 from quant.tensors.quantize import encode
 
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
-GRIDS = [name for name in QUANTIZED if FORMATS[name].layout == "grid"]
+GRIDS = [name for name in QUANTIZED if FORMATS[name].layout.is_grid]
 SEEDS = st.integers(0, 2**32 - 1)
 
 

@@ -22,7 +22,7 @@ from quant.models.apply import quantized
 from quant.rounding.fit import fit
 
 GOLDEN = Path(__file__).parent.parent / "golden/datatypes.npz"
-GRIDS = [n for n, e in FORMATS.items() if not e.is_plain and e.layout == "grid"]
+GRIDS = [n for n, e in FORMATS.items() if not e.is_plain and e.layout.is_grid]
 
 
 def golden_gptq() -> list[str]:

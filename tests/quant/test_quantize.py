@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import quant
 from quant.common.errors import RequestError
 from quant.formats.registry import FORMATS
-from quant.formats.spec import SCALE_BITS
+from quant.formats.scales import SCALES
 from quant.rounding.fit import Backend
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_quant_fp32.npz"
@@ -24,7 +24,7 @@ NAMES = {"mixed_bitmod@3": "bitmod3", "mixed_bitmod@4": "bitmod4", "fp3": "fp3",
 NAMES |= {f"int{bits}": f"int{bits}" for bits in range(2, 9)}
 NAMES |= {f"int{bits}_asym": f"int{bits}-asym" for bits in range(2, 9)}
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
-GRIDS = [name for name in QUANTIZED if FORMATS[name].layout == "grid"]
+GRIDS = [name for name in QUANTIZED if FORMATS[name].layout.is_grid]
 BACKENDS: list[Backend] = ["numba", "numpy"]
 
 
@@ -72,7 +72,7 @@ def awkward_weight() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize("scale", SCALE_BITS)
+@pytest.mark.parametrize("scale", SCALES)
 def test_numba_equals_numpy(name: str, scale: str) -> None:
     weight = awkward_weight()
     fast = quant.quantize(weight, name, group_size=64, scale=scale)
@@ -84,7 +84,7 @@ def test_numba_equals_numpy(name: str, scale: str) -> None:
 
 
 @pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize("scale", SCALE_BITS)
+@pytest.mark.parametrize("scale", SCALES)
 def test_storage_bits_are_the_bits_stored(name: str, scale: str) -> None:
     qt = quant.quantize(awkward_weight(), name, group_size=64, scale=scale)
     entry = qt.spec.format

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.pe.operands import PE_SCALES
+from hwsim.pe.operands import pe_scales
 from hwsim.pe.terms import pe_formats
 from hwsim.tile.packets import Packet
 from quant.formats.spec import parse_spec
@@ -60,7 +60,7 @@ def bins(case: Case) -> set[Bin]:
         alone = first and packet.final
         first = packet.final
         name = pe_formats()[packet.user & 63]
-        corner_names = corners(case, packet, alone) | {PE_SCALES[packet.user >> 6 & 3]}
+        corner_names = corners(case, packet, alone) | {pe_scales()[packet.user >> 6 & 3]}
         found |= {Bin(name, len(packet.words), corner) for corner in corner_names}
     return found
 
@@ -89,8 +89,8 @@ def coverpoints(seen: Iterable[Bin], formats: Iterable[str]) -> dict[str, tuple[
     for name, parts in points.items():
         sizes = [len({tuple(b[i] for i in parts) for b in some}) for some in (met, wanted)]
         found[name] = (sizes[0], sizes[1])
-    scales = {corner for _, _, corner in every if corner in PE_SCALES}
-    found["scale"] = (len(scales), len(PE_SCALES))
+    scales = {corner for _, _, corner in every if corner in pe_scales()}
+    found["scale"] = (len(scales), len(pe_scales()))
     return found
 
 

@@ -52,22 +52,22 @@ def case_of(settings: dict[str, Any], formats: Sequence[str], seed: int) -> Case
         columns = int(rng.integers(1, tile.max_group + 1))  # one group a row
     shape = (int(rng.integers(1, 2 * tile.rows + 2)), columns)
     weight = (rng.standard_normal(shape) * 0.02).astype(np.float32)
-    scale = (
-        own.scale if own.scale in {"e8m0", "e4m3"} else str(rng.choice(["int8", "e8m0", "e4m3"]))
-    )
+    scale = own.scale.name
+    if not own.scale.is_coarse:
+        scale = str(rng.choice(["int8", "e8m0", "e4m3"]))
     group = None if fixed else size
     qt = quant.quantize(weight, name, group_size=group, scale=scale)
     operand, _ = weights(qt, tile.arithmetic)
     words = activations(rng, (int(rng.integers(1, 2 * tile.columns + 1)), columns), tile)
     outputs: list[Output] = ["fp32", "fp32", "fp16"]
     output = outputs[int(rng.integers(3))]
-    found = list(jobs(operand, qt.spec.scale, words, tile, output))
+    found = list(jobs(operand, qt.spec.scale.name, words, tile, output))
     y, _ = matmul(
         qt, values_of(words, tile), arithmetic=tile.arithmetic, nonfinite="nan", output=output
     )
     packets = [packet for job in found for packet in job.packets]
     results = [beat for job in found for beat in beats_of(job, y, tile)]
-    return Case(tile, packets, qt.spec.scale, qt.zero_points is not None, results)
+    return Case(tile, packets, qt.spec.scale.name, qt.zero_points is not None, results)
 
 
 def activations(rng: np.random.Generator, shape: tuple[int, int], tile: Tile) -> NDArray[Any]:

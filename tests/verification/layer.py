@@ -49,7 +49,7 @@ def real_slice() -> Slice:
 
 def compare(part: Slice, name: str, tile: Tile, program: Path, folder: Path) -> tuple[int, int]:
     """Return the results that differ, and the clocks by which the counts differ."""
-    scale = quant.parse_spec(name).format.scale or "int8"
+    scale = quant.parse_spec(name, default_scale="int8").scale.name
     qt = quant.quantize(part.weight, name, scale=scale)
     operand, rule = weights(qt, tile.arithmetic)
     words = rule.activations.words(part.inputs)

@@ -18,6 +18,7 @@ from hwsim.tile.packets import Packet, jobs
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
 from quant.formats.registry import FORMATS
+from quant.formats.rules import GLOBAL
 from quant.tensors.tensor import QuantizedTensor
 
 
@@ -85,7 +86,7 @@ def operands_are_right() -> None:
     check(seen.scale_exponents.tolist() == [[-9, -9], [-9, 5]], seen.scale_exponents)
     qt = replace(_layer("nvfp4", "e4m3", 0, (2, 32), 16), tensor_scale=np.array([4], np.float32))
     check(weights(qt, None)[0].factors.tolist() == [4.0, 4.0])
-    qt = replace(qt, spec=replace(qt.spec, rule="global"))
+    qt = replace(qt, spec=replace(qt.spec, rule=GLOBAL))
     check(weights(qt, None)[0].factors.tolist() == [0.25, 0.25])
     for index, (name, scale) in enumerate(LAYERS):
         qt = _layer(name, scale, index, (3, 70), 24)

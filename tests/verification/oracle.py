@@ -138,12 +138,12 @@ def rounded(exact: F64, to: tuple[int, int, int]) -> F64:
 def scale_parts(weight: QuantizedTensor) -> tuple[I64, I64, F64]:
     """Group scales as ``integer * 2^power`` ``[out, groups]``, and the rows' factors ``[out]``."""
     stored = weight.scales.astype(np.int64)
-    if weight.spec.scale == "int8":
+    if weight.spec.scale.name == "int8":
         assert weight.row_scales is not None
         return stored, np.zeros_like(stored), weight.row_scales.astype(np.float64)
     factor = 1.0 if weight.tensor_scale is None else float(weight.tensor_scale[0])
     factors = np.full(len(stored), factor)
-    if weight.spec.scale == "e8m0":
+    if weight.spec.scale.name == "e8m0":
         return np.ones_like(stored), stored - 127, factors
     field, fraction = stored // 8, stored % 8
     integer = np.where(field > 0, fraction + 8, fraction)

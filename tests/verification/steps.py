@@ -140,7 +140,7 @@ def minimal(name: str, width: int) -> bool | None:
 def candidates() -> Iterable[str]:
     """Every format that the PE could take: levels of a grid, no more tables than selectors."""
     for name, entry in FORMATS.items():
-        if not entry.is_plain and entry.layout == "grid" and entry.candidates <= MAX_SELECTORS:
+        if not entry.is_plain and entry.layout.is_grid and entry.candidates <= MAX_SELECTORS:
             yield name
 
 

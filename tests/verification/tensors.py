@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant.formats.registry import get_format
+from quant.formats.scales import scale_kind
 from quant.formats.spec import FormatSpec
 from quant.rounding.packing import U8, pack
 from quant.tensors.tensor import QuantizedTensor
@@ -85,7 +86,7 @@ def tensor(
     rows = np.ones(shape[0], np.float16) if row_scales is None else row_scales
     if zero_points is None and entry.zero_point_bits:
         zero_points = np.zeros(shape, np.uint8)
-    spec = FormatSpec(entry, size, scale)
+    spec = FormatSpec(entry, size, scale_kind(scale))
     return QuantizedTensor(
         spec=spec,
         shape=(codes.shape[0], codes.shape[1]),

@@ -13,38 +13,62 @@ from numpy.typing import NDArray
 
 from quant.common.jit import jit, parallel
 from quant.formats.elements import F32
+from quant.formats.grid import Grid
+from quant.formats.scale_kind import Scales
 from quant.formats.spec import FormatSpec
+from quant.rounding.fit import Backend, Fit
 from quant.rounding.kernels import rounding as kernels
+from quant.rounding.layouts.codec import Arrays, Columns, unpacked
 from quant.rounding.packing import U8
-from quant.tensors.tensor import QuantizedTensor
 
 F64 = NDArray[np.float64]
 
 
-def quantize(weight: F32, spec: FormatSpec, importance: F32 | None = None) -> QuantizedTensor:
-    """Return ``[out, in]`` weights as codes of fp16 codebooks, one a row.
+class CodebookCodec:
+    """Codes of fp16 codebooks, one a row."""
 
-    Args:
-        weight: Finite float32.
-        spec: A codebook format.
-        importance: ``[in]`` or ``[out, in]``, the weight of each squared error (SqueezeLLM: the
-            diagonal of the Fisher information); None: all alike.
-    """
-    bits = spec.format.element_bits
-    counts = np.ones_like(weight) if importance is None else importance
-    counts = np.ascontiguousarray(np.broadcast_to(counts, weight.shape), np.float32)
-    centers = np.clip(kmeans(weight, counts, 2**bits), -65504, 65504).astype(np.float16)
-    codes = nearest_center(weight, centers.astype(np.float32))
-    scales = np.zeros((weight.shape[0], 0), np.float16)
-    shape = (weight.shape[0], weight.shape[1])
-    return QuantizedTensor(spec, shape, kernels.pack(codes, bits), scales, codebooks=centers)
+    def encode(
+        self, weight: F32, spec: FormatSpec, *, importance: F32 | None = None,
+        backend: Backend = "numba",
+    ) -> Arrays:  # fmt: skip
+        """Find the codebooks and take the nearest entries.
+
+        ``importance`` weighs each squared error (SqueezeLLM: the diagonal of the Fisher
+        information); None: all alike.
+        """
+        bits = spec.element_bits
+        counts = np.ones_like(weight) if importance is None else importance
+        counts = np.ascontiguousarray(np.broadcast_to(counts, weight.shape), np.float32)
+        centers = np.clip(kmeans(weight, counts, 2**bits), -65504, 65504).astype(np.float16)
+        codes = nearest_center(weight, centers.astype(np.float32))
+        return _arrays(kernels.pack(codes, bits), centers)
+
+    def decode(self, arrays: Arrays, spec: FormatSpec, shape: tuple[int, int]) -> F32:
+        """Return ``codebook[row][code]``."""
+        values = arrays["codebooks"].astype(np.float32)
+        codes = unpacked(arrays, spec, shape[1]).astype(np.intp)
+        return np.take_along_axis(values, codes, axis=1)
+
+    def columns(
+        self, weight: F32, spec: FormatSpec, diagonal: F32, *, shrinks: tuple[float, ...] = (),
+        norm: float = 2.0, weighted: bool = False,
+    ) -> Columns:  # fmt: skip
+        """Return one grid a row: fp16 centers, found with the diagonal as importance."""
+        centers = self.encode(weight, spec, importance=diagonal)["codebooks"]
+        levels = centers.astype(np.float32)
+        middles = (levels[:, 1:] + levels[:, :-1]) / np.float32(2)
+        thresholds = np.pad(middles, ((0, 0), (0, 1)), constant_values=np.inf).astype(np.float32)
+        numbers = np.broadcast_to(np.arange(levels.shape[1], dtype=np.uint8), levels.shape)
+        grid = Grid(levels, numbers, thresholds, levels.max(axis=1), False, 0)
+        ones = np.ones((weight.shape[0], 1), np.float32)
+        rows = np.arange(weight.shape[0])[:, None]  # every row its own candidate: beyond 8 bits
+        groups = Fit(Scales(ones, None, ones), rows, ones * 0)  # type: ignore[arg-type]
+        return Columns(grid, groups, lambda codes: _arrays(codes, centers), refits=False)
 
 
-def decode(tensor: QuantizedTensor) -> F32:
-    """Return ``codebook[row][code]``, ``[out, in]`` float32."""
-    assert tensor.codebooks is not None
-    values = tensor.codebooks.astype(np.float32)
-    return np.take_along_axis(values, tensor.unpack_codes().astype(np.intp), axis=1)
+def _arrays(codes: U8, centers: NDArray[np.float16]) -> Arrays:
+    none = np.zeros((centers.shape[0], 0), np.float16)
+    return {"codes": codes, "scales": none, "codebooks": centers}
 
 
 @jit

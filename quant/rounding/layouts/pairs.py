@@ -6,45 +6,63 @@ squared error wins (ISCA 2023, arXiv 2304.07493).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from quant.formats.elements import F32
-from quant.formats.scales import store_scales
+from quant.formats.layout import PairLayout
 from quant.formats.spec import FormatSpec
+from quant.rounding.fit import Backend
 from quant.rounding.kernels import rounding as kernels
 from quant.rounding.layouts import olive
-from quant.tensors.tensor import QuantizedTensor
+from quant.rounding.layouts.codec import Arrays, Columns, not_by_columns, scales_used, unpacked
 
 FACTORS = tuple(percent / 100 for percent in range(75, 150, 2))
 
 
-def quantize(weight: F32, spec: FormatSpec) -> QuantizedTensor:
-    """Return ``[out, in]`` weights as outlier-victim pairs under one scale a row."""
-    base = base_of(spec)
-    mean, deviation = weight.mean(axis=1), weight.std(axis=1)
-    threshold = np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
-    least, best = np.full(weight.shape[0], np.inf), np.zeros(weight.shape[0], np.float32)
-    for factor in FACTORS:
-        scale = _scale(threshold * np.float32(factor), base, spec.scale)
-        error = np.square(_rounded(weight, scale, base) - weight).sum(axis=1, dtype=np.float64)
-        better = error < least
-        least[better], best[better] = error[better], threshold[better] * np.float32(factor)
-    found = store_scales(_raw(best, base), spec.scale)
-    codes = olive.encode(weight, _used(found.used), base)
-    shape = (weight.shape[0], weight.shape[1])
-    packed = kernels.pack(np.ascontiguousarray(codes), spec.format.element_bits)
-    return QuantizedTensor(spec, shape, packed, found.stored, found.rows)
+class PairCodec:
+    """Outlier-victim pairs under one scale a row."""
 
+    def encode(
+        self, weight: F32, spec: FormatSpec, *, importance: F32 | None = None,
+        backend: Backend = "numba",
+    ) -> Arrays:  # fmt: skip
+        """Search the scale of every row, then round; ``importance`` plays no part."""
+        base, kind = base_of(spec), spec.scale
+        mean, deviation = weight.mean(axis=1), weight.std(axis=1)
+        threshold = np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
+        least, best = np.full(weight.shape[0], np.inf), np.zeros(weight.shape[0], np.float32)
+        for factor in FACTORS:
+            scale = _used(kind.store(_raw(threshold * np.float32(factor), base)).used)
+            error = np.square(_rounded(weight, scale, base) - weight).sum(axis=1, dtype=np.float64)
+            better = error < least
+            least[better], best[better] = error[better], threshold[better] * np.float32(factor)
+        scales = kind.store(_raw(best, base))
+        codes = olive.encode(weight, _used(scales.used), base)
+        packed = kernels.pack(np.ascontiguousarray(codes), spec.element_bits)
+        arrays: dict[str, NDArray[Any]] = {"codes": packed, "scales": scales.stored}
+        return arrays if scales.rows is None else arrays | {"row_scales": scales.rows}
 
-def decode(tensor: QuantizedTensor) -> F32:
-    """Return the weights that the codes mean, ``[out, in]`` float32."""
-    base = base_of(tensor.spec)
-    return olive.decode(tensor.unpack_codes(), _used(tensor.group_scales()), base)
+    def decode(self, arrays: Arrays, spec: FormatSpec, shape: tuple[int, int]) -> F32:
+        """Return the levels of normal codes and outliers times the row's scale."""
+        scales = _used(scales_used(arrays, spec))
+        return olive.decode(unpacked(arrays, spec, shape[1]), scales, base_of(spec))
+
+    def columns(
+        self, weight: F32, spec: FormatSpec, diagonal: F32, *, shrinks: tuple[float, ...] = (),
+        norm: float = 2.0, weighted: bool = False,
+    ) -> Columns:  # fmt: skip
+        """Raise: a code may belong to two weights."""
+        raise not_by_columns(spec)
 
 
 def base_of(spec: FormatSpec) -> str:
     """Return the base type of a pair format, such as ``int4``."""
-    return spec.format.name.removeprefix("olive-")
+    layout = spec.format.layout
+    assert isinstance(layout, PairLayout)  # the codec's own
+    return layout.base
 
 
 def _raw(alpha: F32, base: str) -> F32:
@@ -55,10 +73,6 @@ def _raw(alpha: F32, base: str) -> F32:
 def _used(scales: F32) -> F32:
     """A row without spread has scale 0: all its weights are alike, and 1 keeps division safe."""
     return np.where(scales > 0, scales, np.float32(1))
-
-
-def _scale(alpha: F32, base: str, kind: str) -> F32:
-    return _used(store_scales(_raw(alpha, base), kind).used)
 
 
 def _rounded(weight: F32, scale: F32, base: str) -> F32:

@@ -8,7 +8,7 @@ import pytest
 import quant
 from quant.common.errors import RequestError
 from quant.compat import compressed_tensors as compat
-from quant.formats.scales import E4M3
+from quant.formats.scales import E4M3_ELEMENT
 from tests.quant.golden import cases, golden, source
 
 MAIN_PATH = {
@@ -33,7 +33,7 @@ def test_main_path(key: str) -> None:
         assert qt.tensor_scale is not None
         np.testing.assert_array_equal(qt.tensor_scale, golden()[f"{key}|global_scale"])
         scales = golden()[f"{key}|scale"]
-        np.testing.assert_array_equal(E4M3.levels[qt.scales.astype(int)], scales)
+        np.testing.assert_array_equal(E4M3_ELEMENT.levels[qt.scales.astype(int)], scales)
 
 
 @pytest.mark.parametrize("key", cases(r"public\|compressed_tensors0.20\|W4A16_ASYM.*"))
