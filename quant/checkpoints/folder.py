@@ -260,15 +260,19 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _tensor(path: str, layer: Layer, arrays: dict[str, np.ndarray]) -> QuantizedTensor:
     """Take a layer's arrays out of ``arrays``."""
     try:
-        if ".toml" in layer.format:  # a file of this machine's, which no checkpoint may name
-            raise RequestError(f"format {layer.format!r} is not allowed: its name is needed")
-        spec = parse_spec(layer.format)
+        spec = _spec(layer.format)
     except RequestError as error:
         raise RequestError(f"layer {path}: {error}") from None
     names = {part: f"{path}.{part}" for part in {*PARTS, *_parts_of(spec, layer.shape)}}
     own: dict[str, Any] = {p: arrays.pop(name) for p, name in names.items() if name in arrays}
     check_parts(path, spec, layer.shape, own)
     return QuantizedTensor.of(spec, layer.shape, own)
+
+
+def _spec(text: str) -> FormatSpec:
+    if ".toml" in text:  # a file of this machine's, which no checkpoint may name
+        raise RequestError(f"format {text!r} is not allowed: its name is needed")
+    return parse_spec(text)
 
 
 def _parts_of(spec: FormatSpec, shape: tuple[int, int]) -> Iterable[str]:

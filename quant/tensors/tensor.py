@@ -113,7 +113,5 @@ class QuantizedTensor:
         return codec_of(self.spec.format.layout).decode(self.arrays, self.spec, self.shape)
 
 
-PARTS = tuple(
-    part.name for part in fields(QuantizedTensor) if part.name not in {"spec", "shape", "extra"}
-)
+PARTS = tuple(sorted({part.name for part in fields(QuantizedTensor)} - {"spec", "shape", "extra"}))
 """The arrays that tensors of built-in layouts may have."""
