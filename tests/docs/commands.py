@@ -1,0 +1,83 @@
+"""Runs a command line of ours in this process, and a Python text in one of its own.
+
+Warnings of our packages, and of the text itself, are errors. Nothing may be fetched from the hub.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+from tests.docs.markdown import ROOT
+
+OURS = r"(quant|roofline|hwsim)(\..*)?$"
+COMMANDS = ("quant", "roofline", "hwsim")
+PRELUDE = """
+import runpy, sys, warnings
+warnings.filterwarnings("error", module=r"(__main__|quant|roofline|hwsim)(\\..*)?$")
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+OFFLINE = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+
+@contextmanager
+def strict_warnings() -> Iterator[None]:
+    """Make errors of the warnings that our packages raise."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module=OURS)
+        yield
+
+
+def run_command(words: Sequence[str], folder: Path) -> str:
+    """Run ``quant``, ``roofline`` or ``hwsim`` in a folder; return what it printed.
+
+    Raises:
+        AssertionError: an exit code that is not 0; the message has all that was printed.
+    """
+    main = importlib.import_module(f"{words[0]}.cli").main
+    out, errors = io.StringIO(), io.StringIO()
+    code: object = 0
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with (
+            mock.patch.object(sys, "argv", list(words)),
+            mock.patch.dict(os.environ, OFFLINE),
+            redirect_stdout(out),
+            redirect_stderr(errors),
+            strict_warnings(),
+        ):
+            main()
+    except SystemExit as exit_:
+        code = exit_.code
+    finally:
+        os.chdir(before)
+    message = f"{' '.join(words)}: exit code {code}\n{out.getvalue()}\n{errors.getvalue()}"
+    assert code in {0, None}, message
+    return out.getvalue()
+
+
+def run_python(path: Path, folder: Path) -> str:
+    """Run a Python file in a process of its own and a folder; return what it printed.
+
+    Raises:
+        AssertionError: it failed; the message has all that was printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE, str(path)],
+        cwd=folder,
+        env=os.environ | OFFLINE | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{path.name}: {done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,118 @@
+"""Every code block of the documents runs, or says above itself why it does not."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.docs.commands import COMMANDS, run_command, run_python
+from tests.docs.markdown import DOCUMENTS, Block, all_blocks, blocks
+
+BLOCKS = all_blocks()
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+SHELL = [block for block in BLOCKS if block.language == "sh"]
+LANGUAGES = {"python", "sh", "toml", "csv", "json", "mermaid"}
+LEAST_WORDS = 3
+
+
+def slow_where_marked(entries: list[Block]) -> list[object]:
+    """Blocks as parameters, with the marker ``slow`` where their comment says so."""
+    marks = {"slow": [pytest.mark.slow]}
+    return [
+        pytest.param(block, id=str(block), marks=marks.get(block.how, []))
+        for block in entries
+        if block.how != "not run"
+    ]
+
+
+def reasons() -> list[tuple[str, str]]:
+    """What is not run, and why."""
+    return [
+        (f"{block} {entry.prefix}", entry.text)
+        for block in BLOCKS
+        for entry in block.directives
+        if entry.how == "not run"
+    ]
+
+
+def write_files(block: Block, folder: Path) -> None:
+    """Write the files that the blocks before this one are."""
+    for other in blocks(block.document):
+        if other.line <= block.line and other.file_name:
+            (folder / other.file_name).write_text(other.text, encoding="utf-8")
+
+
+def program(block: Block) -> str:
+    """The Python text of a block and of those that it continues, each at its own line number."""
+    parts = [block]
+    before = [b for b in blocks(block.document) if b.language == "python" and b.line < block.line]
+    while parts[0].continues:
+        parts.insert(0, before.pop())
+    text = ""
+    for part in parts:
+        text += "\n" * (part.line - 1 - text.count("\n")) + part.text
+    return text
+
+
+@pytest.mark.parametrize("block", slow_where_marked(PYTHON))
+def test_python_blocks_run(block: Block, tmp_path: Path) -> None:
+    write_files(block, tmp_path)
+    path = tmp_path / f"{block.document.stem}_{block.line}.py"
+    path.write_text(program(block), encoding="utf-8")
+    run_python(path, tmp_path)
+
+
+def commands(how: str) -> list[object]:
+    """The shell blocks that have such lines."""
+    chosen = [block for block in SHELL if any(c.how == how for c in block.commands())]
+    return [pytest.param(block, id=str(block)) for block in chosen]
+
+
+def run_shell(block: Block, hows: set[str], folder: Path) -> None:
+    write_files(block, folder)
+    for command in block.commands():
+        assert command.how == "not run" or command.words[0] in COMMANDS, (
+            f"{block}: {' '.join(command.words)}: not a command of ours; say why it is not run"
+        )
+        if command.how in hows:
+            run_command(command.words, folder)
+
+
+@pytest.mark.parametrize("block", commands("run"))
+def test_commands_run(block: Block, tmp_path: Path) -> None:
+    run_shell(block, {"run"}, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", commands("slow"))
+def test_long_commands_run(block: Block, tmp_path: Path) -> None:
+    run_shell(block, {"run", "slow"}, tmp_path)
+
+
+@pytest.mark.parametrize(("what", "why"), reasons(), ids=lambda text: " ".join(text.split())[:90])
+def test_what_is_not_run_says_why(what: str, why: str) -> None:
+    assert len(why.split()) >= LEAST_WORDS, what
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_is_of_a_known_language_and_its_comments_mean_something(block: Block) -> None:
+    assert block.language in LANGUAGES
+    lines = block.text.splitlines()
+    for entry in block.directives:
+        used = any(line.startswith(entry.prefix) for line in lines) or not entry.prefix
+        assert used, f"{block.document.name}:{entry.line}: no line begins with {entry.prefix}"
+    if block.language == "toml":
+        tomllib.loads(block.text)
+    if block.language == "json":
+        json.loads(block.text)
+
+
+def test_a_comment_that_would_be_ignored_is_found() -> None:
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        written = sum(text.count(f"<!-- {how}") for how in ("continues", "slow", "smaller", "not "))
+        understood = sum(len(block.directives) for block in blocks(document))
+        assert written == understood, document
