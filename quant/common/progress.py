@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
-STDERR = Console(stderr=True)
+_QUIET = "HWSIM_QUIET"
+"""Environment variable, so that worker processes are as quiet as the one that starts them."""
+
+
+def silence() -> None:
+    """Show no progress from here on, in this process and those that it starts."""
+    os.environ[_QUIET] = "1"
+    # Downloads of transformers and huggingface_hub draw bars of their own.
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = os.environ["TQDM_DISABLE"] = "1"
+
+
+def say(message: str) -> None:
+    """Print what is being done now on standard error, unless silenced."""
+    if not os.environ.get(_QUIET):
+        _stderr().print(message, highlight=False, markup=False)
 
 
 def progress_bar() -> Progress:
     """Return a progress display: description, bar, count, time spent and time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    stderr = _stderr()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,8 +47,8 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=STDERR,
-        disable=not STDERR.is_terminal,
+        console=stderr,
+        disable=bool(os.environ.get(_QUIET)) or not stderr.is_terminal,
     )
 
 
@@ -37,3 +56,9 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     """Yield the items while a bar counts them."""
     with progress_bar() as bar:
         yield from bar.track(items, total=total, description=description)
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from quant.checkpoints.gguf import load_gguf
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError, RequestError, unknown_name
 from quant.common.files import atomic_folder, sha256_of
-from quant.common.progress import STDERR
+from quant.common.progress import say
 from quant.models.catalog import MODELS, BuiltinModel
 from quant.models.packages import joined_file, package_file
 
@@ -96,11 +97,11 @@ def _converted(entry: BuiltinModel) -> Path:
     folder = cache_dir() / "models" / f"{entry.name}-{entry.package.version}"
     if not (folder / "config.json").is_file():
         if entry.notice:
-            STDERR.print(f"{entry.name} ({entry.license}): {entry.notice}", highlight=False)
+            print(f"{entry.name} ({entry.license}): {entry.notice}", file=sys.stderr)
         source = package_file(entry.package, *entry.package.files)
         if entry.parts:
             source = joined_file(entry.parts, entry.sha256, source.with_name(f"{entry.name}.gguf"))
-        STDERR.print(f"converting {source.name} to safetensors, once ...", highlight=False)
+        say(f"converting {source.name} to safetensors, once ...")
         with atomic_folder(folder) as target:
             _convert(source, target)
     return folder
@@ -111,7 +112,7 @@ def _converted_file(path: Path) -> Path:
     load_gguf(path)  # refuses what is cut or damaged, before anything interprets it
     folder = cache_dir() / "models" / f"gguf-{sha256_of(path)[:32]}"
     if not (folder / "config.json").is_file():
-        STDERR.print(f"converting {path.name} to safetensors, once ...", highlight=False)
+        say(f"converting {path.name} to safetensors, once ...")
         with atomic_folder(folder) as target:
             _convert(path, target)
     return folder
