@@ -1,0 +1,82 @@
+"""What the documents name exists: modules, functions, paths, links."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import DOCUMENTS, ROOT
+
+TEXTS = [*DOCUMENTS, *sorted((ROOT / "docs/adr").glob("*.md"))]
+FOLDERS = (
+    r"quant|roofline|hwsim|rtl|tests|docs|scripts|benchmarks|examples|reports|\.ci|\.github"
+    r"|array|pe|baseline|formal|generated"
+)
+SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+DOTTED = re.compile(r"(?:quant|roofline|hwsim|tests|benchmarks)(?:\.[A-Za-z_]\w*)+")
+PATH = re.compile(rf"(?:{FOLDERS})/[\w./-]*|[A-Z]+\.md|pyproject\.toml|\.pre-commit-config\.yaml")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def prose(path: Path) -> str:
+    """The text of a document without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+def spans(path: Path) -> set[str]:
+    """The texts between backticks, without the arguments of calls."""
+    return {span.split("(")[0] for span in SPAN.findall(prose(path))}
+
+
+def resolve(name: str) -> object:
+    """Return what a dotted name names: a module, or attributes of one."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError as error:
+            if not name.startswith(str(error.name)):
+                raise
+            continue
+        for part in parts[end:]:
+            annotated = getattr(found, "__dataclass_fields__", {})
+            found = annotated[part] if part in annotated else getattr(found, part)
+        return found
+    raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_can_be_imported(path: Path) -> None:
+    missing = []
+    for name in sorted(spans(path)):
+        if DOTTED.fullmatch(name) and Path(name).suffix not in {".py", ".md", ".toml"}:
+            try:
+                resolve(name)
+            except (ModuleNotFoundError, AttributeError) as error:
+                missing.append(f"{name}: {error}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_exist(path: Path) -> None:
+    named = {span for span in spans(path) if PATH.fullmatch(span)}
+    places = (ROOT, ROOT / "rtl")
+    assert [n for n in sorted(named) if not any((p / n).exists() for p in places)] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = set(LINK.findall(prose(path)))
+    assert [target for target in sorted(targets) if not (path.parent / target).exists()] == []
+
+
+def test_a_name_that_is_not_there_would_be_found() -> None:
+    assert resolve("quant.formats.format.Format.tables") is not None
+    assert resolve("hwsim.pe.Arithmetic.lanes") is not None
+    with pytest.raises(AttributeError):
+        resolve("quant.formats.format.Form")
+    with pytest.raises(AttributeError):
+        resolve("quant.format_.Format")
