@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+from types import ModuleType
 
 import pytest
 
@@ -92,3 +94,23 @@ def test_the_verilog_imports_nothing() -> None:
 
 def test_the_pe_reference_does_not_import_the_kernels() -> None:
     assert not any("kernels" in target for target in imports()["hwsim.pe.reference"])
+
+
+def exported(name: str) -> set[str]:
+    """The public names that a package gives, but for those that are modules of its own."""
+    package = importlib.import_module(name)
+    names: set[str] = set(getattr(package, "__all__", ()))
+    return {n for n in names if not isinstance(getattr(package, n), ModuleType)}
+
+
+def test_no_function_is_hidden_by_a_module() -> None:
+    # A name that a package exports and that a module beside it has would mean one or the other,
+    # depending on what was imported before.
+    hidden = [
+        f"{name}.{other}"
+        for name, path in modules().items()
+        if path.name == "__init__.py"
+        for other in exported(name)
+        if f"{name}.{other}" in modules()
+    ]
+    assert hidden == []
