@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from roofline.bounds.rates import components, onchip_bytes, operand_of, rates_of
 from roofline.devices.device import HardwareSpec, load_hardware
-from roofline.workloads.amounts import UNBOUNDED
-from roofline.workloads.ops import Attention, Op
-from roofline.workloads.template import QUANTITIES, Template
 from roofline.workloads.workload import Memory, OpWork, Scenario, Workload
 
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 BOUNDS = ("compute", "memory", "link")
-_OPS, _SPECIAL = QUANTITIES.index("ops"), QUANTITIES.index("special_ops")
-_LINK = QUANTITIES.index("link_bytes")
-_MOVED = slice(QUANTITIES.index("weight_bytes"), QUANTITIES.index("kv_bytes") + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class Part:
     Attributes:
         work: The workload.
         repeats: How often it runs.
-        table: Numbers of every op on this device, ``[ops, len(QUANTITIES)]``.
+        table: Numbers of every op on this device, ``[ops, quantities]``.
         peaks: Operations per second, ``[ops]``.
         bounds: Index into ``BOUNDS``, ``[ops]``.
         ideal: Least times, s, ``[ops]``.
@@ -127,6 +121,22 @@ class Analysis:
         """Whether weights, cache and activations fit the device's memory."""
         return self.memory.total <= self.hardware.memory_capacity.value
 
+    @cached_property
+    def unheld(self) -> tuple[str, ...]:
+        """Operands of products that no type of the device holds: a loose peak stands in for them.
+
+        See ``HardwareSpec.peak``.
+        """
+        products = {
+            operand_of(op): op.operands for part in self.parts for op in part.work.template.kinds
+        }
+        return tuple(
+            text
+            for text, operands in products.items()
+            if operands is not None
+            and not self.hardware.holds(operands.stationary, operands.moving)
+        )
+
     def bound_share(self) -> dict[str, float]:
         """Return the share of the time that each bound takes."""
         total = self.time_s or 1.0
@@ -143,7 +153,8 @@ class Analysis:
         return pd.DataFrame(rows(self))
 
     def _bounds(self, part: Part) -> list[OpBound]:
-        definitions, step = part.work.template.ops, part.work.step
+        definitions = part.work.template.ops
+        step = part.work.step._replace(onchip=onchip_bytes(self.hardware))
         bandwidth = self.hardware.memory_bandwidth.value
         columns = (part.table, part.peaks, part.bounds, part.ideal, part.times)
         numbers = zip(definitions, *(column.tolist() for column in columns), strict=True)
@@ -194,11 +205,6 @@ def analyze(
     return Analysis(spec, tuple(_part(w, n, spec, calibration) for w, n in parts), calibration)
 
 
-def onchip_bytes(spec: HardwareSpec) -> float:
-    """Return the bytes that the outermost level on the chip keeps; all, where none is known."""
-    return spec.levels[0].capacity.value if spec.levels else UNBOUNDED
-
-
 def _part(
     work: Workload, repeats: float, spec: HardwareSpec, calibration: Calibration | None
 ) -> Part:
@@ -213,79 +219,3 @@ def _part(
     if calibration is not None:
         times = calibration.times(template, kinds, parts, work.step.queries)
     return Part(work, repeats, kinds[index], rates.peaks[index], bounds, least, times)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a device offers each kind of op of a template, as arrays over the kinds.
-
-    Attributes:
-        peaks: Operations per second.
-        per_op: Seconds per operation.
-        per_special: Seconds per special function.
-        per_byte: Seconds per byte of memory.
-        per_link_byte: Seconds per byte of the link.
-        onchip: Bytes that the outermost level on the chip keeps.
-    """
-
-    peaks: Array
-    per_op: Array
-    per_special: float
-    per_byte: float
-    per_link_byte: float
-    onchip: float
-
-
-def components(kinds: Array, rates: Rates) -> Array:
-    """Return least seconds of computing, moving and exchanging, ``[3, kinds]``."""
-    out = np.empty((3, len(kinds)))
-    np.multiply(kinds[:, _OPS], rates.per_op, out=out[0])
-    if rates.per_special:
-        np.maximum(out[0], kinds[:, _SPECIAL] * rates.per_special, out=out[0])
-    np.multiply(kinds[:, _MOVED].sum(axis=1), rates.per_byte, out=out[1])
-    np.multiply(kinds[:, _LINK], rates.per_link_byte, out=out[2])
-    return out
-
-
-_RATES: OrderedDict[tuple[int, int], tuple[Template, HardwareSpec, Rates]] = OrderedDict()
-
-
-def rates_of(template: Template, spec: HardwareSpec) -> Rates:
-    """Return the rates of a template's kinds on a device; the last 512 pairs are remembered."""
-    key = (id(template), id(spec))
-    found = _RATES.get(key)
-    if found is None:
-        found = (template, spec, _rates(template, spec))
-        _RATES[key] = found
-        if len(_RATES) > 512:
-            _RATES.popitem(last=False)
-    return found[2]
-
-
-def _rates(template: Template, spec: HardwareSpec) -> Rates:
-    known: dict[str, float] = {}
-    for op in template.kinds:
-        key = operand_of(op)
-        if key not in known:
-            known[key] = peak_of(op, spec)
-    peaks = np.array([known[operand_of(op)] for op in template.kinds])
-    special = 1 / spec.special_ops.value if spec.special_ops else 0.0
-    link = 1 / spec.link.bandwidth.value if spec.link else 0.0
-    per_byte = 1 / spec.memory_bandwidth.value
-    return Rates(peaks, 1 / peaks, special, per_byte, link, onchip_bytes(spec))
-
-
-def operand_of(op: Op) -> str:
-    """Return what decides an op's peak: its operands' formats, or that it is no product."""
-    if op.product is None:
-        return f"vector {op.activations}"
-    weights = op.kv if isinstance(op, Attention) else getattr(op, "weights", op.activations)
-    return f"{weights} x {op.activations}"
-
-
-def peak_of(op: Op, spec: HardwareSpec) -> float:
-    """Return operations per second: matrix units multiply, all else runs on the ordinary cores."""
-    if op.product is None and spec.vector_ops is not None:
-        return spec.vector_ops.value
-    weights = op.kv if isinstance(op, Attention) else getattr(op, "weights", op.activations)
-    return spec.peak(weights, op.activations)

@@ -8,12 +8,13 @@ its share of the new prompts: while a sequence generates ``osl`` tokens, each of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 from quant.common.errors import RequestError
 from roofline.bounds.analysis import analyze
 from roofline.calibration.laws import Calibration
 from roofline.devices.device import HardwareSpec
+from roofline.workloads.setting import WorkloadOptions
 from roofline.workloads.workload import Model, workload
 
 
@@ -45,7 +46,7 @@ def serve(
     osl: int,
     concurrency: int,
     calibration: Calibration | None = None,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    **options: Unpack[WorkloadOptions],
 ) -> Serving:
     """Return the expected (with a calibration) or least times of a server.
 

@@ -5,27 +5,36 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from roofline.bounds.analysis import rates_of
+from roofline.bounds.rates import rates_of
 from roofline.bounds.sweep_kernel import sweep_points
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.amounts import Step
-from roofline.workloads.template import QUANTITIES, Template
-from roofline.workloads.workload import Model, Phase, workload
+from roofline.workloads.quantities import Quantity, activation_bytes, moved_bytes
+from roofline.workloads.setting import FixedOptions, FormatLike
+from roofline.workloads.template import Template
+from roofline.workloads.workload import Model, Phase, Workload, workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
-FORMAT_AXES = ("weights", "kv", "activations", "tp")
-_ROW = {name: i for i, name in enumerate(QUANTITIES)}
+
+
+class _Formats(NamedTuple):
+    """A combination of the axes that need a template of their own, as the user wrote them."""
+
+    weights: FormatLike
+    kv: FormatLike
+    activations: FormatLike
+    tp: int
 
 
 @dataclass(frozen=True)
@@ -47,13 +56,13 @@ def sweep(
     phase: Phase = "decode",
     batch: Sequence[int] = (1,),
     context: Sequence[int] = (2048,),
-    weights: Sequence[str] = ("fp16",),
-    kv: Sequence[str] = ("fp16",),
-    activations: Sequence[str] = ("fp16",),
+    weights: Sequence[FormatLike] = ("fp16",),
+    kv: Sequence[FormatLike] = ("fp16",),
+    activations: Sequence[FormatLike] = ("fp16",),
     tp: Sequence[int] = (1,),
     *,
     calibrated: bool = False,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    **options: Unpack[FixedOptions],
 ) -> pd.DataFrame:
     """Return one row for every combination; each equals what ``analyze`` gives for it.
 
@@ -82,31 +91,27 @@ def sweep(
         if len(values) == 0:
             raise RequestError(f"{name}: at least one value is needed")
     specs = [spec if isinstance(spec, HardwareSpec) else load_hardware(spec) for spec in hardware]
-    formats = list(itertools.product(weights, kv, activations, tp))
+    formats = [_Formats(*each) for each in itertools.product(weights, kv, activations, tp)]
     batches, contexts = (axis.ravel() for axis in np.meshgrid(batch, context, indexing="ij"))
     parts, name = [], ""
-    for texts in track(formats, "sweeping", len(formats)):
-        keys: dict[str, Any] = dict(zip(FORMAT_AXES, texts, strict=True))
+    for each in track(formats, "sweeping", len(formats)):
         for b, c in ((min(batch), min(context)), (max(batch), max(context))):
-            first = workload(model, phase, int(b), int(c), **keys, **options)
-        name = first.model
-        steps = _steps(phase, batches, contexts, options)
+            work = workload(model, phase, int(b), int(c), **each._asdict(), **options)
+        name = work.model
+        steps = _steps(work, batches, contexts)
         for spec in specs:
             law = load_calibration(spec) if calibrated else None
-            parts.append(_points(first.template, spec, steps, law))
+            parts.append(_points(work.template, spec, steps, law))
     return _frame(name, phase, specs, formats, (batches, contexts), steps, parts)
 
 
-def _steps(
-    phase: str, batches: npt.NDArray[Any], contexts: npt.NDArray[Any], options: dict[str, Any]
-) -> Step:
-    """Return the variables of every point, with arrays for numbers."""
+def _steps(work: Workload, batches: npt.NDArray[Any], contexts: npt.NDArray[Any]) -> Step:
+    """Return the variables of every point, with arrays for numbers; the rest as in one of them."""
     size, batch = np.ones(len(batches)), batches.astype(np.float64)
-    if phase == "prefill":
-        past = size * options.get("past", 0)
-        return Step(batch, contexts.astype(np.float64), past)  # type: ignore[arg-type]
-    queries = size * options.get("new_tokens", 1)
-    return Step(batch, queries, contexts.astype(np.float64))  # type: ignore[arg-type]
+    tokens = contexts.astype(np.float64)
+    if work.phase == "prefill":
+        return Step(batch, tokens, size * work.step.past)  # type: ignore[arg-type]
+    return Step(batch, size * work.step.queries, tokens)  # type: ignore[arg-type]
 
 
 def _points(
@@ -122,9 +127,9 @@ def _points(
     laws = np.ones((4, kinds))
     floors = np.zeros(kinds)
     if law is not None:
-        found = law.laws(template, bool(np.max(steps.queries) > 1))
-        floors = np.bincount(template.index, found.floors, kinds).astype(np.float64)
-        laws = np.stack((found.per_compute, found.per_memory, found.sharpness, found.bounded))
+        own = law.laws(template, bool(np.max(steps.queries) > 1))
+        floors = np.bincount(template.index, own.floors, kinds).astype(np.float64)
+        laws = np.stack((own.per_compute, own.per_memory, own.sharpness, own.bounded))
     per = np.array([rates.per_special, rates.per_byte, rates.per_link_byte])
     rows = np.stack((c.ops, c.special, c.moved, c.link, c.live))
     out = np.empty((size, 4))
@@ -137,12 +142,10 @@ def _points(
 
 def _coefficients(template: Template) -> _Coefficients:
     table = template.basis.coefficients
-    kinds = table[:-1].reshape(len(template.kinds), len(QUANTITIES), -1)
-    moved = kinds[:, _ROW["weight_bytes"] : _ROW["kv_bytes"] + 1].sum(axis=1)
-    live = kinds[:, _ROW["input_bytes"]] + kinds[:, _ROW["output_bytes"]]
-    rows = (kinds[:, _ROW[name]] for name in ("ops", "special_ops"))
-    ops, special = (np.ascontiguousarray(row) for row in rows)
-    link = np.ascontiguousarray(kinds[:, _ROW["link_bytes"]])
+    kinds = table[:-1].reshape(len(template.kinds), len(Quantity), -1)
+    columns = (Quantity.OPS, Quantity.SPECIAL_OPS, Quantity.LINK_BYTES)
+    ops, special, link = (np.ascontiguousarray(kinds[:, column]) for column in columns)
+    moved, live = moved_bytes(kinds), activation_bytes(kinds)
     return _Coefficients(ops, special, moved, link, live, table[-1], template.counts)
 
 
@@ -150,7 +153,7 @@ def _frame(
     name: str,
     phase: str,
     specs: list[HardwareSpec],
-    formats: list[tuple[Any, ...]],
+    formats: list[_Formats],
     points: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     steps: Step,
     parts: list[tuple[Array, Array, Array]],
@@ -168,16 +171,16 @@ def _frame(
     seconds, bound, resident = (np.concatenate([part[i] for part in parts]) for i in range(3))
     capacity = np.repeat([spec.memory_capacity.value for spec in specs] * len(formats), size)
     new = np.tile(np.asarray(steps.batch) * np.asarray(steps.queries), combos)
-    texts = [row for row in formats for _ in specs]
+    rows = [row for row in formats for _ in specs]
     return pd.DataFrame(
         {
             "model": column([name] * combos),
             "phase": column([phase] * combos),
             "hardware": column([spec.name for spec in specs] * len(formats)),
-            "weights": column([row[0] for row in texts]),
-            "kv": column([row[1] for row in texts]),
-            "activations": column([row[2] for row in texts]),
-            "tp": np.repeat([row[3] for row in texts], size),
+            "weights": column([str(row.weights) for row in rows]),
+            "kv": column([str(row.kv) for row in rows]),
+            "activations": column([str(row.activations) for row in rows]),
+            "tp": np.repeat([row.tp for row in rows], size),
             "batch": np.tile(points[0], combos),
             "context": np.tile(points[1], combos),
             "time_s": seconds,

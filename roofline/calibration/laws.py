@@ -21,12 +21,14 @@ import numpy.typing as npt
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.files import write_text
-from roofline.calibration.classes import FUSED, HALF, class_of_op, launches
+from roofline.calibration.classes import launches
 from roofline.calibration.measured import Kernel, combine, fit_device, read_kernels
 from roofline.calibration.summaries import fit_summaries, read_summaries
 from roofline.devices.device import HardwareSpec, load_hardware
-from roofline.workloads.ops import Collective, Linear, Op
-from roofline.workloads.template import QUANTITIES, Template
+from roofline.workloads.ops import Op
+from roofline.workloads.ops.kernels import CLASSES, HALF, PRODUCTS, unknown_class
+from roofline.workloads.quantities import Quantity, moved_bytes
+from roofline.workloads.template import Template
 
 Array = npt.NDArray[np.float64]
 FITTED = resources.files("roofline.calibration") / "calibrations.toml"
@@ -56,8 +58,17 @@ class Calibration:
         return self.kernels[HALF].error
 
     def kernel(self, op: Op, queries: float) -> Kernel:
-        """Return the law of an op: its class, or the nearest that is there."""
-        return self.kernels.get(class_of_op(op, queries)) or self.kernels[HALF]
+        """Return the law of an op's class; that of 16-bit products where nobody measured it.
+
+        Raises:
+            RequestError: the op's class is not known.
+        """
+        name = op.kernel_class(queries)
+        if name in self.kernels:
+            return self.kernels[name]
+        if name not in CLASSES:
+            raise unknown_class(op.name, op.kind)
+        return self.kernels[HALF]
 
     def launch(self, op: Op, queries: float) -> float:
         """Return the seconds of one launch of an op's kernel.
@@ -68,17 +79,16 @@ class Calibration:
         """
         law = self.kernel(op, queries)
         floor = law.floor_s
-        if isinstance(op, Linear):
+        if op.kernel_class(queries) in PRODUCTS:
             floor = min(floor, self.kernels[HALF].floor_s)
-        ranks = op.ranks if isinstance(op, Collective) else 1
-        return floor + law.per_rank_s * (ranks - 1)
+        return floor + law.per_rank_s * (op.ranks - 1)
 
     def times(self, template: Template, table: Array, parts: Array, queries: float) -> Array:
         """Return the expected seconds of every op, ``[ops]``.
 
         Args:
             template: The ops.
-            table: Numbers of the kinds, ``[kinds, len(QUANTITIES)]``.
+            table: Numbers of the kinds, ``[kinds, quantities]``.
             parts: Least seconds of computing, moving and exchanging, ``[3, kinds]``.
             queries: New tokens of a sequence: prefill and decode run other attention kernels.
         """
@@ -86,7 +96,7 @@ class Calibration:
         moved = np.maximum(parts[1], parts[2])
         body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
         body = np.maximum(body, parts.max(axis=0) * laws.bounded)
-        idle = (table[:, _MOVED].sum(axis=1) + table[:, _LINK]) == 0
+        idle = (moved_bytes(table) + table[:, Quantity.LINK_BYTES]) == 0
         body[idle] = 0.0
         times: Array = body[template.index] + laws.floors * ~idle[template.index]
         return times
@@ -99,17 +109,15 @@ class Calibration:
     def laws(self, template: Template, prefill: bool) -> Laws:
         """Return the laws of a template's kinds; the last ``LAWS_KEPT`` are remembered."""
         key = (id(self), id(template), prefill)
-        found = _LAWS.get(key)
-        if found is None:
-            found = (self, template, _laws(self, template, 2 if prefill else 1))
-            _LAWS[key] = found
+        entry = _LAWS.get(key)
+        if entry is None:
+            entry = (self, template, _laws(self, template, 2 if prefill else 1))
+            _LAWS[key] = entry
             if len(_LAWS) > LAWS_KEPT:
                 _LAWS.popitem(last=False)
-        return found[2]
+        return entry[2]
 
 
-_MOVED = slice(QUANTITIES.index("weight_bytes"), QUANTITIES.index("kv_bytes") + 1)
-_LINK = QUANTITIES.index("link_bytes")
 LAWS_KEPT = 512
 _LAWS: OrderedDict[tuple[int, int, bool], tuple[Calibration, Template, Laws]] = OrderedDict()
 
@@ -140,7 +148,7 @@ def _laws(calibration: Calibration, template: Template, queries: float) -> Laws:
         1 / np.array([kernel.compute for kernel in kernels]),
         1 / np.array([kernel.memory for kernel in kernels]),
         np.array([kernel.sharpness for kernel in kernels]),
-        np.array([float(op.kind not in FUSED) for op in template.kinds]),
+        np.array([float(not op.is_fused) for op in template.kinds]),
         floors[template.index] * launches(template.ops),
     )
 
@@ -158,15 +166,15 @@ def calibrate(spec: HardwareSpec, kernels: Path | None = None) -> Calibration:
         RequestError: the table has too few measurements of the device's products.
     """
     frame = read_kernels(kernels)
-    found = fit_device(spec, frame)
+    laws = fit_device(spec, frame)
     if kernels is None:
         for name, law in fit_summaries(spec, read_summaries()).items():
-            if name not in found or (name != HALF and law.compute > found[name].compute):
-                found[name] = law
-    if HALF not in found:
+            if name not in laws or (name != HALF and law.compute > laws[name].compute):
+                laws[name] = law
+    if HALF not in laws:
         have = ", ".join(sorted(set(frame["device"].astype(str)))) or "none"
         raise RequestError(f"no 16-bit products of {spec.name} are measured (devices: {have})")
-    return Calibration(spec.name, found)
+    return Calibration(spec.name, laws)
 
 
 @cache

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from quant.common.errors import RequestError
 from roofline.devices.device import HardwareSpec, load_hardware
+from roofline.workloads.ops.kernels import DECODE, GEMM, PREFILL, RINGS, STREAMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +32,6 @@ COLUMNS: tuple[str, ...] = (
     "head_dim",
 )
 COLUMNS += ("batch", "context", "ranks", "bytes", "seconds")
-GEMM, PREFILL, DECODE = "gemm", "attention_prefill", "attention_decode"
-COLLECTIVES = {"all_reduce": 2.0, "all_gather": 1.0, "all_to_all": 1.0}
-"""Kernel to how often a ring sends each rank's share of the message (Patarasuk and Yuan 2009)."""
-STREAMS = ("norm", "rotary", "activation", "residual", "embedding", "softmax")
-"""Kernels that only move their operands."""
 BYTES = {
     "fp16": (2.0, 2.0),
     "bf16": (2.0, 2.0),
@@ -132,7 +128,7 @@ def read_kernels(path: Path | None = None) -> pd.DataFrame:
     bad = frame[~(seconds > 0) | ~np.isfinite(seconds)]
     if len(bad):
         raise RequestError(f"{source}: line {bad.index[0] + 2}: seconds must be above 0")
-    known = {GEMM, PREFILL, DECODE, *COLLECTIVES, *STREAMS}
+    known = {GEMM, PREFILL, DECODE, *RINGS, *STREAMS}
     frame["dtype"] = frame["dtype"].fillna("fp16").replace("", "fp16")
     odd = sorted(set(frame["dtype"].astype(str)) - set(BYTES))
     if odd:
@@ -177,9 +173,9 @@ def _least(rows: pd.DataFrame, spec: HardwareSpec) -> tuple[Array, Array]:
         return least_products(m, n, k, str(rows["dtype"].iloc[0]), spec)
     if kernel in {PREFILL, DECODE}:
         return _attention(column, _peak(spec, "fp16"), bandwidth, prefill=kernel == PREFILL)
-    if kernel in COLLECTIVES:
+    if kernel in RINGS:
         assert spec.link is not None
-        others = (column["ranks"] - 1) / column["ranks"] * COLLECTIVES[kernel]
+        others = (column["ranks"] - 1) / column["ranks"] * RINGS[kernel]
         return nothing, column["bytes"] * others / spec.link.bandwidth.value
     return nothing, column["bytes"] / bandwidth
 
@@ -205,8 +201,12 @@ def _attention(
 
 
 def _peak(spec: HardwareSpec, kind: str) -> float:
-    found = spec.peak_ops.get(kind) or spec.peak_ops.get("bf16") or spec.peak_ops.get("fp16")
-    return found.value if found else max(peak.value for peak in spec.peak_ops.values())
+    """Return the peak of a type, or the 16-bit one of a device that has no units for it."""
+    for name in (kind, "bf16", "fp16"):
+        if name in spec.peak_ops:
+            return spec.peak_ops[name].value
+    have = ", ".join(spec.peak_ops)
+    raise RequestError(f"{spec.name} has no {kind} peak, nor a 16-bit one (peaks: {have})")
 
 
 def fit(cases: Cases, device: str) -> Kernel:
@@ -254,8 +254,8 @@ def _solve(cases: Cases) -> list[float]:
         return np.log(_predict(np.exp(logarithms).tolist(), cases)) - logs
 
     bounds = (np.log(low), np.log(high))
-    found = least_squares(miss, np.log(start), loss="soft_l1", f_scale=0.1, bounds=bounds)
-    return [float(value) for value in np.exp(found.x)]
+    fitted = least_squares(miss, np.log(start), loss="soft_l1", f_scale=0.1, bounds=bounds)
+    return [float(value) for value in np.exp(fitted.x)]
 
 
 def _predict(parameters: list[float], cases: Cases) -> Array:

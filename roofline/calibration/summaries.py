@@ -42,16 +42,16 @@ def fit_summaries(spec: HardwareSpec, frame: pd.DataFrame) -> dict[str, Kernel]:
 
     Of several libraries, the one that computes fastest stands: a server picks the best it has.
     """
-    found: dict[str, Kernel] = {}
+    laws: dict[str, Kernel] = {}
     for row in frame[frame["device"] == spec.name].to_dict("records"):
         dtype = str(row["dtype"])
         names = [f"{region}_p{round(100 * p)}" for region in REGIONS for p in PERCENTILES]
         wanted = np.array([float(row[name]) for name in names])
         law = _fit(wanted, dtype, spec)
         name = class_of("gemm", dtype)
-        if name not in found or law.compute > found[name].compute:
-            found[name] = law
-    return found
+        if name not in laws or law.compute > laws[name].compute:
+            laws[name] = law
+    return laws
 
 
 def _fit(wanted: Array, dtype: str, spec: HardwareSpec) -> Kernel:
@@ -72,9 +72,9 @@ def _fit(wanted: Array, dtype: str, spec: HardwareSpec) -> Kernel:
 
     start, low, high = (0.6, 0.7, 2.0, 5e-6), (0.02, 0.02, 1.0, 1e-7), (1.0, 1.2, 8.0, 1e-3)
     bounds = (np.log(low), np.log(high))
-    found = least_squares(miss, np.log(start), bounds=bounds, x_scale=0.3, diff_step=[1e-3])
-    share, bandwidth, sharpness, floor = (float(value) for value in np.exp(found.x))
-    error = float(np.median(np.abs(np.expm1(miss(found.x)))))
+    fitted = least_squares(miss, np.log(start), bounds=bounds, x_scale=0.3, diff_step=[1e-3])
+    share, bandwidth, sharpness, floor = (float(value) for value in np.exp(fitted.x))
+    error = float(np.median(np.abs(np.expm1(miss(fitted.x)))))
     return Kernel(share, bandwidth, floor, sharpness, 0.0, error, len(m), spec.name)
 
 

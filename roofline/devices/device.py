@@ -93,13 +93,25 @@ class HardwareSpec:
 
         A device multiplies operands of one type: the narrowest it has that holds both. Weights
         below 8 bits under 16-bit activations are dequantized first and run at the 16-bit peak.
+        Where no type holds both (``holds``), the fastest peak stands in: whatever emulates such
+        operands is no faster, so the least time is still one, if a loose one.
         """
         if self.peak_weights is not None and weights.format.name in self.peak_weights:
             return self.peak_weights[weights.format.name].value
-        for kind in WIDER[operand_kind(weights, activations)]:
-            if kind in self.peak_ops:
-                return self.peak_ops[kind].value
-        return max(peak.value for peak in self.peak_ops.values())
+        kind = self._kind_of(weights, activations)
+        if kind is None:
+            return max(peak.value for peak in self.peak_ops.values())
+        return self.peak_ops[kind].value
+
+    def holds(self, weights: FormatSpec, activations: FormatSpec) -> bool:
+        """Return whether the device has a peak for operands of two formats, not a stand-in."""
+        if self.peak_weights is not None and weights.format.name in self.peak_weights:
+            return True
+        return self._kind_of(weights, activations) is not None
+
+    def _kind_of(self, weights: FormatSpec, activations: FormatSpec) -> str | None:
+        wide_enough = WIDER[operand_kind(weights, activations)]
+        return next((kind for kind in wide_enough if kind in self.peak_ops), None)
 
 
 @cache

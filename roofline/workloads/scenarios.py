@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 from quant.common.errors import RequestError
+from roofline.workloads.setting import WorkloadOptions
 from roofline.workloads.transforms import drop_layers, layers_of
 from roofline.workloads.workload import Model, Scenario, workload
 
@@ -24,7 +25,7 @@ def chunked_prefill(
     prompt: int,
     chunk: int,
     batch: int = 1,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    **options: Unpack[WorkloadOptions],
 ) -> Scenario:
     """Return a prompt in chunks, each of which sees the ones before (Sarathi, arXiv 2308.16369).
 
@@ -47,8 +48,8 @@ def speculative(
     drafted: int = 4,
     acceptance: float = 0.8,
     batch: int = 1,
-    draft_options: Mapping[str, Any] | None = None,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    draft_options: WorkloadOptions | None = None,
+    **options: Unpack[WorkloadOptions],
 ) -> Round:
     """Return a round of speculative decoding (Leviathan et al. 2023, arXiv 2211.17192).
 
@@ -70,7 +71,7 @@ def speculative(
     """
     if drafted < 1 or not 0 <= acceptance <= 1:
         raise RequestError(f"drafted {drafted}, acceptance {acceptance}: at least 1, and 0 to 1")
-    small = dict(draft_options or {})
+    small = draft_options or {}
     drafts = [workload(draft, "decode", batch, context + i, **small) for i in range(drafted)]
     check = workload(
         model, "decode", batch, context, new_tokens=drafted + 1, logits="all", **options
@@ -84,7 +85,7 @@ def early_exit(
     exits: Mapping[int, float],
     context: int,
     batch: int = 1,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    **options: Unpack[WorkloadOptions],
 ) -> Scenario:
     """Return a decode step whose tokens leave after different layers (CALM, arXiv 2207.07061).
 

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatSpec
 from quant.plan import HEAD, assign
 from roofline.workloads.amounts import NOTHING, Basis, Step
 from roofline.workloads.models import NO_DECODE, family, parse_text
-from roofline.workloads.models.builder import PLAIN, Builder, Options
-from roofline.workloads.ops import Linear, Op
-
-QUANTITIES = (
-    "macs",
-    "ops",
-    "special_ops",
-    "weight_bytes",
-    "input_bytes",
-    "output_bytes",
-    "kv_bytes",
-    "link_bytes",
-)
-"""The numbers of an op, in the order of a table's columns."""
-_BYTES = slice(QUANTITIES.index("weight_bytes"), QUANTITIES.index("kv_bytes") + 1)
-_ACTIVATIONS = slice(QUANTITIES.index("input_bytes"), QUANTITIES.index("output_bytes") + 1)
+from roofline.workloads.models.builder import Builder
+from roofline.workloads.ops import Op, has_matrix
+from roofline.workloads.quantities import QUANTITIES, Quantity, activation_bytes
+from roofline.workloads.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -53,15 +41,21 @@ class Template:
 
     @cached_property
     def _grouping(self) -> tuple[tuple[Op, ...], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-        """The different ops (names aside), which of them each op is, and how many there are."""
+        """The first op of each kind, which kind each op is of, and how many there are."""
         index: dict[Op, int] = {}
-        of = [index.setdefault(replace(op, name=""), len(index)) for op in self.ops]
+        first: list[Op] = []
+        of = []
+        for op in self.ops:
+            kind = index.setdefault(op.named(""), len(index))
+            if kind == len(first):
+                first.append(op)
+            of.append(kind)
         inverse = np.array(of, dtype=np.intp)
-        return tuple(index), inverse, np.bincount(inverse).astype(np.float64)
+        return tuple(first), inverse, np.bincount(inverse).astype(np.float64)
 
     @property
     def kinds(self) -> tuple[Op, ...]:
-        """The different ops, without names: layers repeat them."""
+        """The different ops: the first of those that differ in their names only."""
         return self._grouping[0]
 
     @property
@@ -77,7 +71,7 @@ class Template:
     @cached_property
     def basis(self) -> Basis:
         """Rows: every quantity of every kind, then the bytes that stay in the cache."""
-        rows = [getattr(op, quantity) for op in self.kinds for quantity in QUANTITIES]
+        rows = [quantity.of(op) for op in self.kinds for quantity in Quantity]
         cached = NOTHING
         for op, count in zip(self.kinds, self.counts, strict=True):
             cached = cached + op.cached_bytes * float(count)
@@ -108,53 +102,26 @@ class Template:
         """Return bytes of one device: weights, KV cache, the largest activations of an op."""
         values = self.basis.coefficients @ self.basis.at(step)
         numbers = values[:-1].reshape(-1, len(QUANTITIES))
-        live = float(numbers[:, _ACTIVATIONS].sum(axis=1).max())
+        live = float(activation_bytes(numbers).max())
         return self.stored_bytes, float(values[-1]) / self.pp, live
-
-    @staticmethod
-    def traffic(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return all bytes that cross the memory interface, from a table's columns."""
-        total: npt.NDArray[np.float64] = table[:, _BYTES].sum(axis=1)
-        return total
 
 
 @lru_cache(maxsize=512)
-def template(
-    name: str,
-    text: str,
-    weights: str,
-    activations: str,
-    kv: str,
-    head: str,
-    plan: tuple[tuple[str, str], ...],
-    all_logits: bool,
-    flash: bool,
-    absorb: bool,
-    tp: int,
-    pp: int,
-    ep: int,
-) -> Template:
-    """Return the template of a config's text with formats; see ``workload`` for the arguments."""
-    formats = _formats(linear_paths(name, text), weights, head, dict(plan))
-    options = Options(
-        lambda path: formats.get(path, PLAIN),
-        parse_spec(activations),
-        parse_spec(kv),
-        flash,
-        absorb,
-        all_logits,
-        tp,
-        ep,
-        pp,
-    )
-    return Template(_build(name, text, options), pp)
+def template(name: str, text: str, setting: Setting) -> Template:
+    """Return the template of a config's text, run as a setting says.
+
+    Raises:
+        RequestError: a config with faults, devices that do not divide it, or a plan that names no
+            layer of it.
+    """
+    formats = _formats(linear_paths(name, text), setting)
+    return Template(_build(name, text, setting, formats), setting.pp)
 
 
 @lru_cache(maxsize=512)
 def linear_paths(name: str, text: str) -> tuple[str, ...]:
     """Return the module paths with a weight matrix that can be quantized."""
-    ops = _build(name, text, Options(lambda _: PLAIN, PLAIN, PLAIN))
-    return tuple(op.name for op in ops if isinstance(op, Linear))
+    return tuple(op.name for op in _build(name, text, Setting(), {}) if has_matrix(op))
 
 
 @lru_cache(maxsize=512)
@@ -166,21 +133,19 @@ def generates(name: str, text: str) -> bool:
 @lru_cache(maxsize=512)
 def parameters(name: str, text: str) -> int:
     """Return a model's parameters; a tied head counts once."""
-    return Template(_build(name, text, Options(lambda _: PLAIN, PLAIN, PLAIN))).parameters
+    return Template(_build(name, text, Setting(), {})).parameters
 
 
-def _build(name: str, text: str, options: Options) -> tuple[Op, ...]:
+def _build(
+    name: str, text: str, setting: Setting, formats: Mapping[str, FormatSpec]
+) -> tuple[Op, ...]:
     build, fields = family(parse_text(text, name))
-    builder = Builder(options)
+    builder = Builder(setting, formats)
     build(fields, builder)
     return tuple(builder.ops)
 
 
-def _formats(
-    paths: tuple[str, ...], weights: str, head: str, plan: Mapping[str, str]
-) -> dict[str, FormatSpec]:
-    """The format of every linear module."""
-    texts = dict.fromkeys(paths, weights) | {path: head for path in paths if path == HEAD}
-    if plan:
-        texts |= assign(plan, paths)
-    return {path: parse_spec(text) for path, text in texts.items()}
+def _formats(paths: tuple[str, ...], setting: Setting) -> dict[str, FormatSpec]:
+    """The format of every module with a weight matrix."""
+    formats = {path: setting.head if path == HEAD else setting.weights for path in paths}
+    return formats | (assign(dict(setting.plan), paths) if setting.plan else {})

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatSpec
 from quant.plan import assign
 from roofline.workloads.amounts import Step
-from roofline.workloads.ops import Linear, Op
+from roofline.workloads.ops import Op, has_matrix
+from roofline.workloads.setting import FormatLike, as_spec
 from roofline.workloads.template import Template
 from roofline.workloads.tracing_ops import Call, attention_op, ops_of
 from roofline.workloads.workload import Workload
@@ -34,9 +35,9 @@ def trace(
     inputs: Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
     *,
     name: str = "",
-    weights: str = "fp16",
-    activations: str = "fp16",
-    plan: Mapping[str, str] | None = None,
+    weights: FormatLike = "fp16",
+    activations: FormatLike = "fp16",
+    plan: Mapping[str, FormatLike] | None = None,
 ) -> Workload:
     """Return what a module's forward pass does to these inputs.
 
@@ -63,10 +64,10 @@ def trace(
     tensors = [*named.values(), *placed]
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors):
         raise RequestError("trace: inputs must be tensors, at least one")
-    recorder = _Recorder(module, parse_spec(activations))
+    recorder = _Recorder(module, as_spec(activations))
     with recorder.listening():
         recorder.call(placed, named)
-    ops = _formats(recorder.ops, weights, plan)
+    ops = _formats(recorder.ops, as_spec(weights), plan)
     size = tensors[0].shape
     context = int(size[1]) if len(size) > 1 else 1
     label = name or type(module).__name__
@@ -74,14 +75,11 @@ def trace(
     return Workload(label, "prefill", batch, context, Step(1, 1, 0), Template(tuple(ops)))
 
 
-def _formats(ops: list[Op], weights: str, plan: Mapping[str, str] | None) -> list[Op]:
+def _formats(ops: list[Op], weights: FormatSpec, plan: Mapping[str, FormatLike] | None) -> list[Op]:
     """Give every matrix its format; embeddings stay at 16 bits."""
-    paths = [op.name for op in ops if isinstance(op, Linear)]
-    texts = dict.fromkeys(paths, weights) | (assign(plan, paths) if plan else {})
-    return [
-        replace(op, weights=parse_spec(texts[op.name])) if isinstance(op, Linear) else op
-        for op in ops
-    ]
+    paths = [op.name for op in ops if has_matrix(op)]
+    specs = dict.fromkeys(paths, weights) | (assign(plan, paths) if plan else {})
+    return [op.with_weights(specs[op.name]) if op.name in specs else op for op in ops]
 
 
 @dataclass
@@ -184,16 +182,17 @@ class _Recorder:
         """Append an op under a name of its own; count each parameter once."""
         seen = self.names.get(op.name, 0)
         self.names[op.name] = seen + 1
-        self.ops.append(replace(op, name=f"{op.name}.{seen}") if seen else op)
+        self.ops.append(op.named(f"{op.name}.{seen}") if seen else op)
 
     def _parameter(self, tensor: torch.Tensor) -> tuple[str, bool] | None:
         """Return the parameter that a tensor is (a view of), and whether it was seen before."""
-        found = self.parameters.get(tensor.untyped_storage()._cdata)
-        if found is None:
+        known = self.parameters.get(tensor.untyped_storage()._cdata)
+        if known is None:
             return None
-        again = found[0] in self.counted
-        self.counted.add(found[0])
-        return found[0], again
+        path = known[0]
+        again = path in self.counted
+        self.counted.add(path)
+        return path, again
 
 
 def _is_view(kernel: Value) -> bool:

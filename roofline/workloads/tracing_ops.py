@@ -7,52 +7,56 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import ONE, Amount
 from roofline.workloads.ops import (
+    BaseOp,
     Convolution,
     Elementwise,
     Embedding,
     FlashAttention,
     Linear,
     Op,
+    Operands,
     Product,
+    stored,
 )
-from roofline.workloads.ops.base import stored
+from roofline.workloads.ops.elementwise import ACTIVATION, COPY, NORM, OTHER, POOL, SOFTMAX
+from roofline.workloads.ops.kernels import product_class
+from roofline.workloads.setting import PLAIN
 
 if TYPE_CHECKING:
     import torch
 
-PLAIN = parse_spec("fp16")
 NO_WORK = ("_unsafe_view", "empty", "empty_like", "detach", "lift_fresh", "new_empty", "resize_")
 """Kernels that touch no data."""
 KINDS: Mapping[str, tuple[str, float, float]] = {
-    "native_layer_norm": ("Norm", 7, 0),
-    "native_group_norm": ("Norm", 7, 0),
-    "native_batch_norm": ("Norm", 2, 0),
-    "_native_batch_norm_legit_no_training": ("Norm", 2, 0),
-    "_fused_rms_norm": ("Norm", 4, 0),
-    "_softmax": ("Softmax", 5, 1),
-    "_log_softmax": ("Softmax", 5, 1),
-    "gelu": ("Activation", 5, 1),
-    "silu": ("Activation", 5, 1),
-    "sigmoid": ("Activation", 4, 1),
-    "tanh": ("Activation", 4, 1),
-    "relu": ("Activation", 1, 0),
-    "hardtanh": ("Activation", 2, 0),
-    "hardswish": ("Activation", 4, 0),
-    "exp": ("Activation", 1, 1),
-    "rsqrt": ("Elementwise", 1, 1),
-    "sqrt": ("Elementwise", 1, 1),
-    "sin": ("Elementwise", 1, 1),
-    "cos": ("Elementwise", 1, 1),
-    "add": ("Elementwise", 1, 0),
-    "clone": ("Copy", 0, 0),
-    "copy_": ("Copy", 0, 0),
-    "_to_copy": ("Copy", 0, 0),
-    "cat": ("Copy", 0, 0),
-    "stack": ("Copy", 0, 0),
-    "constant_pad_nd": ("Copy", 0, 0),
+    "native_layer_norm": (NORM, 7, 0),
+    "native_group_norm": (NORM, 7, 0),
+    "native_batch_norm": (NORM, 2, 0),
+    "_native_batch_norm_legit_no_training": (NORM, 2, 0),
+    "_fused_rms_norm": (NORM, 4, 0),
+    "_softmax": (SOFTMAX, 5, 1),
+    "_log_softmax": (SOFTMAX, 5, 1),
+    "gelu": (ACTIVATION, 5, 1),
+    "silu": (ACTIVATION, 5, 1),
+    "sigmoid": (ACTIVATION, 4, 1),
+    "tanh": (ACTIVATION, 4, 1),
+    "relu": (ACTIVATION, 1, 0),
+    "hardtanh": (ACTIVATION, 2, 0),
+    "hardswish": (ACTIVATION, 4, 0),
+    "exp": (ACTIVATION, 1, 1),
+    "rsqrt": (OTHER, 1, 1),
+    "sqrt": (OTHER, 1, 1),
+    "sin": (OTHER, 1, 1),
+    "cos": (OTHER, 1, 1),
+    "add": (OTHER, 1, 0),
+    "clone": (COPY, 0, 0),
+    "copy_": (COPY, 0, 0),
+    "_to_copy": (COPY, 0, 0),
+    "cat": (COPY, 0, 0),
+    "stack": (COPY, 0, 0),
+    "constant_pad_nd": (COPY, 0, 0),
 }
 """Kernel to kind, operations and special functions an output; others are one operation each."""
 POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "amax")
@@ -71,7 +75,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class MatMul(Op):
+class MatMul(BaseOp):
     """A product of two activations: ``batch`` times ``[m, k] x [k, n]``."""
 
     batch: int
@@ -84,6 +88,22 @@ class MatMul(Op):
         """The products."""
         rows = ONE * (self.batch * self.m)
         return Product(ONE * self.batch, rows, ONE * self.n, ONE * self.k)
+
+    @property
+    def operands(self) -> Operands:
+        """The second plays the weights; both are counted as inputs."""
+        moving = stored(self.activations, ONE * (self.batch * self.m), self.k)
+        stationary = stored(self.activations, ONE * (self.batch * self.n), self.k)
+        return Operands(self.activations, self.activations, stationary, moving)
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """Rows may be tokens, and columns too."""
+        return True
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of products of its operands."""
+        return product_class(self.activations, self.activations)
 
     @property
     def macs(self) -> Amount:
@@ -188,7 +208,7 @@ def _convolution(call: Call, path: str) -> Iterator[Op]:
     if biased and transposed:
         elements = ONE * call.result.numel()
         yield Elementwise(
-            f"{name}.bias", call.activations, "Elementwise", elements, 1, weights_read=bias.numel()
+            f"{name}.bias", call.activations, OTHER, elements, 1, weights_read=bias.numel()
         )
 
 
@@ -213,9 +233,9 @@ def _elementwise(call: Call, path: str) -> Iterator[Op]:
         elif not known[1]:
             weights += tensor.numel()
     base = call.function.rstrip("_")
-    kind, operations, special = KINDS.get(call.function) or KINDS.get(base) or ("Elementwise", 1, 0)
+    kind, operations, special = KINDS.get(call.function) or KINDS.get(base) or (OTHER, 1, 0)
     if call.function in POOLS:
-        kind, operations = "Pool", max(1.0, read / elements)
+        kind, operations = POOL, max(1.0, read / elements)
     yield Elementwise(
         f"{path}.{base}".lstrip("."),
         call.activations,

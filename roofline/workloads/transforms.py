@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from quant.common.errors import RequestError
-from roofline.workloads.amounts import Amount, Expr, amount, substitute
+from roofline.workloads.amounts import Expr, amount, substitute
 from roofline.workloads.ops import (
     Attention,
-    Convolution,
     Elementwise,
     FlashAttention,
     Linear,
     LinearAttention,
     Op,
 )
+from roofline.workloads.ops.elementwise import ACTIVATION, SOFTMAX
 from roofline.workloads.workload import Workload
 
 LAYER = re.compile(r"\.(\d+)\.")
@@ -35,8 +35,8 @@ def layers_of(work: Workload) -> int:
 
 def layer_of(op: Op) -> int | None:
     """Return the layer of an op; None outside the layers."""
-    found = LAYER.search(op.name)
-    return int(found.group(1)) if found else None
+    match = LAYER.search(op.name)
+    return int(match.group(1)) if match else None
 
 
 def prune_heads(work: Workload, ratio: float) -> Workload:
@@ -79,8 +79,8 @@ def prune_channels(work: Workload, ratio: float) -> Workload:
         ratio: Share removed, 0 to below 1.
     """
     _share("ratio", ratio)
-    inner = {_module(op) for op in work.template.ops if op.kind == "Activation"}
-    inner -= {_module(op) for op in work.template.ops if _is_mixer(op)}
+    inner = {_module(op) for op in work.template.ops if _is_activation(op)}
+    inner -= {_module(op) for op in work.template.ops if op.mixes_tokens}
     ops: list[Op] = []
     passed = set()
     for op in work.template.ops:
@@ -144,7 +144,7 @@ def reduce_tokens(work: Workload, schedule: Mapping[int, float]) -> Workload:
         if share == 1:
             return op
         swap: dict[str, Expr] = {n: ("ceil", ("*", n, float(share))) for n in names}
-        return _map_amounts(op, lambda value: substitute(value, swap))
+        return op.with_amounts(lambda value: substitute(value, swap))
 
     return _with(work, [fewer(op) for op in work.template.ops])
 
@@ -214,7 +214,7 @@ def synchronize_softmax(work: Workload, block: int = 128) -> Workload:
             each = op.heads * (op.value_dim + 2) / block
             name = f"{op.name}.rescale"
             act = op.activations
-            ops.append(Elementwise(name, act, "Softmax", op.pairs * each, 2, inputs=0, written=0))
+            ops.append(Elementwise(name, act, SOFTMAX, op.pairs * each, 2, inputs=0, written=0))
     return _with(work, ops)
 
 
@@ -252,9 +252,9 @@ def _module(op: Op) -> str:
     return op.name.rpartition(".")[0]
 
 
-def _is_mixer(op: Op) -> bool:
-    """Whether a module with such an op is no MLP."""
-    return isinstance(op, Attention | Convolution) or op.kind == "Scan"
+def _is_activation(op: Op) -> bool:
+    """Whether an op is an activation function: its module is an MLP, if it mixes no tokens."""
+    return isinstance(op, Elementwise) and op.what == ACTIVATION
 
 
 def _kept(whole: int, ratio: float) -> int:
@@ -266,10 +266,3 @@ def _narrow(op: Linear, part: float, *, inputs: bool) -> Linear:
     if inputs:
         return replace(op, in_features=round(op.in_features * part))
     return replace(op, out_features=round(op.out_features * part), cached=round(op.cached * part))
-
-
-def _map_amounts(op: Op, change: Callable[[Amount], Amount]) -> Op:
-    """Change every amount of an op."""
-    fields = {name: getattr(op, name) for name in op.__dataclass_fields__}
-    amounts = {name: change(v) for name, v in fields.items() if isinstance(v, Amount)}
-    return replace(op, **amounts)  # type: ignore[arg-type]

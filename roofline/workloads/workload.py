@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from quant.common.errors import RequestError, unknown_name
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import Step
 from roofline.workloads.models import config_text
-from roofline.workloads.ops import Gemm, Linear, Op
-from roofline.workloads.template import QUANTITIES, Template, generates, template
+from roofline.workloads.ops import Gemm, Linear, Op, Operands, has_matrix
+from roofline.workloads.quantities import Quantity, moved_bytes
+from roofline.workloads.setting import FormatLike, Logits, Setting, WorkloadOptions, as_spec
+from roofline.workloads.template import Template, generates, template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class OpWork:
-    """An op in one forward pass: the numbers of its definition at a step.
+    """An op in one forward pass: the numbers of its definition at a step, by ``Quantity``.
 
     Attributes:
         definition: What it is (``roofline.workloads.ops``).
@@ -68,6 +70,11 @@ class OpWork:
     kv_bytes: float
     link_bytes: float
 
+    @classmethod
+    def of(cls, definition: Op, step: Step) -> OpWork:
+        """Return an op at a step."""
+        return cls(definition, step, *(quantity.of(definition).at(step) for quantity in Quantity))
+
     @property
     def name(self) -> str:
         """Torch module path."""
@@ -90,6 +97,30 @@ class OpWork:
         return None if product is None else product.at(self.step)
 
     @property
+    def operands(self) -> Operands | None:
+        """What its product multiplies; None exactly where ``gemm`` is."""
+        return self.definition.operands
+
+    @property
+    def stationary_bytes(self) -> float:
+        """Bytes of the operand that plays the weights; 0 where there is no product."""
+        operands = self.definition.operands
+        return 0.0 if operands is None else operands.stationary_bytes.at(self.step)
+
+    @property
+    def moving_bytes(self) -> float:
+        """Bytes of the operand that moves past it; 0 where there is no product."""
+        operands = self.definition.operands
+        return 0.0 if operands is None else operands.moving_bytes.at(self.step)
+
+    def unfused(self) -> tuple[OpWork, ...]:
+        """Return what a machine without fused attention runs in its place."""
+        parts = self.definition.unfused()
+        if parts == (self.definition,):
+            return (self,)
+        return tuple(OpWork.of(part, self.step) for part in parts)
+
+    @property
     def activation_bytes(self) -> float:
         """Activations read and written."""
         return self.input_bytes + self.output_bytes
@@ -102,7 +133,7 @@ class OpWork:
     @property
     def weights(self) -> FormatSpec | None:
         """Format of its weights; None where it has none."""
-        return getattr(self.definition, "weights", None)
+        return self.definition.weights
 
 
 @dataclass(frozen=True)
@@ -127,7 +158,7 @@ class Workload:
 
     @cached_property
     def table(self) -> npt.NDArray[np.float64]:
-        """The numbers of every op, ``[ops, len(QUANTITIES)]``."""
+        """The numbers of every op, ``[ops, quantities]``."""
         return self.template.table(self.step)
 
     @cached_property
@@ -146,29 +177,27 @@ class Workload:
     @property
     def macs(self) -> float:
         """Multiply-accumulates of all ops."""
-        return float(self.table[:, QUANTITIES.index("macs")].sum())
+        return float(self.table[:, Quantity.MACS].sum())
 
     @property
     def bytes(self) -> float:
         """Bytes of all ops."""
-        return float(self.template.traffic(self.table).sum())
+        return float(moved_bytes(self.table).sum())
 
     @property
     def linears(self) -> dict[str, OpWork]:
         """The ops with a weight matrix, by module path."""
-        return {op.name: op for op in self.ops if isinstance(op.definition, Linear)}
+        return {op.name: op for op in self.ops if has_matrix(op.definition)}
 
     @property
     def matrices(self) -> dict[str, Linear]:
-        """What the ops with a weight matrix are, by module path."""
+        """What the linear layers are, by module path: their widths on this device."""
         return {op.name: op for op in self.template.ops if isinstance(op, Linear)}
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Workload:
         """Return the workload with other weight formats for some module paths."""
         ops = tuple(
-            replace(op, weights=formats[op.name])
-            if isinstance(op, Linear) and op.name in formats
-            else op
+            op.with_weights(formats[op.name]) if op.name in formats and has_matrix(op) else op
             for op in self.template.ops
         )
         return replace(self, template=replace(self.template, ops=ops))
@@ -210,12 +239,12 @@ def workload(
     batch: int = 1,
     context: int = 2048,
     *,
-    weights: str = "fp16",
-    activations: str = "fp16",
-    kv: str = "fp16",
-    head: str = "fp16",
-    plan: Mapping[str, str] | None = None,
-    logits: Literal["last", "all"] = "last",
+    weights: FormatLike = "fp16",
+    activations: FormatLike = "fp16",
+    kv: FormatLike = "fp16",
+    head: FormatLike = "fp16",
+    plan: Mapping[str, FormatLike] | None = None,
+    logits: Logits = "last",
     past: int = 0,
     new_tokens: int = 1,
     flash: bool = True,
@@ -232,7 +261,8 @@ def workload(
             after ``context`` cached ones (they attend to them and to themselves).
         batch: Sequences.
         context: See ``phase``; decode allows 0.
-        weights: Format of the linear layers of the blocks, ``NAME[:gGROUP][:SCALE]``.
+        weights: Format of the linear layers of the blocks, ``NAME[:gGROUP][:SCALE]`` or parsed
+            (as are all formats here).
         activations: Format of activations.
         kv: Format of the KV cache.
         head: Format of ``lm_head``; embeddings stay fp16 (a tied table that the head reads in
@@ -262,11 +292,21 @@ def workload(
     name, text = config_text(model)
     if not prefill and not generates(name, text):
         raise RequestError(f"{name} generates nothing: phase prefill is allowed")
-    items = tuple(plan.items()) if plan else ()
-    absorbed = not prefill if absorb is None else absorb
-    key = (weights, activations, kv, head, items, logits == "all", flash, absorbed, tp, pp, ep)
+    setting = Setting(
+        as_spec(weights),
+        as_spec(activations),
+        as_spec(kv),
+        as_spec(head),
+        tuple((path, as_spec(format_)) for path, format_ in (plan or {}).items()),
+        logits,
+        flash,
+        not prefill if absorb is None else absorb,
+        tp,
+        pp,
+        ep,
+    )
     step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
-    return Workload(name, phase, batch, context, step, template(name, text, *key))
+    return Workload(name, phase, batch, context, step, template(name, text, setting))
 
 
 def scenario(
@@ -274,7 +314,7 @@ def scenario(
     prompt: int = 256,
     generate: int = 32,
     batch: int = 1,
-    **options: Any,  # noqa: ANN401  workload's keywords
+    **options: Unpack[WorkloadOptions],
 ) -> Scenario:
     """Return one prefill of ``prompt`` tokens and ``generate`` decode steps of growing context.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import roofline
 from quant.common.errors import RequestError
-from roofline.workloads.models import config_text
+from roofline.workloads.models import config_text, load_config
 from roofline.workloads.template import parameters
 
 # Published totals (model cards; tied embeddings once).
@@ -142,9 +142,9 @@ def test_more_tokens_never_take_less_time(context: int, batch: int, phase: str) 
     ],
 )
 def test_bad_configs(changes: dict[str, object], message: str) -> None:
-    file = Path(roofline.__file__).parent / "configs/smollm2-135m.json"
+    config = load_config("smollm2-135m")[1]
     with pytest.raises(RequestError, match=message):
-        roofline.workload(json.loads(file.read_text()) | changes)
+        roofline.workload(config | changes)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from roofline.bounds.analysis import onchip_bytes, operand_of, peak_of
-from roofline.calibration.classes import FUSED, launches, law_key
+from quant.formats.spec import FormatSpec, parse_spec
+from roofline.bounds.rates import onchip_bytes, operand_of, peak_of
+from roofline.calibration.classes import launches, law_key
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.reports.tables import role_of
 from roofline.workloads.amounts import Amount, Expr
 from roofline.workloads.ops import Op
-from roofline.workloads.template import QUANTITIES, Template
+from roofline.workloads.quantities import QUANTITIES, Quantity
 from roofline.workloads.workload import Model, Phase, Workload, workload
 
 WEIGHTS: tuple[str, ...] = ("fp16", "fp8-e4m3", "int8:g128:int8", "int4:g128:fp16")
@@ -103,7 +103,7 @@ class _Store:
         peak, law = operand_of(op), law_key(op, queries)
         self.peaks.setdefault(peak, op)
         self.laws.setdefault(law, (op, queries))
-        rows = [self.row(getattr(op, name)) for name in QUANTITIES]
+        rows = [self.row(quantity.of(op)) for quantity in Quantity]
         rows.append(self.row(op.cached_bytes))
         key = (op.kind, peak, law, *rows)
         return self.kinds.add(key, {"op": op.kind, "peak": peak, "law": law, "rows": rows})
@@ -116,24 +116,29 @@ def page_data(request: PageRequest) -> dict[str, Any]:
         RequestError: as ``workload``; also where the requested number of devices does not divide.
     """
     store = _Store()
-    weights = _with(request.all_weights, request.weights)
-    caches, shares = _with(request.all_kv, request.kv), _shares(request)
+    weights = _formats(request.weights, *request.all_weights)
+    caches, shares = _formats(request.kv, *request.all_kv), _shares(request)
     settings = list(itertools.product(PHASES, weights, caches, shares))
     templates = {}
     for phase, weight, kv, tp in track(settings, "preparing the page", len(settings)):
-        work = _work(request, phase, weight, kv, tp)
+        work = _work(request, phase, weights[weight], caches[kv], tp)
         if work is not None:
             templates["|".join((phase, weight, kv, str(tp)))] = _template(store, work)
     specs = {request.hardware.name: request.hardware}
     specs = {name: load_hardware(name) for name in request.all_devices} | specs
     devices = {name: _device(spec, store) for name, spec in sorted(specs.items())}
-    first = _work(request, request.phase, request.weights, request.kv, request.tp)
+    first = _work(request, request.phase, weights[request.weights], caches[request.kv], request.tp)
     if first is None:
         raise RequestError(f"phase {request.phase!r}: the model has none")
     return {
         "model": first.model,
         "start": _start(request),
-        "choices": {"weights": weights, "kv": caches, "tp": shares, "device": list(devices)},
+        "choices": {
+            "weights": list(weights),
+            "kv": list(caches),
+            "tp": shares,
+            "device": list(devices),
+        },
         "phases": sorted({key.split("|")[0] for key in templates}, reverse=True),
         "quantities": [*QUANTITIES, "cached_bytes"],
         "exprs": [expression(expr) for expr in store.exprs.values],
@@ -151,13 +156,14 @@ def _start(request: PageRequest) -> dict[str, Any]:
     return {name: getattr(request, name) for name in names} | {"device": request.hardware.name}
 
 
-def _with(values: Iterable[str], own: str) -> list[str]:
-    return list(dict.fromkeys((own, *values)))
+def _formats(*texts: str) -> dict[str, FormatSpec]:
+    """The choices as the page shows them, the requested one first, and what they mean."""
+    return {text: parse_spec(text) for text in texts}
 
 
 def _shares(request: PageRequest) -> list[int]:
     """The numbers of devices that divide the model; the requested one must."""
-    found = []
+    shares = []
     for tp in sorted({*request.all_tp, request.tp}):
         try:
             workload(request.model, "prefill", 1, 1, tp=tp)
@@ -165,13 +171,14 @@ def _shares(request: PageRequest) -> list[int]:
             if tp == request.tp:
                 raise
             continue
-        found.append(tp)
-    return found
+        shares.append(tp)
+    return shares
 
 
-def _work(request: PageRequest, phase: Phase, weights: str, kv: str, tp: int) -> Workload | None:
+def _work(
+    request: PageRequest, phase: Phase, weights: FormatSpec, kv: FormatSpec, tp: int
+) -> Workload | None:
     """Return a workload; None for a phase that the model does not have."""
-    options: dict[str, Any] = {"activations": request.activations, "head": request.head}
     try:
         return workload(
             request.model,
@@ -179,9 +186,10 @@ def _work(request: PageRequest, phase: Phase, weights: str, kv: str, tp: int) ->
             request.batch,
             request.context,
             weights=weights,
+            activations=request.activations,
             kv=kv,
+            head=request.head,
             tp=tp,
-            **options,
         )
     except RequestError:
         if phase == request.phase:
@@ -191,7 +199,7 @@ def _work(request: PageRequest, phase: Phase, weights: str, kv: str, tp: int) ->
 
 def _template(store: _Store, work: Workload) -> dict[str, Any]:
     """Return rows of role, kind, ops and launches; and the bytes of the weights."""
-    template: Template = work.template
+    template = work.template
     kinds = [store.kind(op, work.step.queries) for op in template.kinds]
     counts: dict[tuple[int, int], list[int]] = {}
     entries = zip(template.ops, template.index.tolist(), launches(template.ops), strict=True)
@@ -223,7 +231,7 @@ def _law(calibration: Calibration, op: Op, queries: float) -> list[float]:
     """Return shares of compute and memory, sharpness, seconds of a launch, error, bounded."""
     kernel = calibration.kernel(op, queries)
     floor = calibration.launch(op, queries)
-    bounded = float(op.kind not in FUSED)
+    bounded = float(not op.is_fused)
     return [kernel.compute, kernel.memory, kernel.sharpness, floor, kernel.error, bounded]
 
 

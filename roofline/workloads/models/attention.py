@@ -74,7 +74,7 @@ class Heads:
 def attention(build: Builder, at: str, shape: Heads, span: Span = FULL) -> None:
     """Add projections, rotation, attention and the output projection of one module."""
     heads = build.shard(shape.heads, "heads")
-    tp = build.options.tp
+    tp = build.setting.tp
     kv_heads = max(1, build.shard(shape.kv_heads, "KV heads")) if shape.kv_heads >= tp else 1
     _projections(build, at, shape, span, heads, kv_heads)
     if shape.qk_norm:
@@ -125,9 +125,9 @@ def _attend(
     Keys and values have the cache's format also where nothing is kept (encoders, expanded latents).
     """
     heads, kv_heads, width, value_width = shape
-    kv = build.options.kv
+    kv = build.setting.kv
     mask = (span.window, span.chunk, span.causal)
-    row = width * kv.storage_bits(1, 1 << 20) / (8 << 20)
+    row = width * kv.bytes_each
     pairs, keys, reads = visible(*mask), keys_read(*mask[:2]), blocked_keys(row, *mask)
     if span.fixed:
         size = float(span.fixed)
@@ -147,7 +147,7 @@ def _attend(
         build.tokens,
         one_cache,
     )
-    for part in (op,) if build.options.flash else op.parts():
+    for part in (op,) if build.setting.flash else op.unfused():
         build.add(part)
 
 
@@ -194,7 +194,7 @@ def latent_attention(build: Builder, at: str, shape: Latent) -> None:
     build.norm(f"{at}.kv_a_layernorm", shape.kv_rank)
     build.rotary(f"{at}.rotary", shape.rope * (heads + 1))
     span = _indexer(build, at, shape) if shape.indexer else FULL
-    if build.options.absorb:
+    if build.setting.absorb:
         _absorbed(build, at, shape, heads, span)
     else:
         keys = per_sequence(LENGTH)
@@ -210,7 +210,7 @@ def _absorbed(build: Builder, at: str, shape: Latent, heads: int, span: Span) ->
 
     Each half is a small product per head.
     """
-    spec, act = build.options.weights(f"{at}.kv_b_proj"), build.act
+    spec, act = build.format_of(f"{at}.kv_b_proj"), build.act
     rank = shape.kv_rank
 
     def half(name: str, inputs: int, outputs: int) -> None:

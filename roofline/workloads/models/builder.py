@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, SEQUENCES, TOKENS, Amount
 from roofline.workloads.ops import Collective, Elementwise, Embedding, Linear, Op
+from roofline.workloads.ops.elementwise import (
+    ACTIVATION,
+    ALL_GATHER,
+    ALL_REDUCE,
+    ALL_TO_ALL,
+    NORM,
+    PARAMETERS,
+    RESIDUAL,
+    ROTARY,
+    SENDS,
+)
+from roofline.workloads.setting import PLAIN, Setting
 
-PLAIN = parse_spec("fp16")
 RMS_OPERATIONS, LAYER_OPERATIONS = 4, 7
 """Square, add, scale, multiply; a layer norm also subtracts the mean and adds a bias."""
 ACTIVATION_OPERATIONS = 5
 ROTARY_OPERATIONS = 3
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a model is run.
-
-    Attributes:
-        weights: Format of the weight at a module path.
-        activations: Format of activations.
-        kv: Format of the KV cache.
-        flash: Whether attention is one kernel (``FlashAttention``) or three ops.
-        absorb: Whether MLA multiplies in the latent space (decode) or expands keys and values.
-        all_logits: Whether the head runs on all new tokens, or on each sequence's last.
-        tp: Devices that share every layer (tensor parallelism, Megatron-LM).
-        ep: Devices among which the experts are spread.
-        pp: Devices that hold consecutive layers each (pipeline parallelism).
-    """
-
-    weights: Callable[[str], FormatSpec]
-    activations: FormatSpec
-    kv: FormatSpec
-    flash: bool = True
-    absorb: bool = False
-    all_logits: bool = False
-    tp: int = 1
-    ep: int = 1
-    pp: int = 1
 
 
 class Builder:
@@ -50,16 +33,26 @@ class Builder:
     ``tokens`` are the rows of activations: the new tokens, or an image's patches or pixels.
     """
 
-    def __init__(self, options: Options) -> None:
-        """Start an empty pass."""
-        self.options = options
+    def __init__(self, setting: Setting, formats: Mapping[str, FormatSpec]) -> None:
+        """Start an empty pass.
+
+        Args:
+            setting: How the model is run.
+            formats: Module path to the format of its matrix; 16 bits where it has none.
+        """
+        self.setting = setting
+        self.formats = formats
         self.ops: list[Op] = []
         self.tokens = TOKENS
 
     @property
     def act(self) -> FormatSpec:
         """Format of activations."""
-        return self.options.activations
+        return self.setting.activations
+
+    def format_of(self, path: str) -> FormatSpec:
+        """Return the format of the matrix at a module path."""
+        return self.formats.get(path, PLAIN)
 
     def shard(self, size: int, what: str, devices: int | None = None) -> int:
         """Return one device's part of ``size``.
@@ -67,7 +60,7 @@ class Builder:
         Raises:
             RequestError: the devices do not divide it.
         """
-        devices = self.options.tp if devices is None else devices
+        devices = self.setting.tp if devices is None else devices
         if size % devices:
             raise RequestError(f"{devices} devices do not divide {what} = {size}")
         return size // devices
@@ -79,8 +72,8 @@ class Builder:
     def embedding(self, path: str, rows: int, width: int, reads: bool = True) -> None:
         """Look up a table, one row a token (or none: position tables of whole sequences)."""
         tokens = self.tokens if reads else NOTHING
-        table = self.options.weights(path)
-        self.add(Embedding(path, self.act, -(-rows // self.options.tp), width, table, tokens))
+        table = self.format_of(path)
+        self.add(Embedding(path, self.act, -(-rows // self.setting.tp), width, table, tokens))
 
     def linear(
         self,
@@ -94,8 +87,8 @@ class Builder:
         kept: Amount = NOTHING,
     ) -> None:
         """Multiply by a matrix; sizes are those of this device."""
-        cache = self.options.kv if cached else None
-        spec, rows = self.options.weights(path), tokens or self.tokens
+        cache = self.setting.kv if cached else None
+        spec, rows = self.format_of(path), tokens or self.tokens
         self.add(Linear(path, self.act, inputs, outputs, spec, rows, bias, cache, cached, kept))
 
     def norm(
@@ -123,14 +116,14 @@ class Builder:
         elements = (tokens or self.tokens) * (width * vectors)
         self.add(
             Elementwise(
-                path, self.act, "Norm", elements, operations, weights_read=own, special=1 / width
+                path, self.act, NORM, elements, operations, weights_read=own, special=1 / width
             )
         )
 
     def rotary(self, path: str, width: int) -> None:
         """Rotate ``width`` numbers of each token."""
         if width:
-            self.add(Elementwise(path, self.act, "Rotary", self.tokens * width, ROTARY_OPERATIONS))
+            self.add(Elementwise(path, self.act, ROTARY, self.tokens * width, ROTARY_OPERATIONS))
 
     def activation(
         self, path: str, width: int, *, gated: bool, tokens: Amount | None = None
@@ -140,44 +133,44 @@ class Builder:
         elements = (tokens or self.tokens) * width
         self.add(
             Elementwise(
-                path, self.act, "Activation", elements, ACTIVATION_OPERATIONS, inputs, special=1
+                path, self.act, ACTIVATION, elements, ACTIVATION_OPERATIONS, inputs, special=1
             )
         )
 
     def residual(self, path: str, width: int) -> None:
         """Add what the block was given."""
-        self.add(Elementwise(path, self.act, "Residual", self.tokens * width, 1, inputs=2))
+        self.add(Elementwise(path, self.act, RESIDUAL, self.tokens * width, 1, inputs=2))
 
     def parameters(self, path: str, count: int) -> None:
         """Count small weights that other kernels read on their way (scales, sinks, biases)."""
-        self.add(Elementwise(path, self.act, "Parameters", NOTHING, 0, weights_read=count))
+        self.add(Elementwise(path, self.act, PARAMETERS, NOTHING, 0, weights_read=count))
 
     def all_reduce(self, path: str, width: int) -> None:
         """Sum partial results over the devices that share a layer."""
-        self._collective(path, "AllReduce", self.options.tp, width)
+        self._collective(path, ALL_REDUCE, self.setting.tp, width)
 
     def all_to_all(self, path: str, width: float) -> None:
         """Send tokens to their experts' devices, or bring them back."""
-        if self.options.ep > self.options.tp:
-            self._collective(path, "AllToAll", self.options.ep, width)
+        if self.setting.ep > self.setting.tp:
+            self._collective(path, ALL_TO_ALL, self.setting.ep, width)
 
     def end_layer(self, at: str, layer: int, layers: int, width: int) -> None:
         """Send activations on after the last layer of a pipeline stage."""
-        pp = self.options.pp
+        pp = self.setting.pp
         if (layer + 1) * pp % layers < pp and layer + 1 < layers and pp > 1:
-            self.add(Collective(f"{at}.send", self.act, "SendReceive", 2, width, TOKENS))
+            self.add(Collective(f"{at}.send", self.act, SENDS, 2, width, TOKENS))
 
     @property
     def head_tokens(self) -> Amount:
         """Tokens whose logits are asked for: the last norm and the head need no others."""
-        return TOKENS if self.options.all_logits else SEQUENCES
+        return TOKENS if self.setting.logits == "all" else SEQUENCES
 
     def head(self, path: str, width: int, rows: int, *, tied: bool, bias: bool = False) -> None:
         """Compute logits, of each sequence's last token or of all."""
-        tokens, tp = self.head_tokens, self.options.tp
-        spec, local = self.options.weights(path), -(-rows // tp)
+        tokens, tp = self.head_tokens, self.setting.tp
+        spec, local = self.format_of(path), -(-rows // tp)
         self.add(Linear(path, self.act, width, local, spec, tokens, bias, tied=tied))
-        self._collective(f"{path}.gather", "AllGather", tp, rows, tokens)
+        self._collective(f"{path}.gather", ALL_GATHER, tp, rows, tokens)
 
     def _collective(
         self, path: str, what: str, ranks: int, width: float, tokens: Amount | None = None

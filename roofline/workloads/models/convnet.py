@@ -8,6 +8,7 @@ from roofline.workloads.amounts import SEQUENCES
 from roofline.workloads.models.builder import Builder
 from roofline.workloads.models.fields import Fields
 from roofline.workloads.ops import Convolution, Elementwise
+from roofline.workloads.ops.elementwise import ACTIVATION, NORM, POOL, RESIDUAL
 
 NORM_OPERATIONS = 2
 """A batch norm of a trained network is a multiplication and an addition."""
@@ -48,15 +49,15 @@ def convolve(
     side = -(-image.side // stride)
     pixels, read = SEQUENCES * (side * side), SEQUENCES * (image.channels * image.side**2)
     inputs = image.channels // groups * kernel * kernel
-    spec = build.options.weights(path)
+    spec = build.format_of(path)
     op = Convolution(path, build.act, inputs, outputs, spec, pixels, groups=groups, image=read)
     build.add(op)
     numbers = pixels * outputs
     build.add(
-        Elementwise(norm, build.act, "Norm", numbers, NORM_OPERATIONS, weights_read=2 * outputs)
+        Elementwise(norm, build.act, NORM, numbers, NORM_OPERATIONS, weights_read=2 * outputs)
     )
     if activation:
-        build.add(Elementwise(activation, build.act, "Activation", numbers, 1))
+        build.add(Elementwise(activation, build.act, ACTIVATION, numbers, 1))
     return Image(outputs, side)
 
 
@@ -74,7 +75,7 @@ def build_resnet(fields: Fields, build: Builder) -> None:
     names = (f"{at}.convolution", f"{at}.normalization")
     image = convolve(build, *names, Image(channels, side), stem, 7, 2, activation=f"{at}.act")
     pooled = SEQUENCES * (stem * (image.side // 2) ** 2)
-    build.add(Elementwise("resnet.embedder.pooler", build.act, "Pool", pooled, 9, inputs=4))
+    build.add(Elementwise("resnet.embedder.pooler", build.act, POOL, pooled, 9, inputs=4))
     image = Image(stem, image.side // 2)
     for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for j in range(depth):
@@ -96,7 +97,7 @@ def _bottleneck(build: Builder, at: str, image: Image, width: int, stride: int) 
         act = f"{at}.layer.{k}.activation" if k < 2 else ""
         given = convolve(build, *names, given, outputs, kernel, step, activation=act)
     numbers = SEQUENCES * (width * given.side**2)
-    build.add(Elementwise(f"{at}.activation", build.act, "Residual", numbers, 2, inputs=2))
+    build.add(Elementwise(f"{at}.activation", build.act, RESIDUAL, numbers, 2, inputs=2))
     return given
 
 
@@ -130,11 +131,11 @@ def _inverted(
     given = convolve(build, f"{at}._project_conv", f"{at}._bn2", given, outputs, 1)
     if stride == 1 and image.channels == outputs:
         numbers = SEQUENCES * (outputs * given.side**2)
-        build.add(Elementwise(f"{at}.residual", build.act, "Residual", numbers, 1, inputs=2))
+        build.add(Elementwise(f"{at}.residual", build.act, RESIDUAL, numbers, 1, inputs=2))
     return given
 
 
 def _classify(build: Builder, pool: str, head: str, image: Image, labels: int) -> None:
     numbers, area = SEQUENCES * image.channels, float(image.side**2)
-    build.add(Elementwise(pool, build.act, "Pool", numbers, area, inputs=area))
+    build.add(Elementwise(pool, build.act, POOL, numbers, area, inputs=area))
     build.linear(head, image.channels, labels, bias=True, tokens=SEQUENCES)

@@ -50,7 +50,7 @@ def build_vit(fields: Fields, build: Builder) -> None:
     side = image // patch
     patches, pixels = side * side, image * image * channels
     path = "vit.embeddings.patch_embeddings.projection"
-    spec, inputs = build.options.weights(path), channels * patch * patch
+    spec, inputs = build.format_of(path), channels * patch * patch
     rows, numbers = SEQUENCES * patches, SEQUENCES * pixels
     build.add(Convolution(path, build.act, inputs, hidden, spec, rows, True, image=numbers))
     build.parameters("vit.embeddings.cls_token", hidden)

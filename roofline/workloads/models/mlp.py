@@ -8,6 +8,7 @@ from roofline.workloads.amounts import TOKENS, distinct_experts
 from roofline.workloads.amounts import amount as amount_of
 from roofline.workloads.models.builder import Builder
 from roofline.workloads.ops import Elementwise, Experts
+from roofline.workloads.ops.elementwise import RESIDUAL, SOFTMAX
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ def mixture(build: Builder, at: str, shape: Mixture) -> None:
     split further over ``tp / ep``; beyond, each group of ``tp`` has a batch of its own, and tokens
     travel to their experts.
     """
-    ep, tp = build.options.ep, build.options.tp
+    ep, tp = build.setting.ep, build.setting.tp
     experts = build.shard(shape.experts, "experts", ep)
     split = tp // ep if ep < tp and tp % ep == 0 else 1
     inner = build.shard(shape.inner, "expert width", split)
     build.linear(f"{at}.{shape.router}", shape.hidden, shape.experts, shape.router_bias)
     scores = TOKENS * shape.experts
-    build.add(Elementwise(f"{at}.top_k", build.act, "Softmax", scores, 5, special=1))
+    build.add(Elementwise(f"{at}.top_k", build.act, SOFTMAX, scores, 5, special=1))
     build.all_to_all(f"{at}.dispatch", shape.hidden * shape.chosen)
     _experts(build, at, shape, experts, inner)
     build.all_to_all(f"{at}.combine", shape.hidden * shape.chosen)
@@ -106,7 +107,7 @@ def mixture(build: Builder, at: str, shape: Mixture) -> None:
 
 
 def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) -> None:
-    ep, tp = build.options.ep, build.options.tp
+    ep, tp = build.setting.ep, build.setting.tp
     replicas = max(1.0, ep / tp)
     used = amount_of(distinct_experts(shape.experts, shape.chosen, replicas)) * (1 / ep)
     tokens = TOKENS * (replicas * shape.chosen / ep)
@@ -116,7 +117,7 @@ def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) 
         ("down_proj", inner, hidden),
     ):
         path = f"{at}.experts.{name}"
-        spec = build.options.weights(path)
+        spec = build.format_of(path)
         build.add(
             Experts(
                 path,
@@ -134,7 +135,5 @@ def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) 
             build.activation(f"{at}.experts.act_fn", inner, gated=True, tokens=tokens)
     combined = TOKENS * hidden
     build.add(
-        Elementwise(
-            f"{at}.weigh", build.act, "Residual", combined, 2.0 * shape.chosen, shape.chosen
-        )
+        Elementwise(f"{at}.weigh", build.act, RESIDUAL, combined, 2.0 * shape.chosen, shape.chosen)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from roofline.workloads.amounts import SEQUENCES, TOKENS
 from roofline.workloads.models.builder import Builder
 from roofline.workloads.ops import Elementwise
+from roofline.workloads.ops.elementwise import CONVOLUTION, SCAN
 
 STATE_BYTES = 4
 """The recurrent state is float32 in the published kernels."""
@@ -96,12 +97,12 @@ def delta_net(build: Builder, at: str, shape: DeltaNet) -> None:
 
 def _convolve(build: Builder, at: str, channels: int, kernel: int, bias: bool) -> None:
     """A short causal convolution per channel; its last ``kernel - 1`` inputs are kept."""
-    kept = SEQUENCES * (channels * (kernel - 1) * build.act.storage_bits(1, 1 << 20) / (8 << 20))
+    kept = SEQUENCES * (channels * (kernel - 1) * build.act.bytes_each)
     build.add(
         Elementwise(
             f"{at}.conv1d",
             build.act,
-            "Convolution",
+            CONVOLUTION,
             TOKENS * channels,
             2 * kernel + 5,
             weights_read=channels * (kernel + bias),
@@ -119,7 +120,7 @@ def _scan(build: Builder, at: str, kind: str, channels: int, state: int, weights
         Elementwise(
             f"{at}.scan",
             build.act,
-            "Scan",
+            SCAN,
             TOKENS * channels,
             SCAN_OPERATIONS[kind] * state,
             inputs=2 + 2 * state / channels,

@@ -16,7 +16,8 @@ from roofline.workloads.ops.attention import (
     FlashAttention,
     LinearAttention,
 )
-from roofline.workloads.ops.base import Gemm, Op, Product, stored
+from roofline.workloads.ops.base import Gemm, Op, Operands, Product, has_matrix, stored
+from roofline.workloads.ops.defaults import BaseOp
 from roofline.workloads.ops.elementwise import Collective, Elementwise, Embedding
 from roofline.workloads.ops.linear import Convolution, Experts, Grouped, Linear
 
@@ -25,6 +26,7 @@ __all__ = [
     "Attention",
     "AttentionScores",
     "AttentionValues",
+    "BaseOp",
     "Collective",
     "Convolution",
     "Elementwise",
@@ -36,6 +38,8 @@ __all__ = [
     "Linear",
     "LinearAttention",
     "Op",
+    "Operands",
     "Product",
+    "has_matrix",
     "stored",
 ]

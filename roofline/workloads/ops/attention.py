@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import ONE, SEQUENCES, TOKENS, Amount
-from roofline.workloads.ops.base import Op, Product, stored
-from roofline.workloads.ops.elementwise import Elementwise
+from roofline.workloads.ops.base import Operands, Product, stored
+from roofline.workloads.ops.defaults import BaseOp
+from roofline.workloads.ops.elementwise import SOFTMAX, Elementwise
+from roofline.workloads.ops.kernels import DECODE, HALF, PREFILL
 
 SOFTMAX_OPERATIONS = 5
 """Operations a score: maximum, subtract, exp, sum, divide."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attention(Op):
+class Attention(BaseOp):
     """What scores and values share.
 
     Attributes:
@@ -56,8 +58,21 @@ class Attention(Op):
     @property
     def score_bytes(self) -> Amount:
         """Visible scores; a grouped format's scales are spread over them."""
-        bits = self.activations.storage_bits(1, 1 << 20) / (1 << 20)
-        return self.pairs * (self.heads * bits / 8)
+        return self.pairs * (self.heads * self.activations.bytes_each)
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """Queries see keys."""
+        return True
+
+    @property
+    def operands(self) -> Operands:
+        """Keys or values play the weights."""
+        return Operands(self.kv, self.activations, self.kv_bytes, self.input_bytes)
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of 16-bit products: keys and values are widened on the way."""
+        return HALF
 
     def product_of(self, outputs: Amount, reduction: Amount) -> Product:
         """Return one product per KV head; its queries are those of all heads that share it."""
@@ -166,7 +181,11 @@ class FlashAttention(Attention):
         """Outputs of the heads."""
         return self.result_bytes
 
-    def parts(self) -> tuple[AttentionScores, Elementwise, AttentionValues]:
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of attention kernels: one for prompts, one for steps."""
+        return PREFILL if queries > 1 else DECODE
+
+    def unfused(self) -> tuple[AttentionScores, Elementwise, AttentionValues]:
         """Return the same work as three ops, whose scores go through memory."""
         path = self.name.rpartition(".")[0]
         shape = (self.heads, self.kv_heads, self.head_dim, self.value_dim, self.kv, self.pairs)
@@ -175,13 +194,13 @@ class FlashAttention(Attention):
         scores = AttentionScores(f"{path}.scores", act, *shape, *shape_)
         elements = self.pairs * self.heads
         softmax = Elementwise(
-            f"{path}.softmax", act, "Softmax", elements, SOFTMAX_OPERATIONS, special=1
+            f"{path}.softmax", act, SOFTMAX, elements, SOFTMAX_OPERATIONS, special=1
         )
         return scores, softmax, AttentionValues(f"{path}.values", act, *shape, *shape_)
 
 
 @dataclass(frozen=True, slots=True)
-class LinearAttention(Op):
+class LinearAttention(BaseOp):
     """Linear attention with a short exact window (LoLCATs, arXiv 2410.10254).
 
     Attributes:
@@ -202,10 +221,29 @@ class LinearAttention(Op):
 
     @property
     def product(self) -> Product:
-        """Of each head: tokens with the state."""
-        heads = SEQUENCES * self.heads
+        """All its products as one of the summed size, one a head.
+
+        ``(features + features + window) * (head_dim + value_dim)`` MACs a token: feature maps of
+        query and key, update and reading of the state, scores and values of the window.
+        """
+        width, depth = self.head_dim + self.value_dim, 2 * self.features + self.window
         rows = self.tokens * self.heads
-        return Product(heads, rows, self.value_dim * ONE, self.features * ONE)
+        return Product(SEQUENCES * self.heads, rows, width * ONE, depth * ONE)
+
+    @property
+    def operands(self) -> Operands:
+        """The maps and the state play the weights: the float32 state is rounded when it is used."""
+        read = self.weight_bytes + self._state_bytes
+        return Operands(self.activations, self.activations, read, self.input_bytes)
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """The state holds all tokens before."""
+        return True
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of attention kernels, the nearest that is measured."""
+        return PREFILL if queries > 1 else DECODE
 
     @property
     def macs(self) -> Amount:

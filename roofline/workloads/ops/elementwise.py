@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, ONE, TOKENS, Amount
-from roofline.workloads.ops.base import Op, stored
+from roofline.workloads.ops.base import stored
+from roofline.workloads.ops.defaults import BaseOp
+from roofline.workloads.ops.kernels import RINGS, unknown_class
+
+NORM, SOFTMAX, ROTARY, ACTIVATION = "Norm", "Softmax", "Rotary", "Activation"
+RESIDUAL, PARAMETERS, SCAN, CONVOLUTION = "Residual", "Parameters", "Scan", "Convolution"
+COPY, POOL, OTHER = "Copy", "Pool", "Elementwise"
+CLASS_OF = {
+    NORM: "norm",
+    SOFTMAX: "softmax",
+    ROTARY: "rotary",
+    ACTIVATION: "activation",
+    RESIDUAL: "residual",
+    PARAMETERS: "residual",
+    SCAN: "activation",
+    CONVOLUTION: "activation",
+    COPY: "activation",
+    POOL: "activation",
+    OTHER: "activation",
+}
+"""What an element-wise op does to the class of its kernels."""
+FUSED = (RESIDUAL, PARAMETERS)
+"""What serving kernels fuse into their neighbours (their law was measured with operands in the
+cache)."""
+MIXING = (SCAN, CONVOLUTION)
+"""What carries a state from token to token."""
+ALL_REDUCE, ALL_GATHER, ALL_TO_ALL = "AllReduce", "AllGather", "AllToAll"
+SENDS = "SendReceive"
+RING_OF = {ALL_REDUCE: "all_reduce", ALL_GATHER: "all_gather", ALL_TO_ALL: "all_to_all"}
+"""What collectives run as a ring, and the class of its kernels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise(Op):
+class Elementwise(BaseOp):
     """Norm, softmax, rotary embedding, activation function, residual add, scan.
 
     Attributes:
-        what: Which.
+        what: Which; a calibration knows those of ``CLASS_OF``.
         elements: Outputs.
         operations: Operations per output.
         inputs: Numbers read per output.
@@ -37,8 +66,28 @@ class Elementwise(Op):
 
     @property
     def kind(self) -> str:
-        """The kind."""
+        """What it does."""
         return self.what
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether it is of ``FUSED``."""
+        return self.what in FUSED
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """Whether it is of ``MIXING``."""
+        return self.what in MIXING
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of what it does.
+
+        Raises:
+            RequestError: none is known for it.
+        """
+        if self.what not in CLASS_OF:
+            raise unknown_class(self.name, self.what, ", ".join(CLASS_OF))
+        return CLASS_OF[self.what]
 
     @property
     def ops(self) -> Amount:
@@ -67,7 +116,7 @@ class Elementwise(Op):
 
     @property
     def _element_bytes(self) -> Amount:
-        return self.elements * (self.activations.storage_bits(1, 1 << 20) / (8 << 20))
+        return self.elements * self.activations.bytes_each
 
     @property
     def input_bytes(self) -> Amount:
@@ -91,13 +140,17 @@ class Elementwise(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding(Op):
+class Embedding(BaseOp):
     """Rows of the embedding table, one a token."""
 
     rows: int
     width: int
     weights: FormatSpec
     tokens: Amount = TOKENS
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of embeddings."""
+        return "embedding"
 
     @property
     def weight_bytes(self) -> Amount:
@@ -121,7 +174,7 @@ class Embedding(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Collective(Op):
+class Collective(BaseOp):
     """Devices exchange activations over their links.
 
     Attributes:
@@ -134,21 +187,39 @@ class Collective(Op):
     what: str
     ranks: int
     width: float
-    tokens: Amount = field(default=TOKENS)
+    tokens: Amount = TOKENS
 
     @property
     def kind(self) -> str:
         """Which."""
         return self.what
 
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of the collective; one message to a neighbour is like all to all.
+
+        Raises:
+            RequestError: none is known for it.
+        """
+        return "all_to_all" if self.what == SENDS else self._ring
+
+    @property
+    def _ring(self) -> str:
+        if self.what not in RING_OF:
+            raise unknown_class(self.name, self.what, ", ".join((*RING_OF, SENDS)))
+        return RING_OF[self.what]
+
     @property
     def message_bytes(self) -> Amount:
         """The message, as collective libraries count it."""
-        return self.tokens * (self.width * self.activations.storage_bits(1, 1 << 20) / (8 << 20))
+        return self.tokens * (self.width * self.activations.bytes_each)
 
     @property
     def link_bytes(self) -> Amount:
-        """Bytes that one device sends: ring algorithms (Patarasuk and Yuan 2009)."""
-        others = (self.ranks - 1) / self.ranks
-        factor = {"AllReduce": 2 * others, "AllGather": others, "AllToAll": others}
-        return self.message_bytes * factor.get(self.what, 1.0)
+        """Bytes that one device sends: once to a neighbour, or by ring algorithms.
+
+        Raises:
+            RequestError: an unknown collective: how much it sends is not known either.
+        """
+        if self.what == SENDS:
+            return self.message_bytes
+        return self.message_bytes * (RINGS[self._ring] * ((self.ranks - 1) / self.ranks))

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, ONE, TOKENS, Amount, round_up
-from roofline.workloads.ops.base import Op, Product, stored
+from roofline.workloads.ops.base import Operands, Product, stored
+from roofline.workloads.ops.defaults import BaseOp
+from roofline.workloads.ops.kernels import product_class
 
 
 @dataclass(frozen=True, slots=True)
-class Linear(Op):
+class Linear(BaseOp):
     """``y[tokens, out] = x[tokens, in] @ W[out, in].T``; K and V projections write the cache.
 
     Attributes:
@@ -45,6 +47,20 @@ class Linear(Op):
     def product(self) -> Product:
         """One product."""
         return Product(ONE, self.tokens, self.out_features * ONE, self.in_features * ONE)
+
+    @property
+    def operands(self) -> Operands:
+        """The matrix, and x."""
+        return Operands(self.weights, self.activations, self.weight_bytes, self.input_bytes)
+
+    @property
+    def launch_group(self) -> tuple[object, ...] | None:
+        """Its input: neighbours that share it (q, k and v; gate and up) run as one kernel."""
+        return ("Linear", self.in_features, self.tokens)
+
+    def kernel_class(self, queries: float) -> str:
+        """Return the class of products of its operands."""
+        return product_class(self.weights, self.activations)
 
     @property
     def macs(self) -> Amount:
@@ -110,6 +126,11 @@ class Experts(Linear):
     used: Amount = ONE
 
     @property
+    def launch_group(self) -> tuple[object, ...] | None:
+        """None: all experts are one kernel already."""
+        return None
+
+    @property
     def product(self) -> Product:
         """A product per expert in use, of its mean share of the tokens."""
         return Product(self.used, self.tokens, self.out_features * ONE, self.in_features * ONE)
@@ -143,6 +164,11 @@ class Grouped(Linear):
     image: Amount = NOTHING
 
     @property
+    def launch_group(self) -> tuple[object, ...] | None:
+        """None: all groups are one kernel already."""
+        return None
+
+    @property
     def product(self) -> Product:
         """One product per group."""
         outputs = self.out_features // self.groups * ONE
@@ -158,3 +184,8 @@ class Grouped(Linear):
 @dataclass(frozen=True, slots=True)
 class Convolution(Grouped):
     """A convolution as ``[pixels, in*kh*kw/groups] x [in*kh*kw/groups, out/groups]`` per group."""
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """A pixel sees its neighbours."""
+        return True

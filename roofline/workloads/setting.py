@@ -1,0 +1,77 @@
+"""Setting: how a model is run, its formats parsed; and the keywords that users give for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypedDict
+
+from quant.formats.spec import FormatSpec, parse_spec
+
+FormatLike: TypeAlias = str | FormatSpec
+"""A format as users give it: ``NAME[:gGROUP][:SCALE]``, or parsed."""
+Logits: TypeAlias = Literal["last", "all"]
+PLAIN = parse_spec("fp16")
+
+
+def as_spec(format_: FormatLike) -> FormatSpec:
+    """Return the specification that a user's format means.
+
+    Raises:
+        RequestError: as ``parse_spec``.
+    """
+    return parse_spec(format_) if isinstance(format_, str) else format_
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a model is run.
+
+    Attributes:
+        weights: Format of the linear layers of the blocks.
+        activations: Format of activations.
+        kv: Format of the KV cache.
+        head: Format of the head.
+        plan: Module path or pattern to format, in order; before ``weights`` and ``head``.
+        logits: Whether the head runs on each sequence's last token, or on all.
+        flash: Whether attention is one kernel (``FlashAttention``) or three ops.
+        absorb: Whether MLA multiplies in the latent space (decode) or expands keys and values.
+        tp: Devices that share every layer (tensor parallelism, Megatron-LM).
+        pp: Devices that hold consecutive layers each (pipeline parallelism).
+        ep: Devices among which the experts are spread.
+    """
+
+    weights: FormatSpec = PLAIN
+    activations: FormatSpec = PLAIN
+    kv: FormatSpec = PLAIN
+    head: FormatSpec = PLAIN
+    plan: tuple[tuple[str, FormatSpec], ...] = ()
+    logits: Logits = "last"
+    flash: bool = True
+    absorb: bool = False
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+
+
+class FixedOptions(TypedDict, total=False):
+    """The keywords of ``roofline.workload`` that no function takes lists of."""
+
+    head: FormatLike
+    plan: Mapping[str, FormatLike] | None
+    logits: Logits
+    past: int
+    new_tokens: int
+    flash: bool
+    absorb: bool | None
+    pp: int
+    ep: int
+
+
+class WorkloadOptions(FixedOptions, total=False):
+    """The keywords of ``roofline.workload``, for functions that pass them on."""
+
+    weights: FormatLike
+    activations: FormatLike
+    kv: FormatLike
+    tp: int
