@@ -1,32 +1,124 @@
-"""How each command line ends: 0 done, 1 the work failed, 2 the request is wrong."""
+"""How each command line starts and ends: 0 done, 1 the work failed, 2 the request is wrong."""
 
 from __future__ import annotations
 
-import json
+import inspect
+import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from quant.common.errors import HwsimError, RequestError
+from quant.common.options import Quiet
+from quant.common.signs import degrade_stdout
 
 # typer's own copy of click names the errors of a command line; its public root is this one.
 UsageError: Any = typer.BadParameter.__mro__[1]
 INTERRUPTED = "interrupted; finished parts are kept"
+EXAMPLE = "Example: "
+"""Begins the last paragraph of the docstring of every command."""
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        print(f"{context.find_root().info_name} {version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        help="Print the version and stop.",
+        callback=_print_version,
+        is_eager=True,
+        show_default="off",
+    ),
+]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def application(name: str, summary: str) -> typer.Typer:
+    """Return the application of a command line, with the options that all three have.
+
+    Args:
+        name: Of the command.
+        summary: What it does, and an example in the last paragraph.
+    """
+    text, example = _split(summary)
+    app = typer.Typer(
+        name=name,
+        help=text,
+        epilog=example,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,  # plain help: quicker, and examples stay whole on their lines
+    )
+
+    @app.callback()
+    def start(
+        context: typer.Context,
+        version: Version = False,
+        quiet: Quiet = False,
+    ) -> None:
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    return app
+
+
+def version() -> str:
+    """Return the version of the installed package.
+
+    Raises:
+        HwsimError: it is not installed.
+    """
+    from importlib import metadata
+
+    try:
+        return metadata.version("hwsim")
+    except metadata.PackageNotFoundError:
+        raise HwsimError("hwsim is not installed: its version is unknown") from None
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Command]:
+    """Return a decorator that adds a command whose help ends with its docstring's example.
+
+    Args:
+        app: Takes the command.
+        name: On the command line; None: the function's.
+    """
+
+    def add(function: Command) -> Command:
+        text, example = _split(inspect.getdoc(function) or "")
+        short = " ".join(text.partition("\n\n")[0].split())
+        app.command(name, help=text, short_help=short, epilog=example)(function)
+        return function
+
+    return add
 
 
 def run(app: typer.Typer, name: str) -> None:
     """Run a typer application; errors become one line on standard error and an exit code."""
+    degrade_stdout()
     try:
         code = app(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
     except RequestError as error:
         _fail(name, error, 2)
     except UsageError as error:
-        _fail(name, f"{error.format_message()} (see --help)", 2)
+        _fail(name, f"{error.format_message().rstrip('.')} (see --help)", 2)
     except typer.Abort:
         _fail(name, INTERRUPTED, 130)
     except HwsimError as error:
         _fail(name, error, 1)
+    except BrokenPipeError:
+        # Who reads has enough (`quant list | head`): nothing more is written, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         _fail(name, error, 1)
     except KeyboardInterrupt:
@@ -36,9 +128,10 @@ def run(app: typer.Typer, name: str) -> None:
             sys.exit(code)
 
 
-def to_json(schema: str, content: dict[str, Any]) -> str:
-    """Return the JSON envelope that all commands print: ``schema`` first, SI units, raw numbers."""
-    return json.dumps({"schema": schema, **content}, indent=2, allow_nan=False)
+def _split(text: str) -> tuple[str, str]:
+    """Return a docstring without its example, and the example as a line that is not wrapped."""
+    said, _, example = text.rpartition(f"\n\n{EXAMPLE}")
+    return said, f"\b\n{EXAMPLE}{example}"
 
 
 def _fail(name: str, error: object, code: int) -> None:

@@ -18,10 +18,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it only if the block succeeds.
 
     The file is flushed to the disk before the rename, so that a killed run or a full disk leaves
-    either the old file or the new one, never half of one.
+    either the old file or the new one, never half of one. What is no file, such as ``/dev/stdout``
+    or a pipe, is yielded itself: nothing may take its place.
     """
     if target.is_dir():
         raise RequestError(f"{target} is a folder: the name of a file is needed")
+    if target.exists() and not target.is_file():
+        yield target
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)

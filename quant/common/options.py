@@ -1,0 +1,223 @@
+"""The arguments and options that commands share, each said once: what it means and its default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from quant.common.errors import RequestError
+from quant.common.output import FIGURES, TABLES, Form, suffixes
+from quant.common.progress import silence
+
+PROMPT, GENERATE, BATCH = 256, 32, 1
+"""The scenario that commands run unless they say why not."""
+BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
+"""Plain bits, and the format that they mean."""
+LISTS = "Repeat it, or use commas, for several"
+RANGES = f"{LISTS}; FIRST:LAST[:STEP] is a range"
+FORMATS = {
+    "weights": "Format of the weights, NAME[:gGROUP][:SCALE] or bits, such as bitmod4:g128:int8",
+    "activations": "Format of the layers' inputs, or bits, such as int8:row",
+    "kv": "Format of keys and values, the KV cache, or bits, such as int4-asym:g64",
+    "head": "Format of lm_head, or bits, such as int8",
+}
+Item = TypeVar("Item")
+
+
+def number_format(what: str, default: str | bool = True, *, several: bool = False) -> Any:  # noqa: ANN401  typer's own
+    """Return the option of a number format: ``weights``, ``activations``, ``kv`` or ``head``.
+
+    Args:
+        what: Which.
+        default: Words for what holds when it is not given; True: the parameter's default.
+        several: Whether it takes a list.
+    """
+    text = f"{FORMATS[what]}. {LISTS}." if several else f"{FORMATS[what]}."
+    return typer.Option(f"--{what}", help=text, show_default=default)
+
+
+def output_option(offered: Sequence[str] = TABLES) -> Any:  # noqa: ANN401  typer's own
+    """Return ``--output``, the form of a result."""
+    default = f"what --out ends in, else {offered[0]}"
+    return typer.Option("--output", help="Form of the result.", show_default=default)
+
+
+def out_option(offered: Sequence[str] = TABLES) -> Any:  # noqa: ANN401  typer's own
+    """Return ``--out``, the file that a result is written to."""
+    example = next((form for form in ("csv", "md") if form in offered), offered[0])
+    text = f"File to write, such as out.{example}; its suffix ({suffixes(offered)}) "
+    text += "chooses the form."
+    return typer.Option("-o", "--out", help=text, show_default="standard output")
+
+
+def scenario_option(flag: str, why: str = "") -> Any:  # noqa: ANN401  typer's own
+    """Return ``--prompt``, ``--generate`` or ``--batch``.
+
+    Args:
+        flag: Which.
+        why: Why the default is another here.
+    """
+    text, least = {
+        "prompt": ("Tokens of the prompt.", 1),
+        "generate": ("Tokens generated after the prompt.", 0),
+        "batch": ("Sequences that run together.", 1),
+    }[flag]
+    return typer.Option(f"--{flag}", help=f"{text} {why}".strip(), min=least)
+
+
+def context_option(why: str, least: int = 0) -> Any:  # noqa: ANN401  typer's own
+    """Return ``--context``: the tokens that a sequence holds in one pass through the model."""
+    text = "Tokens that a sequence holds in one pass through the model"
+    return typer.Option("--context", help=f"{text}: {why}.", min=least)
+
+
+STEP = "the new ones of a prefill, or those cached before a decode step; one pass, no scenario"
+Prompt = Annotated[int, scenario_option("prompt")]
+Generate = Annotated[int, scenario_option("generate")]
+Batch = Annotated[int, scenario_option("batch")]
+Context = Annotated[int, context_option(STEP)]
+Past = Annotated[int, typer.Option(help="Tokens that a prefill finds cached.", min=0)]
+Tokens = Annotated[int, typer.Option(help="Tokens of the evaluation text.", min=2)]
+Phase = Annotated[
+    Literal["prefill", "decode"],
+    typer.Option(help="The pass through the model: many new tokens, or one a sequence."),
+]
+
+Weights = Annotated[str, number_format("weights")]
+Activations = Annotated[str, number_format("activations")]
+Kv = Annotated[str, number_format("kv")]
+Head = Annotated[str, number_format("head")]
+WeightsList = Annotated[list[str] | None, number_format("weights", "fp16", several=True)]
+ActivationsList = Annotated[list[str] | None, number_format("activations", "fp16", several=True)]
+KvList = Annotated[list[str] | None, number_format("kv", "fp16", several=True)]
+
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        help="TOML file with the format of each layer, such as plan.toml; overrides --weights "
+        "and --head for the layers that it names.",
+        show_default="none",
+    ),
+]
+Calibrated = Annotated[
+    bool,
+    typer.Option(
+        "--calibrated/--ideal",
+        help="Times expected from measured kernels, or the least that the device allows.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of what is random.", min=0)]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "-q",
+        "--quiet",
+        help="No progress on standard error; results and errors are printed.",
+        show_default="progress on terminals",
+        callback=lambda quiet: silence() if quiet else None,
+        is_eager=True,
+    ),
+]
+OutputForm = Annotated[Form | None, output_option()]
+OutFile = Annotated[Path | None, out_option()]
+OutFigure = Annotated[Path | None, out_option(FIGURES)]
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A built-in name such as smollm2-135m (`quant list`, `roofline list models`), a "
+        "folder, or a hub id."
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Argument(
+        help="A built-in name such as h100-sxm (`roofline list hardware`), or a TOML file."
+    ),
+]
+Devices = Annotated[
+    list[str],
+    typer.Argument(
+        help="Built-in names such as h100-sxm (`roofline list hardware`), or TOML files."
+    ),
+]
+Machine = Annotated[
+    str,
+    typer.Argument(help="A built-in name such as bitmod (`hwsim list`), or a TOML file."),
+]
+
+
+def listed(values: Iterable[str] | None, default: Sequence[str] = (), what: str = "") -> list[str]:
+    """Return the parts of options that repeat and hold commas: ``["a,b", "c"]`` is a, b, c.
+
+    Args:
+        values: As given; None or empty: the default.
+        default: What holds when none is given.
+        what: The option, for the error.
+
+    Raises:
+        RequestError: a part is empty.
+    """
+    parts = [part.strip() for value in values or () for part in value.split(",")]
+    if not all(parts):
+        raise RequestError(f"{what} {','.join(values or ())!r}: a part between commas is empty")
+    return parts or list(default)
+
+
+def format_name(text: str) -> str:
+    """Return a format's text; plain bits are the integers of that many, or fp16."""
+    return BITS.get(text, text)
+
+
+def format_names(values: Iterable[str] | None, default: Sequence[str], what: str) -> list[str]:
+    """Return the formats of a repeated option, see ``listed``."""
+    return [format_name(text) for text in listed(values, default, what)]
+
+
+def numbers(values: Iterable[str] | None, default: Sequence[int], what: str) -> list[int]:
+    """Return the integers of a repeated option: ``1,2,4``, or ``FIRST:LAST[:STEP]``, last included.
+
+    Raises:
+        RequestError: a part is neither.
+    """
+    return _parsed(values, default, what, _range, "numbers such as 1,2,4 or 1:64:8 are needed")
+
+
+def fractions(values: Iterable[str] | None, default: Sequence[float], what: str) -> list[float]:
+    """Return the numbers of a repeated option.
+
+    Raises:
+        RequestError: a part is no number.
+    """
+    needed = "numbers such as 3.3,3.7 are needed"
+    return _parsed(values, default, what, lambda part: [float(part)], needed)
+
+
+def _parsed(
+    values: Iterable[str] | None,
+    default: Sequence[Item],
+    what: str,
+    parse: Callable[[str], list[Item]],
+    needed: str,
+) -> list[Item]:
+    given = list(values or ())
+    try:
+        results = [parse(part) for part in listed(given, (), what)]
+    except ValueError:
+        raise RequestError(f"{what} {','.join(given)!r}: {needed}") from None
+    if not all(results):
+        raise RequestError(f"{what} {','.join(given)!r}: {needed}")
+    return [number for result in results for number in result] or list(default)
+
+
+def _range(text: str) -> list[int]:
+    if ":" not in text:
+        return [int(text)]
+    first, last, *step = (int(part) for part in text.split(":"))
+    if len(step) > 1:
+        raise ValueError(text)
+    return list(range(first, last + 1, *step))
