@@ -92,7 +92,7 @@ def measure(model: torch.nn.Module, text: torch.Tensor, seen: torch.Tensor, case
     """Quantize a copy's worth of weights, evaluate in bfloat16, and put the model back."""
     if case.format == "none":
         return Result(case, _evaluate(model, text, case), 32.0, 0.0)
-    calibration = None if METHODS[case.method].calibration == "none" else seen
+    calibration = seen if METHODS[case.method].uses_calibration else None
     start = time.process_time()
     with quant.quantized(model, case.format, method=case.method, calibration=calibration) as done:
         seconds = time.process_time() - start

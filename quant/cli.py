@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from quant.common.cli import run, to_json
+from quant.common import options
+from quant.common.cli import application, command, run
 from quant.common.errors import RequestError
 from quant.common.files import check_folder
-from quant.formats.spec import parse_spec
-from quant.plan import Plan
+from quant.common.options import format_name, format_names, listed, number_format
+from quant.common.output import Output, Report, frame_of, stacked
+from quant.common.tables import Table, table_of
 
 if TYPE_CHECKING:
+    from quant.methods.base import Method
     from quant.models.apply import QuantizationReport
+    from quant.plan import Formats
 
-Output = Literal["table", "json", "csv"]
-OutputOption = Annotated[Output, typer.Option("--output", help="How results are printed.")]
-CalibrationOption = Annotated[
-    int, typer.Option("--calibration", help="Calibration tokens (C4).", min=512)
+METHOD = "How weights are rounded (`quant list`), such as gptq, or a .py file with a method."
+Calibration = Annotated[
+    int, typer.Option(help="Tokens of the calibration text (C4), for methods that look.", min=512)
 ]
 STREAMED_FROM = 4 << 30
 """Bytes of a local folder from which ``quant quantize`` streams it."""
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = application(
+    "quant", "Number formats, and models quantized to them.\n\nExample: quant show bitmod3"
+)
 
 
 def main() -> None:
@@ -33,12 +36,17 @@ def main() -> None:
     run(app, "quant")
 
 
-@app.command("list")
-def list_(output: OutputOption = "table") -> None:
-    """List the number formats and the built-in models.
+@command(app, "list")
+def list_(
+    form: options.OutputForm = None, out: options.OutFile = None, quiet: options.Quiet = False
+) -> None:
+    """List the number formats, the ways to round weights, and the built-in models.
 
-    Example: quant list
+    The table leaves the sources of formats out: `quant show` and the other forms name them.
+
+    Example: quant list --output json
     """
+    output = Output.choose(form, out)
     from quant.formats.describe import format_rows
     from quant.methods.registry import method_rows
     from quant.models.catalog import MODELS
@@ -52,48 +60,61 @@ def list_(output: OutputOption = "table") -> None:
         }
         for m in MODELS.values()
     ]
-    tables = {"formats": format_rows(), "methods": method_rows(), "models": models}
-    if output == "json":
-        print(to_json("quant.list/1", tables))
-        return
-    for kind, rows in tables.items():
-        # Sources would make the table unreadable; `quant show` names them, as do JSON and CSV.
-        left_out = {"source", "special_values"} if (output, kind) == ("table", "formats") else set()
-        _print([{k: v for k, v in row.items() if k not in left_out} for row in rows], output)
+    rows = {"formats": format_rows(), "methods": method_rows(), "models": models}
+
+    def tables() -> list[Table]:
+        left_out = {"source", "special_values"}
+        short = [{k: v for k, v in row.items() if k not in left_out} for row in rows["formats"]]
+        return [table_of(content, name) for name, content in (rows | {"formats": short}).items()]
+
+    output.write(Report("quant list", "quant.list/1", lambda: rows, tables, lambda: stacked(rows)))
 
 
-@app.command()
-def show(name: str, output: OutputOption = "table") -> None:
+@command(app)
+def show(
+    name: Annotated[
+        str, typer.Argument(help="A format such as bitmod3, or a TOML file with a grid of yours.")
+    ],
+    form: options.OutputForm = None,
+    out: options.OutFile = None,
+    quiet: options.Quiet = False,
+) -> None:
     """Show a format: its levels on a line, and the value of each code in each of its tables.
-
-    NAME may be a TOML file with a grid of your own.
 
     Example: quant show bitmod3
     """
+    output = Output.choose(form, out)
     from quant.formats.describe import code_rows, number_line
+    from quant.formats.spec import parse_spec
 
     spec = parse_spec(name)
     entry = spec.format
     rows = code_rows(entry)
     bits = spec.effective_bits(4096, 4096)
-    if output == "json":
-        facts = {"name": entry.name, "element_bits": entry.element_bits, "effective_bits": bits}
-        print(to_json("quant.show/1", {**facts, "source": entry.source, "codes": rows}))
-        return
-    if output == "table":
-        print(f"{spec}: {entry.element_bits} bits a code, {bits:.3f} a weight (4096 x 4096)")
-        print(f"{entry.source}\n\n{number_line(entry)}\n")
-    _print(rows, output)
+    facts = {"name": entry.name, "element_bits": entry.element_bits, "effective_bits": bits}
+    facts |= {"source": entry.source, "codes": rows}
+
+    def tables() -> list[Table]:
+        table = table_of(rows)
+        title = f"{spec}: {entry.element_bits} bits a code, {bits:.3f} a weight (4096 x 4096)"
+        source = (f"source: {entry.source}",)
+        return [Table(table.columns, table.rows, title, number_line(entry), source)]
+
+    output.write(Report(entry.name, "quant.show/1", lambda: facts, tables, lambda: frame_of(rows)))
 
 
-@app.command("quantize")
+@command(app, "quantize")
 def quantize_(
-    model: str,
-    folder: Annotated[Path, typer.Option("-o", "--out", help="Checkpoint folder to write.")],
-    format_: Annotated[str, typer.Option("--format", help="NAME[:gGROUP][:SCALE].")] = "",
-    plan: Annotated[Path | None, typer.Option(help="A plan file instead of one format.")] = None,
-    method: Annotated[str, typer.Option(help="How weights are rounded (quant list).")] = "",
-    calibration: CalibrationOption = 8192,
+    model: options.Model,
+    folder: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Checkpoint folder to write, such as smollm2-gptq."),
+    ],
+    weights: Annotated[str, number_format("weights", "none: this or --plan is needed")] = "",
+    head: Annotated[str, number_format("head", "left alone")] = "",
+    plan: options.PlanFile = None,
+    method: Annotated[str, typer.Option(help=METHOD, show_default="the plan's, else rtn")] = "",
+    calibration: Calibration = 8192,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -102,102 +123,129 @@ def quantize_(
             show_default="folders above 4 GiB",
         ),
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Quantize a model and write a checkpoint.
 
-    Example: quant quantize smollm2-135m --format bitmod4:g128:int8 --method gptq -o smollm2-gptq
+    Example: quant quantize smollm2-135m --weights bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
-    formats = _formats(format_, plan)
+    from quant.plan import method_of
+
+    named = _method(method) if method else ""
+    formats = _formats(weights, head, plan)
+    chosen = method_of(formats, named)
     check_folder(folder, "manifest.json")
-    if stream or (stream is None and _is_large(Path(model), method, formats)):
+    if stream or (stream is None and chosen.is_streamable and _is_large(Path(model))):
         from quant.checkpoints.stream import quantize_checkpoint
 
-        done = quantize_checkpoint(model, folder, formats, method=method, model=model)
+        done = quantize_checkpoint(model, folder, formats, method=chosen, model=model)
         print(f"{folder}: {len(done.layers)} layers at {done.effective_bits:.3f} effective bits")
         return
     from quant.checkpoints.folder import save_quantized
-    from quant.methods.registry import get_method
     from quant.models.apply import quantize_model
     from quant.models.load import load_model
+    from quant.models.texts import calibration_for
 
-    get_method(method or "rtn")
     loaded, tokenizer = load_model(model)
-    text = _calibration(tokenizer, method, formats, calibration)
-    report = quantize_model(loaded, formats, method=method, calibration=text)
+    text = calibration_for(chosen, tokenizer, calibration)
+    report = quantize_model(loaded, formats, method=chosen, calibration=text)
     rest = {name: parameter.detach() for name, parameter in loaded.named_parameters()}
     save_quantized(folder, report.tensors, model=model, rest=rest)
     print(f"{folder}: {_bits(report)}")
 
 
-@app.command("eval")
+@command(app, "eval")
 def eval_(
-    model: str,
-    format_: Annotated[list[str] | None, typer.Option("--format", help="May repeat.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="A plan file to evaluate too.")] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="May repeat.")] = None,
-    activations: Annotated[str, typer.Option(help="Format of activations, as int8:row.")] = "",
-    kv: Annotated[str, typer.Option(help="Format of keys and values, as int4-asym:g64.")] = "",
-    tokens: Annotated[int, typer.Option(help="Evaluation tokens.", min=2)] = 16384,
-    context: Annotated[int, typer.Option(help="Tokens of a window.", min=2)] = 1024,
-    calibration: CalibrationOption = 8192,
-    dtype: Annotated[str, typer.Option(help="Compute type of the model.")] = "bfloat16",
-    output: OutputOption = "table",
+    model: options.Model,
+    weights: Annotated[
+        list[str] | None, number_format("weights", "none: the model as it is", several=True)
+    ] = None,
+    activations: Annotated[str, number_format("activations", "not rounded")] = "",
+    kv: Annotated[str, number_format("kv", "not rounded")] = "",
+    head: Annotated[str, number_format("head", "left alone")] = "",
+    plan: options.PlanFile = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method", help=f"{METHOD} {options.LISTS}.", show_default="the plan's, else rtn"
+        ),
+    ] = None,
+    tokens: options.Tokens = 16384,
+    context: Annotated[
+        int,
+        options.context_option("a window of the text; several windows give a standard error", 2),
+    ] = 1024,
+    calibration: Calibration = 8192,
+    dtype: Annotated[
+        str, typer.Option(help="What the model computes in: bfloat16, float16 or float32.")
+    ] = "bfloat16",
+    form: options.OutputForm = None,
+    out: options.OutFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure perplexity, unquantized and in each format, with standard errors.
 
-    Example: quant eval smollm2-135m --format bitmod3 --format int3-asym --method rtn --method gptq
+    Example: quant eval smollm2-135m --weights bitmod3,int3-asym --method rtn,gptq
     """
-    choices: dict[str, str | Plan] = {text: str(parse_spec(text)) for text in format_ or []}
+    output = Output.choose(form, out)
+    from quant.formats.spec import parse_spec
+
+    methods = [_method(name) for name in listed(method, (), "method")]
+    names = format_names(weights, (), "weights")
+    choices: dict[str, Formats] = {text: _formats(text, head, None) for text in names}
     if plan is not None:
-        choices[str(plan)] = Plan.load(plan)
-    from quant.methods.registry import get_method
-    from quant.models.compare import compare
+        choices[str(plan)] = _formats("", head, plan)
+    inputs, cache = (parse_spec(format_name(text)) if text else None for text in (activations, kv))
+    from quant.models.compare import EvaluationSetting, compare
 
-    for name in method or []:
-        get_method(name)
-    for text in (activations, kv):
-        if text:
-            parse_spec(text)
-    rows = compare(
-        model,
-        choices,
-        methods=method or [""],
-        tokens=tokens,
-        context=context,
-        calibration=calibration,
-        dtype=dtype,
-        activations=activations or None,
-        kv=kv or None,
-    )
-    if output == "json":
-        print(to_json("quant.eval/1", {"model": model, "tokens": tokens, "results": rows}))
-    else:
-        _print(rows, output)
+    setting = EvaluationSetting(tokens, context, calibration, dtype, inputs, cache)
+    results = [_named(row) for row in compare(model, choices, setting, methods)]
+    content = {
+        "model": model,
+        "tokens": tokens,
+        "context": context,
+        "activations": str(inputs) if inputs else None,
+        "kv": str(cache) if cache else None,
+        "head": head or None,
+        "results": results,
+    }
+    title = f"{model}, {tokens} tokens in windows of {context}"
+    output.write(Report.of_rows(title, "quant.eval/2", results, content))
 
 
-def _is_large(folder: Path, method: str, formats: str | Plan) -> bool:
-    """Whether a local folder is better streamed, with a method that allows it."""
-    from quant.methods.registry import get_method
-
-    entry = get_method(method or (formats.method if isinstance(formats, Plan) else "rtn"))
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    return size > STREAMED_FROM and entry.scope == "layer" and entry.calibration != "required"
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of results in the words of the command line."""
+    return {"weights" if key == "format" else key: value for key, value in row.items()}
 
 
-def _calibration(tokenizer: Any, method: str, formats: str | Plan, count: int) -> Any:  # noqa: ANN401
-    """Calibration tokens where the method looks at any."""
-    from quant.methods.registry import get_method
-    from quant.models.texts import calibration_tokens
-
-    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
-    needed = get_method(named).calibration != "none"
-    return calibration_tokens(tokenizer, count) if needed else None
+def _is_large(folder: Path) -> bool:
+    """Whether a local folder is better streamed."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) > STREAMED_FROM
 
 
-def _formats(format_: str, plan: Path | None) -> str | Plan:
-    if bool(format_) == (plan is not None):
-        raise RequestError("one of --format and --plan is needed")
-    return str(parse_spec(format_)) if plan is None else Plan.load(plan)
+def _method(text: str) -> Method:
+    """The method of a name, or of a Python file that registers one."""
+    from quant.methods.registry import get_method, load_method
+
+    return load_method(Path(text)) if text.endswith(".py") else get_method(text)
+
+
+def _formats(weights: str, head: str, plan: Path | None) -> Formats:
+    """What is quantized to what; a plan says more of the head than ``--head``."""
+    from dataclasses import replace
+
+    from quant.formats.spec import parse_spec
+    from quant.plan import HEAD, Plan
+
+    if bool(weights) == (plan is not None):
+        raise RequestError("one of --weights and --plan is needed")
+    top = {HEAD: parse_spec(format_name(head))} if head else {}
+    if plan is not None:
+        loaded = Plan.load(plan)
+        named = {path: str(spec) for path, spec in top.items()}
+        return replace(loaded, layers=named | loaded.layers)
+    spec = parse_spec(format_name(weights))
+    return {"*": spec, **top} if top else spec
 
 
 def _bits(report: QuantizationReport) -> str:
@@ -207,18 +255,5 @@ def _bits(report: QuantizationReport) -> str:
     )
 
 
-def _print(rows: list[dict[str, Any]], output: Output) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if output == "csv":
-        import pandas as pd
-
-        print(pd.DataFrame(rows, columns=names).to_csv(index=False), end="")
-        return
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*(_cell(row.get(name, "")) for name in names))
-    Console().print(table)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+if __name__ == "__main__":
+    main()

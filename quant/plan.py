@@ -1,4 +1,4 @@
-"""Plan: which format each layer gets. TOML in and out."""
+"""Plan: which format each layer gets, and by which method. TOML in and out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.files import write_text
-from quant.formats.spec import parse_spec
-from quant.methods.registry import METHODS
+from quant.formats.spec import FormatSpec, parse_spec
+from quant.methods.base import Method
+from quant.methods.registry import DEFAULT_METHOD, get_method
 
 HEAD = "lm_head"
 
@@ -31,11 +32,15 @@ class Plan:
 
     layers: dict[str, str]
     model: str = ""
-    method: str = "rtn"
+    method: str = DEFAULT_METHOD
     schema: Literal["plan/1"] = field(default="plan/1", kw_only=True)
 
     def __post_init__(self) -> None:
-        faults = [] if self.method in METHODS else [_unknown_method(self.method)]
+        faults = []
+        try:
+            get_method(self.method)
+        except RequestError as error:
+            faults.append(str(error))
         for path, text in self.layers.items():
             try:
                 parse_spec(text)
@@ -43,6 +48,11 @@ class Plan:
                 faults.append(f"layers.{path}: {error}")
         if faults:
             raise RequestError("; ".join(faults))
+
+    @property
+    def specs(self) -> dict[str, FormatSpec]:
+        """The formats by module path or pattern, as specifications."""
+        return {path: parse_spec(text) for path, text in self.layers.items()}
 
     def to_toml(self) -> str:
         """Return the plan as TOML."""
@@ -68,34 +78,51 @@ class Plan:
         return parse(data, cls, str(path))
 
 
-def assign(formats: str | Mapping[str, str] | Plan, paths: Iterable[str]) -> dict[str, str]:
+Formats: TypeAlias = str | FormatSpec | Mapping[str, str | FormatSpec] | Plan
+"""One format for every layer but the head, formats by module path or pattern, or a plan."""
+
+
+def assign(formats: Formats, paths: Iterable[str]) -> dict[str, FormatSpec]:
     """Return the format of each module path that gets one.
 
-    A string means every layer but the head. In a mapping, ``*`` spans dots; an exact path wins
-    over patterns, a later pattern over an earlier one, and ``"*"`` leaves the head alone.
+    A single format means every layer but the head. In a mapping, ``*`` spans dots; an exact path
+    wins over patterns, a later pattern over an earlier one, and ``"*"`` leaves the head alone.
 
     Raises:
-        RequestError: a pattern or path that matches nothing, with the nearest paths.
+        RequestError: an unknown format, or a pattern or path that matches nothing, with the
+            nearest paths.
     """
-    if isinstance(formats, Plan):
-        formats = formats.layers
-    patterns = {"*": formats} if isinstance(formats, str) else dict(formats)
-    known, chosen = list(paths), {}
-    for pattern, text in patterns.items():
+    patterns = _patterns(formats)
+    known = list(paths)
+    chosen: dict[str, FormatSpec] = {}
+    for pattern, spec in patterns.items():
         matched = [path for path in known if fnmatchcase(path, pattern)]
         if not matched:
             raise unknown_name("layer", pattern, _short(known))
         for path in matched:
             if not (pattern == "*" and path == HEAD):
-                chosen[path] = text
-    chosen.update({path: text for path, text in patterns.items() if path in known})
-    for text in chosen.values():
-        parse_spec(text)
+                chosen[path] = spec
+    chosen.update({path: spec for path, spec in patterns.items() if path in known})
     return {path: chosen[path] for path in known if path in chosen}
 
 
-def _unknown_method(name: str) -> str:
-    return str(unknown_name("method", name, METHODS))
+def method_of(formats: Formats, method: str | Method = "") -> Method:
+    """Return the method of a request: the one it names, else its plan's, else the default.
+
+    Raises:
+        RequestError: no method has that name.
+    """
+    if isinstance(method, Method):
+        return method
+    planned = formats.method if isinstance(formats, Plan) else DEFAULT_METHOD
+    return get_method(method or planned)
+
+
+def _patterns(formats: Formats) -> dict[str, FormatSpec]:
+    if isinstance(formats, Plan):
+        return formats.specs
+    texts = formats if isinstance(formats, Mapping) else {"*": formats}
+    return {p: parse_spec(f) if isinstance(f, str) else f for p, f in texts.items()}
 
 
 def _short(paths: list[str]) -> list[str]:

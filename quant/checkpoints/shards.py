@@ -103,10 +103,10 @@ def linear_weights(model: ShardedModel) -> dict[str, bool]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{model.folder / CONFIG}: no known language model: {error}") from None
     layers = linear_layers(skeleton)
-    found = {path: is_transposed(layer) for path, layer in layers.items() if path in paths}
-    if not found:
+    stored = {path: is_transposed(layer) for path, layer in layers.items() if path in paths}
+    if not stored:
         raise RequestError(f"{model.folder}: no tensor has the name of a linear layer of its model")
-    return found
+    return stored
 
 
 def _dimensions(model: ShardedModel, name: str) -> int:
@@ -119,12 +119,12 @@ def _dimensions(model: ShardedModel, name: str) -> int:
 def _index(path: Path) -> dict[str, str]:
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        found = data["weight_map"]
-        if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        names = data["weight_map"]
+        if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
             raise TypeError("weight_map is no table of file names")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(f"{path}: not a readable index: {error}") from None
-    return found
+    return names
 
 
 def _keys(path: Path) -> Iterable[str]:

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.folder import MANIFEST, stored_grids, write_manifest
-from quant.checkpoints.shards import ShardedModel, linear_weights, open_model
+from quant.checkpoints.shards import linear_weights, open_model
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import check_folder, replace_folder, sha256_of, write_text
 from quant.common.progress import track
 from quant.formats.spec import FormatSpec, parse_spec
-from quant.methods.registry import get_method, implementation
-from quant.plan import Plan, assign
+from quant.methods.base import Method
+from quant.plan import Formats, assign, method_of
 from quant.tensors.arrays import parts
-from quant.tensors.quantize import as_matrix, specification
+from quant.tensors.quantize import as_matrix
+from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +52,9 @@ class StreamReport:
 def quantize_checkpoint(
     source: str | Path,
     folder: str | Path,
-    formats: str | Mapping[str, str] | Plan,
+    formats: Formats,
     *,
-    method: str = "",
+    method: str | Method = "",
     model: str = "",
     shard_bytes: int = SHARD_BYTES,
 ) -> StreamReport:
@@ -65,8 +66,8 @@ def quantize_checkpoint(
         source: A folder with ``model.safetensors``, or shards and their index.
         folder: The checkpoint, as ``quant.checkpoints.folder`` reads it; replaced as a whole.
         formats: As ``quantize_model`` takes them.
-        method: ``rtn``, or another that looks at one layer and needs no calibration; empty: the
-            plan's, else ``rtn``.
+        method: One that looks at a layer at a time and needs no calibration; empty: the plan's,
+            else ``rtn``.
         model: The model's name in the manifest; empty: the source's.
         shard_bytes: Size from which a shard is written.
 
@@ -76,41 +77,37 @@ def quantize_checkpoint(
     """
     source, folder = Path(source), Path(folder)
     check_folder(folder, MANIFEST)
-    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
-    entry = get_method(named)
-    if entry.scope != "layer" or entry.calibration == "required":
-        raise RequestError(f"method {named!r} looks at inputs: a model cannot be streamed with it")
+    chosen = method_of(formats, method)
+    if not chosen.is_streamable:
+        raise RequestError(
+            f"method {chosen.name!r} looks at inputs or at several layers: a model cannot be "
+            "streamed with it"
+        )
     opened = open_model(source)
     transposed = linear_weights(opened)
-    specs = {path: specification(text) for path, text in _formats(formats, transposed).items()}
+    specs = assign(formats, transposed)
+    specs = {path: spec for path, spec in specs.items() if not spec.format.is_plain}
     stored_grids(spec.format for spec in specs.values())
     work = folder.with_name(f".{folder.name}.part")
-    identity = {"source": opened.identity(), "method": named, "model": model or source.name}
+    identity = {"source": opened.identity(), "method": chosen.name, "model": model or source.name}
     identity["formats"] = {path: str(spec) for path, spec in specs.items()}
     writer = _Writer.resumed(work, identity, shard_bytes)
-    quantize = implementation(entry).quantize
-    for name in track(opened.files, f"quantizing ({named})", len(opened.files)):
+    for name in track(opened.files, f"quantizing ({chosen.name})", len(opened.files)):
         path = name.removesuffix(".weight")
         if writer.has(name):
             continue
         if name.endswith(".weight") and path in specs:
-            weight = _matrix(opened, name, transposed[path])
-            tensor = quantize(weight, specs[path], None)
-            writer.add_layer(name, path, tensor)
+            weight = opened.read(name)
+            matrix = weight.T if transposed[path] else weight
+            writer.add_layer(name, path, _rounded(name, matrix, chosen, specs[path]))
         else:
             writer.add_rest(name, opened.read(name))
     return writer.finish(folder)
 
 
-def _formats(formats: str | Mapping[str, str] | Plan, layers: Mapping[str, bool]) -> dict[str, str]:
-    found = assign(formats, layers)
-    return {path: text for path, text in found.items() if not parse_spec(text).format.is_plain}
-
-
-def _matrix(model: ShardedModel, name: str, transposed: bool) -> Any:  # noqa: ANN401  float32
-    weight = model.read(name)
+def _rounded(name: str, weight: torch.Tensor, method: Method, spec: FormatSpec) -> QuantizedTensor:
     try:
-        return as_matrix(weight.T if transposed else weight)
+        return method.quantize_alone(as_matrix(weight), spec)
     except RequestError as error:
         raise RequestError(f"tensor {name}: {error}") from None
 
@@ -140,9 +137,9 @@ class _Writer:
         """Go on with a run of the same request, else begin anew."""
         journal = {"identity": identity, "done": {}}
         try:
-            found = json.loads((work / JOURNAL).read_text(encoding="utf-8"))
-            if found["identity"] == json.loads(json.dumps(identity)):
-                whole = {n: s for n, s in found["done"].items() if _is_whole(work / n, s)}
+            earlier = json.loads((work / JOURNAL).read_text(encoding="utf-8"))
+            if earlier["identity"] == json.loads(json.dumps(identity)):
+                whole = {n: s for n, s in earlier["done"].items() if _is_whole(work / n, s)}
                 journal["done"] = whole
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
@@ -158,7 +155,7 @@ class _Writer:
     def has(self, name: str) -> bool:
         return any(name in shard["sources"] for shard in self.journal["done"].values())
 
-    def add_layer(self, name: str, path: str, tensor: Any) -> None:  # noqa: ANN401
+    def add_layer(self, name: str, path: str, tensor: QuantizedTensor) -> None:
         self.layers[path] = (tensor.spec, tensor.shape)  # hqq changes the rule of its format
         self._add("quantized", name, {f"{path}.{k}": v for k, v in parts(tensor).items()})
 

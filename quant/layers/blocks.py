@@ -7,20 +7,24 @@ such a list is one block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import nn
 
 from quant.common.errors import RequestError
 from quant.common.progress import progress_bar
-from quant.layers.matrices import columns, linear_layers
-from quant.layers.statistics import LayerStatistics
+from quant.layers.matrices import linear_layers
 
 CONTEXT = 512
+Batch: TypeAlias = torch.Tensor | Mapping[str, Any]
+"""A model's one argument, or its arguments by name."""
+CalibrationData: TypeAlias = torch.Tensor | Iterable[Batch]
+"""Token ids ``[n]``, which are cut into windows of 512, or batches."""
+_Call: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Block:
     path: str
     module: nn.Module
     layers: dict[str, nn.Module]
-    inputs: list[tuple[tuple[Any, ...], dict[str, Any]]]
+    inputs: list[_Call]
     references: list[torch.Tensor] = field(default_factory=list)
 
     def run(self) -> list[torch.Tensor]:
@@ -53,7 +57,7 @@ class _Stop(Exception):  # noqa: N818  not an error: the pass has seen enough
 
 def blocks(
     model: nn.Module,
-    calibration: Any,  # noqa: ANN401  tokens or batches
+    calibration: CalibrationData | None,
     *,
     references: bool = False,
 ) -> Iterator[Block]:
@@ -61,18 +65,19 @@ def blocks(
 
     Args:
         model: Any torch model.
-        calibration: Token ids ``[n]`` (cut into windows of 512), or a sequence of batches, each a
-            tensor or a mapping of the model's arguments.
+        calibration: Token ids ``[n]`` or batches; None: the blocks have no inputs.
         references: Also carry the unquantized model's outputs along.
 
     Raises:
         RequestError: no batch.
     """
-    batches = as_batches(calibration)
+    batches = [] if calibration is None else as_batches(calibration)
     path = _main_list(model)
     if not path:
-        inputs = [_arguments(batch) for batch in batches]
-        yield Block("", model, linear_layers(model), inputs)
+        whole = Block("", model, linear_layers(model), [_arguments(batch) for batch in batches])
+        if references:
+            whole.references = whole.run()
+        yield whole
         return
     modules = list(model.get_submodule(path).named_children())
     calls = _first_calls(model, [module for _, module in modules], batches)
@@ -92,20 +97,12 @@ def blocks(
             bar.advance(task)
 
 
-def statistics(block: Block, paths: Sequence[str]) -> dict[str, LayerStatistics]:
-    """Run a block over its inputs and return what its layers see."""
-    sums = {path: _Sums() for path in paths}
-    hooks = [block.layers[path].register_forward_pre_hook(_see(sums[path])) for path in paths]
-    try:
-        block.run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {path: found.done(path) for path, found in sums.items()}
+def as_batches(calibration: CalibrationData) -> list[Batch]:
+    """Return calibration data as a list of batches.
 
-
-def as_batches(calibration: Any) -> list[Any]:  # noqa: ANN401  tensors or mappings
-    """Return calibration data as a list of batches (see ``blocks``)."""
+    Raises:
+        RequestError: no batch, or a single token.
+    """
     if isinstance(calibration, torch.Tensor) and calibration.dim() == 1:
         if calibration.numel() < 2:
             raise RequestError(f"{calibration.numel()} calibration tokens: at least 2 are needed")
@@ -118,7 +115,7 @@ def as_batches(calibration: Any) -> list[Any]:  # noqa: ANN401  tensors or mappi
     return batches
 
 
-def run_model(model: nn.Module, batch: Any) -> Any:  # noqa: ANN401  whatever the model returns
+def run_model(model: nn.Module, batch: Batch) -> Any:  # noqa: ANN401  whatever the model returns
     """Call a model on one batch."""
     args, kwargs = _arguments(batch)
     if "input_ids" in kwargs and hasattr(model, "config"):
@@ -134,38 +131,6 @@ def first(output: Any) -> torch.Tensor:  # noqa: ANN401  a module may return any
         output = next(iter(output.values()))
     assert isinstance(output, torch.Tensor)
     return output
-
-
-class _Sums:
-    """Running sums over the inputs of a layer."""
-
-    def __init__(self) -> None:
-        self.hessian: torch.Tensor | None = None
-        self.total = self.largest = torch.zeros(())
-        self.count = 0
-
-    def add(self, x: torch.Tensor) -> None:
-        product = x.T @ x
-        self.hessian = product if self.hessian is None else self.hessian.add_(product)
-        self.total = self.total + x.abs().sum(0)
-        self.largest = torch.maximum(self.largest, x.abs().amax(0))
-        self.count += x.shape[0]
-
-    def done(self, path: str) -> LayerStatistics:
-        if self.hessian is None:
-            raise RequestError(f"layer {path}: calibration never reached it")
-        hessian = (self.hessian * (2 / self.count)).numpy()
-        if not np.isfinite(hessian).all():
-            raise RequestError(f"layer {path}: its calibration inputs hold NaN or Inf")
-        mean = (self.total / self.count).numpy()
-        return LayerStatistics(hessian, mean, self.largest.numpy(), self.count)
-
-
-def _see(sums: _Sums) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-    def hook(layer: nn.Module, args: tuple[Any, ...]) -> None:
-        sums.add(columns(layer, args[0]))
-
-    return hook
 
 
 def _main_list(model: nn.Module) -> str:
@@ -187,14 +152,14 @@ def _calls_its_entries(model: nn.Module, path: str) -> bool:
 
 
 def _first_calls(
-    model: nn.Module, modules: list[nn.Module], batches: list[Any]
-) -> list[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    model: nn.Module, modules: list[nn.Module], batches: list[Batch]
+) -> list[list[_Call]]:
     """What every block is called with: ``[block][batch]``, hidden states of the first block only.
 
     The first batch goes through the whole model, since blocks may differ in their masks; the
     others stop early and share its masks, unless they come with one or have another shape.
     """
-    calls: list[list[tuple[tuple[Any, ...], dict[str, Any]]]] = [[] for _ in modules]
+    calls: list[list[_Call]] = [[] for _ in modules]
 
     def note(index: int, last: bool) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -225,14 +190,14 @@ def _first_calls(
     return calls
 
 
-def _shape(batch: Any) -> tuple[int, ...]:  # noqa: ANN401  a batch of any kind
+def _shape(batch: Batch) -> tuple[int, ...]:
     """The shape of plain token batches, whose masks depend on nothing else; else ()."""
     if isinstance(batch, dict) and set(batch) == {"input_ids"}:
         return tuple(batch["input_ids"].shape)
     return ()
 
 
-def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
     """Hidden states come first, as a positional argument; caches stay out."""
     kwargs = dict(kwargs)
     if not args:
@@ -245,14 +210,12 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
     return args, kwargs
 
 
-def _with_hidden(
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]], hidden: list[torch.Tensor]
-) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+def _with_hidden(calls: list[_Call], hidden: list[torch.Tensor]) -> list[_Call]:
     pairs = zip(calls, hidden, strict=True)
     return [((state, *args[1:]), kwargs) for (args, kwargs), state in pairs]
 
 
-def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:  # noqa: ANN401
+def _arguments(batch: Batch) -> _Call:
     if isinstance(batch, torch.Tensor):
         return (batch,), {}
     return (), dict(batch)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from quant.common.errors import RequestError
 from quant.formats.elements import F32
+from quant.layers.blocks import Block
+from quant.layers.hooks import watched
+from quant.layers.matrices import columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,3 +44,41 @@ class LayerStatistics:
         inverse: NDArray[np.float32] = (1 / factors).astype(np.float32)
         hessian = self.hessian * inverse[:, None] * inverse
         return LayerStatistics(hessian, self.mean_abs * inverse, self.max_abs * inverse, self.count)
+
+
+def layer_statistics(block: Block, paths: Sequence[str]) -> dict[str, LayerStatistics]:
+    """Run a block over its inputs and return what its layers see.
+
+    Raises:
+        RequestError: naming a layer that no input reached, or whose inputs hold NaN or Inf.
+    """
+    layers = {path: block.layers[path] for path in paths}
+    sums = {path: _Sums() for path in paths}
+    with watched(layers, inputs=lambda path, x: sums[path].add(columns(layers[path], x))):
+        block.run()
+    return {path: total.statistics(path) for path, total in sums.items()}
+
+
+class _Sums:
+    """Running sums over the inputs of a layer."""
+
+    def __init__(self) -> None:
+        self.hessian: torch.Tensor | None = None
+        self.total = self.largest = torch.zeros(())
+        self.count = 0
+
+    def add(self, x: torch.Tensor) -> None:
+        product = x.T @ x
+        self.hessian = product if self.hessian is None else self.hessian.add_(product)
+        self.total = self.total + x.abs().sum(0)
+        self.largest = torch.maximum(self.largest, x.abs().amax(0))
+        self.count += x.shape[0]
+
+    def statistics(self, path: str) -> LayerStatistics:
+        if self.hessian is None:
+            raise RequestError(f"layer {path}: calibration never reached it")
+        hessian = (self.hessian * (2 / self.count)).numpy()
+        if not np.isfinite(hessian).all():
+            raise RequestError(f"layer {path}: its calibration inputs hold NaN or Inf")
+        mean = (self.total / self.count).numpy()
+        return LayerStatistics(hessian, mean, self.largest.numpy(), self.count)

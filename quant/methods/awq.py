@@ -15,9 +15,9 @@ import torch
 
 from quant.formats.elements import F32
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import Block, statistics
+from quant.layers.blocks import Block
 from quant.layers.matrices import matrix
-from quant.layers.statistics import LayerStatistics
+from quant.layers.statistics import LayerStatistics, layer_statistics
 from quant.methods.scaling import Shared, centred, fold, rescaled, shared_inputs
 from quant.rounding.fit import fit
 from quant.tensors.quantize import encode
@@ -31,7 +31,7 @@ UNCLIPPED = ("q_proj", "k_proj", "query", "key")
 
 def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, QuantizedTensor]:
     """Scale, clip and round the layers of a block; its norms change in place."""
-    known = statistics(block, list(specs))
+    known = layer_statistics(block, list(specs))
     for shared in shared_inputs(block):
         if all(path in specs for path in shared.paths):
             factors = best_factors(block, shared, specs, known)

@@ -1,33 +1,294 @@
-"""What methods share: what calibration knows of a layer, and how a method is named."""
+"""What a way to round weights is: an object of one of three scopes.
+
+Subclass ``LayerMethod``, ``BlockMethod`` or ``ModelMethod``, give it a name, a source and what it
+needs, write its ``quantize``, and ``quant.methods.registry.register`` an instance.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
 
-from quant.formats.elements import F32
-from quant.formats.spec import FormatSpec
-from quant.layers.statistics import LayerStatistics
-from quant.tensors.tensor import QuantizedTensor
+from quant.common.errors import RequestError
 
-LayerFunction = Callable[[F32, FormatSpec, LayerStatistics | None], QuantizedTensor]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from quant.formats.elements import F32
+    from quant.formats.spec import FormatSpec
+    from quant.layers.blocks import Block, CalibrationData
+    from quant.layers.statistics import LayerStatistics
+    from quant.tensors.tensor import QuantizedTensor
+
+    Rounded = Iterator[tuple[str, QuantizedTensor]]
 
 
-@dataclass(frozen=True)
-class Method:
+class CalibrationNeed(Enum):
+    """Whether a method looks at inputs; the values are what listings show."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class Method(ABC):
     """A way to round weights.
 
     Attributes:
         name: What users type.
         source: Paper or code.
-        calibration: Whether it needs text (or other inputs) to look at.
-        scope: What it sees at once: one layer, one block of layers, or the whole model.
-        module: Where it is, in ``quant.methods``.
+        calibration: Whether it looks at inputs.
+        scope: What it sees at once, for listings.
     """
 
     name: str
     source: str
-    calibration: Literal["none", "optional", "required"]
-    scope: Literal["layer", "block", "model"]
-    module: str
+    calibration: CalibrationNeed = CalibrationNeed.NONE
+    scope: ClassVar[str]
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it cannot do without inputs."""
+        return self.calibration is CalibrationNeed.REQUIRED
+
+    @property
+    def uses_calibration(self) -> bool:
+        """Whether it looks at inputs where there are some."""
+        return self.calibration is not CalibrationNeed.NONE
+
+    @property
+    def is_streamable(self) -> bool:
+        """Whether it can round a weight by itself, without a model or inputs."""
+        return False
+
+    @property
+    @abstractmethod
+    def changes_other_parameters(self) -> bool:
+        """Whether it changes more of a model than the layers that it rounds (its norms)."""
+
+    @abstractmethod
+    def run(
+        self,
+        model: nn.Module,
+        specs: Mapping[str, FormatSpec],
+        calibration: CalibrationData | None,
+    ) -> Rounded:
+        """Yield module paths and codes, layer by layer.
+
+        The caller lets each layer compute with its codes before it asks for the next one, so that
+        later layers see what the quantized ones give.
+
+        Args:
+            model: Any torch model.
+            specs: Module path -> format of the layers to round.
+            calibration: Tokens or batches; None: there are none.
+
+        Raises:
+            RequestError: naming the layer, where a format or a weight cannot be rounded so.
+        """
+
+    def quantize_alone(self, weight: F32, spec: FormatSpec) -> QuantizedTensor:
+        """Round a weight ``[out, in]`` by itself, without a model or inputs.
+
+        Raises:
+            RequestError: it cannot (see ``is_streamable``), or not to this format.
+        """
+        raise RequestError(
+            f"method {self.name!r} looks at inputs or at several layers: "
+            f"it cannot round {spec} a weight at a time"
+        )
+
+
+class LayerMethod(Method):
+    """A method that sees one weight at a time, and what is known of its inputs."""
+
+    scope = "layer"
+
+    @abstractmethod
+    def quantize(
+        self, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
+    ) -> QuantizedTensor:
+        """Round a layer.
+
+        Args:
+            weight: ``[out, in]``, finite.
+            spec: The format.
+            statistics: Of the layer's inputs; None without calibration.
+
+        Raises:
+            RequestError: a format that the method does not take.
+        """
+
+    @property
+    def is_streamable(self) -> bool:
+        """Whether it can do without inputs."""
+        return not self.needs_calibration
+
+    @property
+    def changes_other_parameters(self) -> bool:
+        """No: it sees weights only."""
+        return False
+
+    def run(
+        self,
+        model: nn.Module,
+        specs: Mapping[str, FormatSpec],
+        calibration: CalibrationData | None,
+    ) -> Rounded:
+        """Round layer by layer; with calibration block by block, layers outside to nearest."""
+        from quant.common.progress import track
+        from quant.layers.matrices import matrix
+
+        if calibration is not None and self.uses_calibration:
+            yield from _by_blocks(model, specs, calibration, self._round_block)
+            return
+        for path in track(specs, f"quantizing ({self.name})", len(specs)):
+            weight = matrix(model.get_submodule(path))
+            yield path, self._round(path, weight, specs[path], None)
+
+    def quantize_alone(self, weight: F32, spec: FormatSpec) -> QuantizedTensor:
+        """Round a weight ``[out, in]`` by itself."""
+        if not self.is_streamable:
+            return super().quantize_alone(weight, spec)
+        return self.quantize(weight, spec, None)
+
+    def _round_block(self, block: Block, specs: Mapping[str, FormatSpec]) -> Rounded:
+        from quant.layers.matrices import matrix
+        from quant.layers.statistics import layer_statistics
+
+        known = layer_statistics(block, list(specs))
+        for path, spec in specs.items():
+            yield path, self._round(path, matrix(block.layers[path]), spec, known.pop(path))
+
+    def _round(
+        self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
+    ) -> QuantizedTensor:
+        try:
+            return self.quantize(weight, spec, statistics)
+        except RequestError as error:
+            raise RequestError(f"layer {path}: {error}") from None
+
+
+class BlockMethod(Method):
+    """A method that sees all layers of a block at once, and the inputs that the block gets.
+
+    Attributes:
+        needs_references: Whether ``block.references`` shall hold what the unquantized blocks give.
+    """
+
+    scope = "block"
+    calibration = CalibrationNeed.REQUIRED
+    needs_references: bool = False
+
+    @abstractmethod
+    def quantize(
+        self, block: Block, specs: Mapping[str, FormatSpec]
+    ) -> Mapping[str, QuantizedTensor]:
+        """Round the layers of a block; its other modules (norms) may change in place.
+
+        Args:
+            block: The block; without calibration its inputs are empty.
+            specs: Module path -> format of those of its layers that are to be rounded.
+
+        Raises:
+            RequestError: a format that the method does not take.
+        """
+
+    @property
+    def changes_other_parameters(self) -> bool:
+        """It may: scales are folded into norms."""
+        return True
+
+    def run(
+        self,
+        model: nn.Module,
+        specs: Mapping[str, FormatSpec],
+        calibration: CalibrationData | None,
+    ) -> Rounded:
+        """Round block by block; layers outside of blocks, such as the head, to nearest."""
+        seen = calibration if self.uses_calibration else None
+        yield from _by_blocks(
+            model, specs, seen, self._round_block, references=self.needs_references
+        )
+
+    def _round_block(self, block: Block, specs: Mapping[str, FormatSpec]) -> Rounded:
+        yield from _all_of(self, self.quantize(block, specs), specs)
+
+
+class ModelMethod(Method):
+    """A method that sees the whole model at once."""
+
+    scope = "model"
+    calibration = CalibrationNeed.REQUIRED
+
+    @abstractmethod
+    def quantize(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, nn.Module],
+        specs: Mapping[str, FormatSpec],
+        calibration: CalibrationData | None,
+    ) -> Mapping[str, QuantizedTensor]:
+        """Round layers of a model.
+
+        Args:
+            model: The unquantized model; its other modules may change in place.
+            layers: Module path -> layer, of all layers with a weight matrix.
+            specs: Module path -> format of the layers to round.
+            calibration: Tokens or batches; None where the method does without.
+
+        Raises:
+            RequestError: a format or calibration that the method does not take.
+        """
+
+    @property
+    def changes_other_parameters(self) -> bool:
+        """It may, unless it says that it does not."""
+        return True
+
+    def run(
+        self,
+        model: nn.Module,
+        specs: Mapping[str, FormatSpec],
+        calibration: CalibrationData | None,
+    ) -> Rounded:
+        """Round all layers at once."""
+        from quant.layers.matrices import linear_layers
+
+        seen = calibration if self.uses_calibration else None
+        yield from _all_of(self, self.quantize(model, linear_layers(model), specs, seen), specs)
+
+
+def _by_blocks(
+    model: nn.Module,
+    specs: Mapping[str, FormatSpec],
+    calibration: CalibrationData | None,
+    round_block: Callable[[Block, Mapping[str, FormatSpec]], Rounded],
+    *,
+    references: bool = False,
+) -> Rounded:
+    from quant.layers.blocks import blocks
+    from quant.layers.matrices import matrix
+    from quant.tensors.quantize import quantize
+
+    left = dict(specs)
+    for block in blocks(model, calibration, references=references):
+        inside = {path: left.pop(path) for path in block.layers if path in left}
+        if inside:
+            yield from round_block(block, inside)
+    for path, spec in left.items():
+        yield path, quantize(matrix(model.get_submodule(path)), spec)
+
+
+def _all_of(
+    method: Method, tensors: Mapping[str, QuantizedTensor], wanted: Iterable[str]
+) -> Rounded:
+    """Yield the codes of each layer that was asked for, and of no other."""
+    if faults := sorted(tensors.keys() ^ set(wanted)):
+        raise RequestError(
+            f"method {method.name!r} must return the codes of the layers that it was given, "
+            f"all and no others: {', '.join(faults[:3])}"
+        )
+    yield from tensors.items()

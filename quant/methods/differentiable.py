@@ -24,7 +24,7 @@ class RoundedWeight:
         logits: ``[2, out, groups]``, trainable.
     """
 
-    def __init__(self, weight: F32, spec: FormatSpec, found: Fit) -> None:
+    def __init__(self, weight: F32, spec: FormatSpec, start: Fit) -> None:
         self.spec, self.columns = spec, weight.shape[1]
         self.size = min(spec.group_size, self.columns)
         padding = -self.columns % self.size
@@ -38,14 +38,14 @@ class RoundedWeight:
         grid = grid_of(spec.format, spec.scale_rule)
         self.levels = torch.from_numpy(grid.levels)
         self.thresholds = torch.from_numpy(grid.thresholds)
-        self.selectors = torch.from_numpy(found.selectors.astype(np.int64))
+        self.selectors = torch.from_numpy(start.selectors.astype(np.int64))
         self.tops = torch.from_numpy(grid.tops)[self.selectors]
         self.is_integer = grid.is_integer
         spread = self.high - self.low
         if not self._asymmetric:
             spread = torch.maximum(self.low.abs(), self.high.abs())
-        start = torch.from_numpy(found.scales.used) * self.tops / spread.clamp_min(1e-12)
-        logits = torch.logit(start.clamp(0.02, MOST_START))
+        clipping = torch.from_numpy(start.scales.used) * self.tops / spread.clamp_min(1e-12)
+        logits = torch.logit(clipping.clamp(0.02, MOST_START))
         self.logits = logits.expand(2, *logits.shape).clone().requires_grad_()
 
     def fit(self) -> Fit:

@@ -144,8 +144,8 @@ class _Rounding:
             if self._refits:
                 self._refit(work, start, stop)
             part = np.ascontiguousarray(work[:, start:stop])
-            found, errors = self._round(part, inverse[start:stop, start:stop], order[start:stop])
-            codes[:, start:stop] = found
+            inner = inverse[start:stop, start:stop]
+            codes[:, start:stop], errors = self._round(part, inner, order[start:stop])
             if stop < columns:
                 later = torch.from_numpy(inverse[start:stop, stop:])
                 whole[:, stop:].addmm_(torch.from_numpy(errors), later, alpha=-1)

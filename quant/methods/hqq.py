@@ -1,4 +1,4 @@
-"""HQQ as a method: zero points of integers, scales of other grids, found without data.
+"""Half-quadratic quantization (HQQ) of any grid: zero points or scales, moved without data.
 
 The release moves zero points alone. Grids without any take the same two steps with the scale in
 the zero point's place: shrink the errors (``quant.methods.hqq_steps``), then the closed form,
@@ -17,8 +17,7 @@ from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.formats.rules import FLOAT_ZERO
 from quant.formats.spec import FormatSpec
-from quant.layers.statistics import LayerStatistics
-from quant.methods.hqq_steps import hqq, shrunk
+from quant.methods.hqq_steps import quantize_groups, shrunk
 from quant.rounding.fit import Fit, fit
 from quant.tensors.quantize import encode
 from quant.tensors.tensor import QuantizedTensor
@@ -26,7 +25,7 @@ from quant.tensors.tensor import QuantizedTensor
 BETA, NORM, ITERATIONS = 10.0, 0.7, 20
 
 
-def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
+def quantize(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     """Round a layer to a grid whose zero points, or else scales, HQQ has moved.
 
     Zero points become 16-bit floats (rule ``float-zero``), which the storage counts.
@@ -34,7 +33,6 @@ def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) 
     Raises:
         RequestError: a format that is not level times scale.
     """
-    del statistics
     if not spec.format.layout.is_grid:
         raise RequestError(f"hqq moves scales and zero points of grids: {spec} is none")
     if spec.format.is_asymmetric:
@@ -47,9 +45,10 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     size = min(spec.group_size, columns)
     scales, zeros = [], []
     for start in range(0, columns, size):
-        found = hqq(weight[:, start : start + size], spec.format.element_bits, round_zero=False)
-        scales.append(found.scales)
-        zeros.append(found.zeros)
+        group = weight[:, start : start + size]
+        moved = quantize_groups(group, spec.format.element_bits, round_zero=False)
+        scales.append(moved.scales)
+        zeros.append(moved.zeros)
     stored = spec.scale.store(np.stack(scales, axis=1))
     half = np.clip(np.stack(zeros, axis=1), -65504, 65504).astype(np.float16)
     selectors = np.zeros((rows, len(scales)), np.uint8)
@@ -58,8 +57,8 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
 
 def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     """Keep of every group the scale with the least squared error, of those the steps come to."""
-    found = fit(weight, spec)
-    tensor, best = encode(weight, spec, found), found.scales.used
+    groups = fit(weight, spec)
+    tensor, best = encode(weight, spec, groups), groups.scales.used
     least = _group_sums(np.square(weight - tensor.dequantize()), spec)
     for _ in range(ITERATIONS):
         levels, rounded = tensor.levels(), tensor.dequantize()
@@ -67,15 +66,15 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
         power = _group_sums(levels * levels, spec)
         moved = _group_sums(kept * levels, spec) / np.where(power > 0, power, np.float32(1))
         wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
-        stored = spec.scale.store_under(wanted, found.scales)
-        tensor = encode(weight, spec, replace(found, scales=stored))
+        stored = spec.scale.store_under(wanted, groups.scales)
+        tensor = encode(weight, spec, replace(groups, scales=stored))
         error = _group_sums(np.square(weight - tensor.dequantize()), spec)
         better = error < least
         if not better.any():
             break
         least = np.where(better, error, least)
         best = np.where(better, stored.used, best).astype(np.float32)
-    return encode(weight, spec, replace(found, scales=spec.scale.store_under(best, found.scales)))
+    return encode(weight, spec, replace(groups, scales=spec.scale.store_under(best, groups.scales)))
 
 
 def _group_sums(values: F32, spec: FormatSpec) -> F32:

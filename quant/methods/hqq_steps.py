@@ -1,8 +1,9 @@
-"""Half-quadratic quantization: zero points that suit weights with outliers, without any data.
+"""The steps of half-quadratic quantization as hqq 0.2.8 released them.
 
-Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023), released
-hqq 0.2.8: scale from the range, then the zero point is moved against an l_p norm (p = 0.7) of the
-error, by shrinkage; the released step neither anneals beta nor moves the scale.
+Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023): scale from
+the range, then the zero point is moved against an l_p norm (p = 0.7) of the error, by shrinkage;
+the released step neither anneals beta nor moves the scale. ``quant.methods.hqq`` makes a method of
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class HqqResult(NamedTuple):
     zeros: F32
 
 
-def hqq(
+def quantize_groups(
     groups: F32,
     bits: int,
     *,
@@ -35,7 +36,7 @@ def hqq(
     p: float = 0.7,
     iterations: int = 20,
 ) -> HqqResult:
-    """Quantize groups ``[n, group]`` float32 to ``0 .. 2^bits - 1``.
+    """Return groups ``[n, group]`` float32 as codes ``0 .. 2^bits - 1``, zero points moved.
 
     Args:
         groups: Finite weights.

@@ -16,8 +16,9 @@ import torch
 
 from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import Block, first, statistics
+from quant.layers.blocks import Block, first
 from quant.layers.matrices import as_weight, matrix
+from quant.layers.statistics import layer_statistics
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
 from quant.rounding.fit import fit
@@ -31,14 +32,14 @@ LEARNING_RATE = 2e-2
 def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, QuantizedTensor]:
     """Train the clipping of a block's groups and round with it."""
     weights = {path: matrix(block.layers[path]) for path in specs}
-    known = statistics(block, list(specs))
+    known = layer_statistics(block, list(specs))
     rounded = {}
     for path, spec in specs.items():
         if not spec.has_free_scales:
             raise RequestError(f"omniquant trains continuous scales: {spec} has none")
         importance = np.diag(known[path].hessian).copy()
-        found = fit(weights[path], spec, shrinks=SHRINKS, importance=importance)
-        rounded[path] = RoundedWeight(weights[path], spec, found)
+        clipped = fit(weights[path], spec, shrinks=SHRINKS, importance=importance)
+        rounded[path] = RoundedWeight(weights[path], spec, clipped)
     with torch.enable_grad():
         _train(block, rounded)
     return {path: encode(weights[path], spec, rounded[path].fit()) for path, spec in specs.items()}

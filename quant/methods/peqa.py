@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ from torch import nn
 from quant.common.errors import RequestError
 from quant.common.progress import track
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import as_batches
+from quant.layers.blocks import CalibrationData, as_batches
 from quant.layers.matrices import as_weight, matrix
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
 EPOCHS = 2
 LEARNING_RATE = 2e-3
+Text: TypeAlias = dict[str, torch.Tensor]
+"""A model's arguments by name, ``input_ids`` among them."""
 
 
 @dataclass
@@ -62,16 +64,14 @@ def quantize(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     specs: Mapping[str, FormatSpec],
-    calibration: Any,  # noqa: ANN401  tokens or batches
+    calibration: CalibrationData | None,
 ) -> dict[str, QuantizedTensor]:
     """Round every layer, train the scales on next-token prediction, and return the codes.
 
     Raises:
         RequestError: a format whose scales are no free numbers, or batches without ``input_ids``.
     """
-    batches = as_batches(calibration)
-    if any("input_ids" not in batch for batch in batches):
-        raise RequestError("peqa trains on text: calibration must be token ids")
+    texts = _texts(calibration)
     trained = {}
     for path, spec in specs.items():
         if not spec.has_free_scales:
@@ -81,12 +81,20 @@ def quantize(
         rounded = round_to_nearest(matrix(layers[path]), spec)
         trained[path] = _Trained.of(rounded, torch.float32)
     with torch.enable_grad():
-        _train(model, trained, batches)
+        _train(model, trained, texts)
     return {path: layer.done() for path, layer in trained.items()}
 
 
-def _train(model: nn.Module, trained: Mapping[str, _Trained], batches: list[Any]) -> None:
-    steps = EPOCHS * len(batches)
+def _texts(calibration: CalibrationData | None) -> list[Text]:
+    batches = [] if calibration is None else as_batches(calibration)
+    texts = [dict(b) for b in batches if isinstance(b, Mapping) and "input_ids" in b]
+    if not texts or len(texts) < len(batches):
+        raise RequestError("peqa trains on text: calibration must be token ids")
+    return texts
+
+
+def _train(model: nn.Module, trained: Mapping[str, _Trained], texts: list[Text]) -> None:
+    steps = EPOCHS * len(texts)
     optimizer = torch.optim.AdamW(
         [layer.change for layer in trained.values()], lr=LEARNING_RATE, weight_decay=0.0
     )
@@ -96,7 +104,7 @@ def _train(model: nn.Module, trained: Mapping[str, _Trained], batches: list[Any]
         parameter.requires_grad = False
     try:
         for step in track(range(steps), "training scales", steps):
-            loss = _loss(model, trained, batches[step % len(batches)])
+            loss = _loss(model, trained, texts[step % len(texts)])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -106,12 +114,12 @@ def _train(model: nn.Module, trained: Mapping[str, _Trained], batches: list[Any]
             parameter.requires_grad = True
 
 
-def _loss(model: nn.Module, trained: Mapping[str, _Trained], batch: Any) -> torch.Tensor:  # noqa: ANN401
+def _loss(model: nn.Module, trained: Mapping[str, _Trained], text: Text) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         weights = {
             f"{path}.weight": as_weight(model.get_submodule(path), layer.weight())
             for path, layer in trained.items()
         }
-        output = torch.func.functional_call(model, weights, (), {**batch, "use_cache": False})
+        output = torch.func.functional_call(model, weights, (), {**text, "use_cache": False})
         logits = output.logits[0, :-1].float()
-    return nn.functional.cross_entropy(logits, batch["input_ids"][0, 1:])
+    return nn.functional.cross_entropy(logits, text["input_ids"][0, 1:])

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import hashlib
+import sys
+from pathlib import Path
 from typing import Any
 
-from quant.common.errors import unknown_name
+from quant.common.errors import RequestError, unknown_name
 from quant.methods.base import Method
+from quant.methods.builtin import BUILTIN
 
-_ENTRIES = (
-    Method("rtn", "round to nearest", "none", "layer", "rtn"),
-    Method("clip", "least squared error over 80 clipping factors", "optional", "layer", "clip"),
-    Method("hqq", "HQQ (mobiusml.github.io/hqq_blog, 2023)", "none", "layer", "hqq"),
-    Method("gptq", "GPTQ (arXiv 2210.17323)", "required", "layer", "gptq"),
-    Method("awq", "AWQ (arXiv 2306.00978)", "required", "block", "awq"),
-    Method("smoothquant", "SmoothQuant (arXiv 2211.10438)", "required", "block", "smoothquant"),
-    Method("omniquant", "OmniQuant (arXiv 2308.13137)", "required", "block", "omniquant"),
-    Method("peqa", "PEQA (arXiv 2305.14152)", "required", "model", "peqa"),
-)
-METHODS: dict[str, Method] = {entry.name: entry for entry in _ENTRIES}
+DEFAULT_METHOD = "rtn"
+METHODS: dict[str, Method] = {method.name: method for method in BUILTIN}
+"""The methods that come along, and those that ``register`` added."""
 
 
 def get_method(name: str) -> Method:
@@ -32,14 +27,61 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-def implementation(method: Method) -> Any:  # noqa: ANN401  a module
-    """Return the module of a method; its ``quantize`` does the work."""
-    return importlib.import_module(f"quant.methods.{method.module}")
+def register(method: Method) -> Method:
+    """Add a method of yours for this process, and return it.
+
+    Raises:
+        RequestError: no method, a name that is taken, or one that would be read as something else.
+    """
+    if not isinstance(method, Method):
+        raise RequestError(
+            f"{method!r} is no method: an instance of a subclass of LayerMethod, BlockMethod or "
+            "ModelMethod is needed"
+        )
+    name = getattr(method, "name", "")
+    if not name or name != name.strip().lower() or name.endswith(".py"):
+        raise RequestError(f"method name {name!r}: lower-case letters are needed, no '.py'")
+    if METHODS.setdefault(name, method) is not method:
+        raise RequestError(f"method {name!r} is taken: choose another name")
+    return method
+
+
+def load_method(path: Path) -> Method:
+    """Run a Python file of yours, once in a process, and return the method that it registers.
+
+    Raises:
+        RequestError: no such file, one that fails, or that registers none or several methods.
+    """
+    file = path.resolve()
+    module = f"method_{path.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}"
+    if module not in sys.modules:
+        _run_file(path, file, module)
+    own = [method for method in METHODS.values() if type(method).__module__ == module]
+    if len(own) != 1:
+        raise RequestError(f"{path}: {len(own)} methods are registered in it: one is needed")
+    return own[0]
 
 
 def method_rows() -> list[dict[str, Any]]:
     """Return one row a method."""
     return [
-        {"name": m.name, "calibration": m.calibration, "scope": m.scope, "source": m.source}
+        {"name": m.name, "calibration": m.calibration.value, "scope": m.scope, "source": m.source}
         for m in METHODS.values()
     ]
+
+
+def _run_file(path: Path, file: Path, name: str) -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise RequestError(f"{path}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file of the user's raises
+        del sys.modules[name]
+        for known in [k for k, method in METHODS.items() if type(method).__module__ == name]:
+            del METHODS[known]
+        raise RequestError(f"{path}: {type(error).__name__}: {error}") from error

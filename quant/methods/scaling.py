@@ -8,9 +8,7 @@ which it does not where the input goes elsewhere too (the residual of BERT's nor
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from torch import nn
 
 from quant.formats.elements import F32
 from quant.layers.blocks import Block, first
+from quant.layers.hooks import watched
 from quant.layers.matrices import matrix, set_matrix
 from quant.layers.statistics import LayerStatistics
 
@@ -49,9 +48,9 @@ def shared_inputs(block: Block) -> list[Shared]:
     groups: dict[int, list[str]] = {}
     for path, tensor in inputs.items():
         groups.setdefault(id(tensor), []).append(path)
-    found = [Shared(tuple(paths), norms[key]) for key, paths in groups.items() if key in norms]
-    found += [Shared((after,), block.layers[before]) for before, after in _linear_pairs(block)]
-    return [shared for shared in found if _folds(block, shared)]
+    pairs = [Shared(tuple(paths), norms[key]) for key, paths in groups.items() if key in norms]
+    pairs += [Shared((after,), block.layers[before]) for before, after in _linear_pairs(block)]
+    return [shared for shared in pairs if _folds(block, shared)]
 
 
 def fold(block: Block, shared: Shared, factors: F32) -> None:
@@ -95,20 +94,17 @@ def _observe(block: Block) -> tuple[dict[str, torch.Tensor], dict[int, nn.Module
     norms: dict[int, nn.Module] = {}
     kept: list[torch.Tensor] = []  # identities stay unique while the tensors live
 
-    def note_input(path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            inputs[path] = args[0]
+    modules = {path: m for path, m in block.module.named_modules() if _is_norm(m)}
 
-        return hook
+    def note_output(path: str, output: torch.Tensor) -> None:
+        kept.append(output)
+        norms[id(output)] = modules[path]
 
-    def note_output(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
-        if isinstance(output, torch.Tensor):
-            kept.append(output)
-            norms[id(output)] = module
-
-    hooks = [m.register_forward_pre_hook(note_input(p)) for p, m in block.layers.items()]
-    hooks += [m.register_forward_hook(note_output) for m in block.module.modules() if _is_norm(m)]
-    _run_once(block, hooks)
+    with (
+        watched(block.layers, inputs=inputs.__setitem__),
+        watched(modules, outputs=note_output),
+    ):
+        _run_once(block)
     return inputs, norms
 
 
@@ -119,15 +115,15 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _linear_pairs(block: Block) -> list[tuple[str, str]]:
-    found = []
+    pairs = []
     for before, after in LINEAR_PAIRS:
         for path in block.layers:
             other = path.removesuffix(before) + after
             if path.endswith("." + before) and other in block.layers:
                 rows, inputs = matrix(block.layers[path]).shape[0], matrix(block.layers[other])
                 if rows == inputs.shape[1]:
-                    found.append((path, other))
-    return found
+                    pairs.append((path, other))
+    return pairs
 
 
 def _folds(block: Block, shared: Shared) -> bool:
@@ -138,15 +134,15 @@ def _folds(block: Block, shared: Shared) -> bool:
     changed = [shared.producer, *(block.layers[path] for path in shared.paths)]
     before = [{k: v.clone() for k, v in module.state_dict().items()} for module in changed]
     width = matrix(block.layers[shared.paths[0]]).shape[1]
-    wanted = _run_once(block, [])
+    wanted = _run_once(block)
     try:
         fold(block, shared, np.ldexp(np.float32(1), np.arange(width) * 7 % 5 - 2))
-        found = _run_once(block, [])
+        folded = _run_once(block)
     finally:
         for module, state in zip(changed, before, strict=True):
             module.load_state_dict(state)
     largest = float(wanted.abs().max())
-    return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-3 * largest))
+    return bool(torch.allclose(folded, wanted, rtol=1e-3, atol=1e-3 * largest))
 
 
 def _offset(norm: nn.Module) -> float:
@@ -164,11 +160,7 @@ def _offset(norm: nn.Module) -> float:
     return float(bool(output.abs().max() > 0))
 
 
-def _run_once(block: Block, hooks: list[Any]) -> torch.Tensor:
-    try:
-        with torch.no_grad():
-            args, kwargs = block.inputs[0]
-            return first(block.module(*args, **kwargs))
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _run_once(block: Block) -> torch.Tensor:
+    with torch.no_grad():
+        args, kwargs = block.inputs[0]
+        return first(block.module(*args, **kwargs))

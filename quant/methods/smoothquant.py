@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import Block, statistics
+from quant.layers.blocks import Block
 from quant.layers.matrices import matrix
+from quant.layers.statistics import layer_statistics
 from quant.methods.scaling import fold, shared_inputs
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
@@ -22,7 +23,7 @@ STRENGTH = 0.5
 
 def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, QuantizedTensor]:
     """Smooth and round the layers of a block; its norms change in place."""
-    known = statistics(block, list(specs))
+    known = layer_statistics(block, list(specs))
     for shared in shared_inputs(block):
         if not all(path in specs for path in shared.paths):
             continue

@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatSpec, specification
 from quant.layers.matrices import linear_layers
 from quant.plan import HEAD
-from quant.tensors.quantize import quantize, specification
+from quant.tensors.quantize import quantize
 
 KV_NAMES = ("k_proj", "v_proj", "key", "value", "query_key_value")
 
 
 @contextmanager
 def rounded_activations(
-    model: nn.Module, inputs: str | None = None, kv: str | None = None
+    model: nn.Module, inputs: str | FormatSpec | None = None, kv: str | FormatSpec | None = None
 ) -> Iterator[None]:
     """Round a model's activations for the length of a block.
 
@@ -45,7 +45,7 @@ def rounded_activations(
     if kv is not None:
         named = [layer for path, layer in layers.items() if path.split(".")[-1] in KV_NAMES]
         if not named:
-            raise RequestError(f"kv={kv!r}: no layer is called {', '.join(KV_NAMES)}")
+            raise RequestError(f"kv={str(kv)!r}: no layer is called {', '.join(KV_NAMES)}")
         after = _rounding_outputs(specification(kv))
         hooks += [layer.register_forward_hook(after) for layer in named]
     try:

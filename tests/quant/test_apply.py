@@ -13,6 +13,7 @@ from torch import nn
 import quant
 from quant.common.errors import RequestError
 from quant.formats.registry import FORMATS
+from quant.formats.spec import parse_spec
 from quant.models.apply import linear_layers, quantized
 from quant.plan import Plan, assign
 from quant.tensors.tensor import PARTS
@@ -59,9 +60,13 @@ def test_a_block_gives_the_layers_back() -> None:
 
 def test_patterns() -> None:
     paths = ["model.layers.0.a", "model.layers.1.a", "model.layers.1.b", "lm_head"]
-    assert assign("int4", paths) == dict.fromkeys(paths[:3], "int4")
-    chosen = assign({"model.layers.1.a": "int8", "*": "int4", "*.b": "fp4"}, paths)
-    assert chosen == {paths[0]: "int4", paths[1]: "int8", paths[2]: "fp4"}
+    int4, int8, fp4 = (parse_spec(name) for name in ("int4", "int8", "fp4"))
+    assert assign("int4", paths) == assign(int4, paths) == dict.fromkeys(paths[:3], int4)
+    chosen = assign({"model.layers.1.a": "int8", "*": "int4", "*.b": fp4}, paths)
+    assert chosen == {paths[0]: int4, paths[1]: int8, paths[2]: fp4}
+    plan = Plan({"*": "int4", "lm_head": "int8"})
+    assert plan.specs == {"*": int4, "lm_head": int8}
+    assert assign(plan, paths) == dict.fromkeys(paths[:3], int4) | {"lm_head": int8}
     with pytest.raises(RequestError, match=r"unknown layer '\*\.c'"):
         assign({"*.c": "int4"}, paths)
     with pytest.raises(RequestError, match="nearest: int4"):

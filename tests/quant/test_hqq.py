@@ -10,8 +10,8 @@ from torch import nn
 
 import quant
 from quant.common.errors import RequestError
-from quant.methods import hqq as half_quadratic
-from quant.methods.hqq_steps import hqq
+from quant.methods.hqq import quantize as half_quadratic
+from quant.methods.hqq_steps import quantize_groups
 from quant.tensors.quantize import specification
 
 GOLDEN = Path(__file__).parent.parent / "golden/datatypes.npz"
@@ -31,7 +31,7 @@ def test_equals_the_released_package(key: str) -> None:
         codes, zeros = data[key].reshape(groups.shape), data[key.replace("|code", "|zero")].ravel()
         scales = data[key.replace("|code", "|scale")].ravel()
     optimize = "opt1" in settings
-    found = hqq(groups, int(kind[3]), optimize=optimize, round_zero="rz1" in settings)
+    found = quantize_groups(groups, int(kind[3]), optimize=optimize, round_zero="rz1" in settings)
     np.testing.assert_allclose(found.scales, scales, rtol=1e-6)
     if not optimize:
         assert np.array_equal(found.codes, codes)
@@ -49,7 +49,7 @@ def test_zero_points_lower_the_error() -> None:
     groups = (np.random.default_rng(0).standard_t(4, (64, 64)) * 0.02).astype(np.float32)
 
     def error(optimize: bool) -> float:
-        found = hqq(groups, 3, optimize=optimize)
+        found = quantize_groups(groups, 3, optimize=optimize)
         values = (found.codes - found.zeros[:, None]) * found.scales[:, None]
         return float(np.abs(values - groups).mean())
 
@@ -84,7 +84,7 @@ def test_hqq_moves_the_scales_of_other_grids(name: str) -> None:
     weight = (np.random.default_rng(0).standard_t(5, (16, 200)) * 0.02).astype(np.float32)
     size = min(spec.group_size, 200)
     before = np.square(quant.quantize(weight, spec).dequantize() - weight)
-    after = np.square(half_quadratic.quantize(weight, spec, None).dequantize() - weight)
+    after = np.square(half_quadratic(weight, spec).dequantize() - weight)
     starts = np.arange(0, 200, size)
     old, new = (np.add.reduceat(error, starts, axis=1) for error in (before, after))
     assert (new <= old * (1 + 1e-6)).all()

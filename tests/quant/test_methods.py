@@ -181,7 +181,7 @@ def output_error(method: str, name: str) -> float:
     fresh = torch.randn(4, 48, 64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         wanted = model(fresh)
-        needs = METHODS[method].calibration != "none"
+        needs = METHODS[method].uses_calibration
         with quantized(
             model, {"layers.*": name}, method=method, calibration=data if needs else None
         ):
