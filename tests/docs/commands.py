@@ -1,4 +1,4 @@
-"""Runs a command line of ours in this process, and a Python text in one of its own.
+"""Runs a command line of ours in this process, and Python texts in another.
 
 Warnings of our packages, and of the text itself, are errors. Nothing may be fetched from the hub.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,14 +18,9 @@ from pathlib import Path
 from unittest import mock
 
 from tests.docs.markdown import ROOT
+from tests.docs.runner import OURS
 
-OURS = r"(quant|roofline|hwsim)(\..*)?$"
 COMMANDS = ("quant", "roofline", "hwsim")
-PRELUDE = """
-import runpy, sys, warnings
-warnings.filterwarnings("error", module=r"(__main__|quant|roofline|hwsim)(\\..*)?$")
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 
 
@@ -65,19 +61,25 @@ def run_command(words: Sequence[str], folder: Path) -> str:
     return out.getvalue()
 
 
-def run_python(path: Path, folder: Path) -> str:
-    """Run a Python file in a process of its own and a folder; return what it printed.
+def run_python(texts: Sequence[tuple[Path, Path]], at: Path) -> list[str]:
+    """Run Python texts, each in its folder, in one process of their own (``tests.docs.runner``).
+
+    Returns:
+        What went wrong with each, empty where nothing did.
 
     Raises:
-        AssertionError: it failed; the message has all that was printed.
+        AssertionError: the process died.
     """
+    jobs = at / "jobs.json"
+    jobs.write_text(json.dumps([[str(path) for path in job] for job in texts]), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE, str(path)],
-        cwd=folder,
+        [sys.executable, "-m", "tests.docs.runner", str(jobs)],
+        cwd=ROOT,
         env=os.environ | OFFLINE | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{path.name}: {done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    faults: list[str] = json.loads(jobs.with_name("jobs.json.out").read_text(encoding="utf-8"))
+    return faults

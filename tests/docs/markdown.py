@@ -116,8 +116,7 @@ def blocks(document: Path) -> list[Block]:
             found.append(Block(document, number + 1, line[3:].strip(), text, tuple(above)))
             number, above = end + 1, []
         elif line.startswith("<!--"):
-            comment = COMMENT.fullmatch(line.strip())
-            if comment:
+            for comment in COMMENT.finditer(line):
                 words = (comment[name] or "" for name in ("how", "prefix", "text"))
                 above.append(Directive(*words, line=number))
         elif line.strip():

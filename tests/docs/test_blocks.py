@@ -18,16 +18,6 @@ LANGUAGES = {"python", "sh", "toml", "csv", "json", "mermaid"}
 LEAST_WORDS = 3
 
 
-def slow_where_marked(entries: list[Block]) -> list[object]:
-    """Blocks as parameters, with the marker ``slow`` where their comment says so."""
-    marks = {"slow": [pytest.mark.slow]}
-    return [
-        pytest.param(block, id=str(block), marks=marks.get(block.how, []))
-        for block in entries
-        if block.how != "not run"
-    ]
-
-
 def reasons() -> list[tuple[str, str]]:
     """What is not run, and why."""
     return [
@@ -57,12 +47,38 @@ def program(block: Block) -> str:
     return text
 
 
-@pytest.mark.parametrize("block", slow_where_marked(PYTHON))
-def test_python_blocks_run(block: Block, tmp_path: Path) -> None:
-    write_files(block, tmp_path)
-    path = tmp_path / f"{block.document.stem}_{block.line}.py"
+def quick() -> list[Block]:
+    """The Python blocks that take seconds."""
+    return [block for block in PYTHON if block.how == "run"]
+
+
+def prepared(block: Block, folder: Path) -> tuple[Path, Path]:
+    """Write a block's program and files to a folder; return both, as ``run_python`` wants them."""
+    folder.mkdir(exist_ok=True)
+    write_files(block, folder)
+    path = folder / f"{block.document.stem}_{block.line}.py"
     path.write_text(program(block), encoding="utf-8")
-    run_python(path, tmp_path)
+    return path, folder
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What went wrong with each quick block; one process for all."""
+    at = tmp_path_factory.mktemp("blocks")
+    jobs = [prepared(block, at / str(number)) for number, block in enumerate(quick())]
+    return dict(zip(map(str, quick()), run_python(jobs, at), strict=True))
+
+
+@pytest.mark.parametrize("block", quick(), ids=str)
+def test_python_blocks_run(block: Block, faults: dict[str, str]) -> None:
+    assert not faults[str(block)], faults[str(block)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [b for b in PYTHON if b.how != "not run"], ids=str)
+def test_each_python_block_runs_by_itself(block: Block, tmp_path: Path) -> None:
+    (fault,) = run_python([prepared(block, tmp_path / "block")], tmp_path)
+    assert not fault, fault
 
 
 def commands(how: str) -> list[object]:

@@ -44,7 +44,8 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     assert f"examples/{path.name}" in words, "the first line must be the command that runs it"
     if words[0] == "python":
         assert words[1:] == [f"examples/{path.name}"]
-        run_python(tmp_path / words[1], tmp_path)
+        (fault,) = run_python([(tmp_path / words[1], tmp_path)], tmp_path)
+        assert not fault, fault
     else:
         assert run_command(words, tmp_path)
 
