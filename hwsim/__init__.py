@@ -1,24 +1,47 @@
-"""A bit-exact, cycle-level simulator of bit-serial accelerators, and co-design with it."""
+"""A bit-exact, cycle-level simulator of bit-serial accelerators, and co-design with it.
+
+Everything is imported when first used, so that ``import hwsim`` stays light.
+"""
 
 from __future__ import annotations
 
-from hwsim import pe
-from hwsim.exploration.explore import explore
-from hwsim.exploration.space import DesignSpace
-from hwsim.loop import codesign
-from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.load import accelerator_names, load_accelerator
-from hwsim.simulation.result import SimulationResult
-from hwsim.simulation.simulate import simulate
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Accelerator",
-    "DesignSpace",
-    "SimulationResult",
-    "accelerator_names",
-    "codesign",
-    "explore",
-    "load_accelerator",
-    "pe",
-    "simulate",
-]
+if TYPE_CHECKING:
+    from hwsim import pe as pe
+    from hwsim.exploration.explore import explore as explore
+    from hwsim.exploration.space import DesignSpace as DesignSpace
+    from hwsim.loop import codesign as codesign
+    from hwsim.machines.accelerator import Accelerator as Accelerator
+    from hwsim.machines.load import accelerator_names as accelerator_names
+    from hwsim.machines.load import load_accelerator as load_accelerator
+    from hwsim.simulation.result import SimulationResult as SimulationResult
+    from hwsim.simulation.simulate import simulate as simulate
+
+_HOME = {
+    "Accelerator": "machines.accelerator",
+    "DesignSpace": "exploration.space",
+    "SimulationResult": "simulation.result",
+    "accelerator_names": "machines.load",
+    "codesign": "loop",
+    "explore": "exploration.explore",
+    "load_accelerator": "machines.load",
+    "simulate": "simulation.simulate",
+}
+_ROOMS = ("pe",)
+__all__ = [*_HOME, *_ROOMS]  # noqa: PLE0604  the tables above are the one list of names
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute may be anything
+    if name in _ROOMS:
+        return importlib.import_module(f"hwsim.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'hwsim' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hwsim.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

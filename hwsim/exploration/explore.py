@@ -1,4 +1,4 @@
-"""explore(): every design of a small grid simulated, the Pareto front marked."""
+"""explore(): every design of a grid simulated, the Pareto front marked."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def explore(
     Args:
         space: The grid.
         work: Workload or scenario.
-        objectives: Columns to be small, for the front.
+        objectives: Columns that are minimised, for the front.
 
     Returns:
         One row a design: rows, columns, bandwidth, format, the results, ``pareto``.
 
     Raises:
-        RequestError: an unknown objective, or a format that the machine does not run.
+        RequestError: an unknown objective, or what the machine does not run.
     """
     import pandas as pd
 

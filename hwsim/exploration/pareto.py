@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
-    """Return which rows of ``[designs, objectives]`` (all to be small) are not dominated.
+    """Return which rows of ``[designs, objectives]`` are not dominated; all are minimised.
 
     A row is dominated if another is nowhere larger and somewhere smaller; equal rows both stay.
     """

@@ -6,27 +6,28 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
-from hwsim.machines.parts import Buffer, PEArray
+from hwsim.machines.parts import Buffer
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 
-if TYPE_CHECKING:
-    pass
+SOURCE = "design space"
+"""Where the numbers of an axis come from."""
 
 
 @dataclass(frozen=True)
 class DesignSpace:
-    """A grid of designs around a base.
+    """A grid of designs around a base; what no axis names stays as the base has it.
 
     Attributes:
         base: Accelerator name or TOML file.
-        rows: Rows of the prefill array; empty: the base's.
-        columns: Columns of the prefill array; empty: the base's.
+        rows: Rows of the prefill array; empty: the base's. The decode array's rows, and the port
+            of the weight buffer that feeds them, change in the same ratio.
+        columns: Columns of the prefill array; empty: the base's. The decode array's columns, and
+            the port of the activation buffer that feeds them, change in the same ratio.
         formats: Weight formats of the block layers; empty: the workload's own.
         bandwidth: DRAM bits per cycle; empty: the base's.
     """
@@ -53,35 +54,54 @@ class DesignSpace:
         return parse(load_toml(path), cls, str(path))
 
     def designs(self) -> list[tuple[Accelerator, str | None]]:
-        """Return every machine with the format its layers take."""
+        """Return every machine with the format its layers take; None: the workload's own."""
         base = load_accelerator(self.base)
-        formats: list[str | None] = [*self.formats] or [None]
-        grid = itertools.product(
-            self.rows or [base.prefill.rows],
-            self.columns or [base.prefill.columns],
-            self.bandwidth or [base.dram.bits_per_cycle.value],
-            formats,
-        )
-        return [(_variant(base, r, c, bits), text) for r, c, bits, text in grid]
+        return [
+            (_with_bandwidth(_with_columns(_with_rows(base, rows), columns), bits), text)
+            for rows, columns, bits, text in itertools.product(
+                self.rows or [None],
+                self.columns or [None],
+                self.bandwidth or [None],
+                self.formats or [None],
+            )
+        ]
 
 
-def _variant(base: Accelerator, rows: int, columns: int, bits: float) -> Accelerator:
-    """The base with another array and memory; decode keeps the PEs, twice the rows.
-
-    Buffer ports grow with the side of the array that they feed.
-    """
-    decode = PEArray(2 * rows, max(1, columns // 2))
-    weight = _port(base.weight_buffer, rows / base.prefill.rows)
-    activation = _port(base.activation_buffer, columns / base.prefill.columns)
-    source = "design space"
+def _with_rows(base: Accelerator, rows: int | None) -> Accelerator:
+    """The base with other rows in both phases, and a port that feeds them."""
+    if rows is None:
+        return base
+    was = base.prefill.rows
     return replace(
         base,
-        prefill=PEArray(rows, columns),
-        decode=decode,
-        weight_buffer=weight,
-        activation_buffer=activation,
-        dram=replace(base.dram, bits_per_cycle=Sourced(bits, source)),
+        prefill=replace(base.prefill, rows=rows),
+        decode=replace(base.decode, rows=_scaled(base.decode.rows, rows, was)),
+        weight_buffer=_port(base.weight_buffer, rows / was),
     )
+
+
+def _with_columns(base: Accelerator, columns: int | None) -> Accelerator:
+    """The base with other columns in both phases, and a port that feeds them."""
+    if columns is None:
+        return base
+    was = base.prefill.columns
+    return replace(
+        base,
+        prefill=replace(base.prefill, columns=columns),
+        decode=replace(base.decode, columns=_scaled(base.decode.columns, columns, was)),
+        activation_buffer=_port(base.activation_buffer, columns / was),
+    )
+
+
+def _with_bandwidth(base: Accelerator, bits: float | None) -> Accelerator:
+    if bits is None:
+        return base
+    return replace(base, dram=replace(base.dram, bits_per_cycle=Sourced(bits, SOURCE)))
+
+
+def _scaled(side: int, new: int, was: int) -> int:
+    """A side of the decode array in the ratio of the prefill array's; whole, and at least 1."""
+    return max(1, side * new // was)
 
 
 def _port(buffer: Buffer, ratio: float) -> Buffer:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from hwsim.machines.parts import Buffer, Dram, PEArray, ProcessingElement
-from hwsim.pe.terms import term_count
-from quant.common.errors import RequestError
+from hwsim.machines.elements.base import Element
+from hwsim.machines.parts import Buffer, Dram, PEArray
+from hwsim.pe.arithmetic import Arithmetic
+from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
+from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec, parse_spec
-from roofline.devices.device import HardwareSpec
+
+if TYPE_CHECKING:
+    from roofline.devices.device import HardwareSpec
 
 
 @dataclass(frozen=True)
@@ -19,52 +23,69 @@ class Accelerator:
 
     Attributes:
         name: Design.
-        kind: ``bit-serial`` (a weight takes as many cycles as it has terms) or
-            ``multiply-accumulate`` (one cycle).
-        weights: Formats that the PEs take.
+        pe: The processing element, of some kind.
+        weights: Names of the formats that it runs.
+        default_weights: The one of them that is taken where none is asked for.
         activations: Format of activations.
         kv: Format of keys and values, which play the weights in attention.
         head: Format of lm_head.
         group_size: Default group of weights.
         scale: Default scale of groups.
+        scales: Kinds of group scales that its elements multiply by; not asked where the element
+            takes weights as numbers (``Element.scales`` is None).
         clock_hz: Clock.
-        pe: The processing element.
         prefill: The array's shape for many tokens.
         decode: The array's shape for one token a sequence.
         weight_buffer: Weights, keys and values.
         activation_buffer: Inputs and outputs.
         dram: Memory interface.
-        scales: Kinds of group scales that a bit-serial machine dequantizes.
     """
 
     name: str
-    kind: Literal["bit-serial", "multiply-accumulate"]
+    pe: Element
     weights: tuple[str, ...]
-    activations: str
-    kv: str
-    head: str
+    default_weights: FormatSpec
+    activations: FormatSpec
+    kv: FormatSpec
+    head: FormatSpec
     group_size: int
-    scale: str
+    scale: ScaleKind
+    scales: tuple[ScaleKind, ...]
     clock_hz: Sourced
-    pe: ProcessingElement
     prefill: PEArray
     decode: PEArray
     weight_buffer: Buffer
     activation_buffer: Buffer
     dram: Dram
-    scales: tuple[str, ...] = ("int8",)
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind of its elements."""
+        return self.pe.kind
+
+    @property
+    def arithmetic(self) -> Arithmetic | None:
+        """The arithmetic of ``hwsim.pe`` that it computes in; None where no bit-exact model is."""
+        return self.pe.arithmetic(self.activations)
 
     def array(self, phase: str) -> PEArray:
-        """Return the array's shape in a phase."""
-        return self.decode if phase == "decode" else self.prefill
+        """Return the array's shape in a phase.
 
-    def spec(self, text: str) -> FormatSpec:
-        """Return a format with this machine's default group and scale.
+        Raises:
+            RequestError: a phase that is neither ``prefill`` nor ``decode``.
+        """
+        shapes = {"prefill": self.prefill, "decode": self.decode}
+        if phase not in shapes:
+            raise unknown_name("phase", phase, shapes)
+        return shapes[phase]
+
+    def spec(self, format_: str | FormatSpec) -> FormatSpec:
+        """Return a format of weights; a text takes this machine's default group and scale.
 
         Raises:
             RequestError: unknown, or one that the machine does not run.
         """
-        spec = parse_spec(text, self.group_size, self.scale)
+        spec = self._parsed(format_) if isinstance(format_, str) else format_
         self.steps(spec)
         return spec
 
@@ -77,24 +98,32 @@ class Accelerator:
         if spec.format.name not in self.weights:
             allowed = ", ".join(self.weights)
             raise RequestError(f"{self.name} cannot run {spec.format.name!r}; it runs: {allowed}")
-        if self.kind == "multiply-accumulate":
-            return 1
-        if spec.scale.name not in self.scales:
-            allowed = ", ".join(self.scales)
-            raise RequestError(
-                f"{self.name} takes scales {allowed}, not {spec.scale.name!r} ({spec})"
-            )
-        return term_count(spec, self.pe.exponent_bits)
+        if self.pe.scales is not None and spec.scale not in self.scales:
+            allowed, scale = ", ".join(map(str, self.scales)), str(spec.scale)
+            raise RequestError(f"{self.name} takes scales {allowed}, not {scale!r} ({spec})")
+        return self.pe.steps(spec)
+
+    def activation_bits(self, spec: FormatSpec) -> int:
+        """Return the bits of a block's activations.
+
+        Raises:
+            RequestError: a format of activations that is not the machine's.
+        """
+        if spec.format != self.activations.format:
+            takes, given = self.activations.format.name, spec.format.name
+            raise RequestError(f"{self.name} takes {takes} activations, not {given!r}")
+        return self.pe.activation_bits(spec)
 
     def hardware_spec(self) -> HardwareSpec:
         """Return the roofline of the same machine: peaks by weight format, DRAM bandwidth."""
+        from roofline.devices.device import HardwareSpec
+
         clock = self.clock_hz.value
         pes = max(self.prefill.pes, self.decode.pes)
         source = f"{self.name}: PEs x lanes / steps x clock"
         peaks = {}
         for name in self.weights:
-            bits = self.pe.exponent_bits
-            steps = 1 if self.kind == "multiply-accumulate" else term_count(name, bits)
+            steps = self.pe.steps(self._parsed(name))
             peaks[name] = Sourced(2 * pes * self.pe.lanes / steps * clock, source)
         fastest = Sourced(max(peak.value for peak in peaks.values()), source)
         bandwidth = self.dram.bits_per_cycle.value / 8 * clock
@@ -105,3 +134,6 @@ class Accelerator:
             Sourced(float("inf"), "not modelled"),
             peaks,
         )
+
+    def _parsed(self, text: str) -> FormatSpec:
+        return parse_spec(text, self.group_size, self.scale.name)

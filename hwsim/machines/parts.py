@@ -1,21 +1,10 @@
-"""The parts of an accelerator: processing element, array, buffers, memory interface."""
+"""The parts of an accelerator beside its elements: array, buffers, memory interface."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from quant.common.sourced import Sourced
-
-
-@dataclass(frozen=True)
-class ProcessingElement:
-    """Lanes, area, power at the clock, the layout's factor on power, width of terms' exponents."""
-
-    lanes: int
-    area_um2: Sourced
-    power_w: Sourced
-    layout_factor: Sourced
-    exponent_bits: int = 2
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.parts import Buffer
 from hwsim.machines.sram import sram_cost
-
-if TYPE_CHECKING:
-    pass
 
 
 def area_um2(machine: Accelerator) -> dict[str, float]:
@@ -23,18 +20,22 @@ def area_um2(machine: Accelerator) -> dict[str, float]:
     return area | {"total": sum(area.values())}
 
 
-def _dram_cycles(moved: float, machine: Accelerator) -> int:
-    return math.ceil(moved * 8 / machine.dram.bits_per_cycle.value)
+def dram_cycles(machine: Accelerator, moved_bytes: float) -> int:
+    """Return the cycles that the memory interface takes to move so many bytes."""
+    return math.ceil(moved_bytes * 8 / machine.dram.bits_per_cycle.value)
 
 
-def _compute_j(cycles: int, pes: int, machine: Accelerator) -> float:
-    """Every PE is charged for every cycle of the array, used or not."""
-    power = machine.pe.power_w.value * machine.pe.layout_factor.value
-    return cycles * pes * power / machine.clock_hz.value
+def dram_energy_j(machine: Accelerator, moved_bytes: float) -> float:
+    """Return the joules that moving so many bytes takes."""
+    return moved_bytes * 8 * machine.dram.joule_per_bit.value
 
 
-def _access(machine: Accelerator, which: str, read_bits: float, written_bits: float) -> float:
-    """Energy of the accesses of a port's width that reading and writing so many bits takes."""
-    buffer = machine.weight_buffer if which == "weight" else machine.activation_buffer
+def array_energy_j(machine: Accelerator, cycles: int, pes: int) -> float:
+    """Return the joules of an array: every PE is charged for every cycle, used or not."""
+    return machine.pe.energy_j(cycles * pes, machine.clock_hz.value)
+
+
+def buffer_energy_j(buffer: Buffer, read_bits: float, written_bits: float) -> float:
+    """Return the joules of the accesses, each as wide as the port, that so many bits take."""
     cost = sram_cost(buffer.bytes, buffer.port_bits)
     return (read_bits * cost.read_j + written_bits * cost.write_j) / buffer.port_bits

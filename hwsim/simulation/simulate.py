@@ -2,30 +2,32 @@
 
 The model (BitMoD's, spec of its simulator, with its accounting slips put right):
 a product of ``[m, k] x [k, n]`` runs as ``ceil(k/lanes) * ceil(n/rows) * ceil(m/columns)`` tiles of
-``steps`` cycles; DRAM traffic overlaps with computing inside an op, not across ops; element-wise
-ops take no cycles in the array but move their operands. Attention multiplies whole score
-rectangles: the array does not skip masked pairs.
+``steps`` cycles; DRAM traffic overlaps with computing inside an op, not across ops; ops without
+multiply-accumulates (element-wise functions, embeddings) take no cycles in the array but move their
+operands. Attention multiplies whole score rectangles: the array does not skip masked pairs. An op
+that the machine has nothing for (other formats, links to other devices) is an error.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
-from hwsim.simulation.energy import _access, _compute_j, _dram_cycles
+from hwsim.simulation.energy import array_energy_j, buffer_energy_j, dram_cycles, dram_energy_j
 from hwsim.simulation.result import OpResult, SimulationResult
+from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
-from roofline.workloads.ops import Attention, FlashAttention, Gemm, Linear
-from roofline.workloads.template import QUANTITIES
-from roofline.workloads.workload import OpWork, Scenario, Workload
+from roofline.workloads.op_work import OpWork
+from roofline.workloads.ops import Gemm, Operands
+from roofline.workloads.workload import Scenario, Workload
 
-if TYPE_CHECKING:
-    pass
+ROUNDING = 1e-9
+"""How far rounding may put the bytes of an op below those of its operands."""
 
 
 def simulate(
@@ -36,29 +38,44 @@ def simulate(
     """Return what a workload costs on an accelerator.
 
     Args:
-        work: A workload or scenario; its weight formats must be ones that the machine runs.
+        work: A workload or scenario; its formats must be ones that the machine runs. Fused
+            attention runs as its parts: scores go through memory.
         accelerator: A design, a built-in name, or a TOML file.
         codes: Quantized layers by module path: their formats replace the workload's.
 
     Raises:
-        RequestError: a format that the machine does not run.
+        RequestError: an op that the machine cannot run; the message names its path and kind.
     """
     machine = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     if codes:
         work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
     parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
-    ops = [_run(op, part.phase, n, machine) for part, n in parts for op in unfused(part)]
+    ops = [
+        _run(part, workload.phase, n, machine)
+        for workload, n in parts
+        for op in workload.ops
+        for part in op.unfused()
+    ]
     return SimulationResult(machine, tuple(ops))
 
 
-def machine_formats(machine: Accelerator, weights: str | None = None) -> dict[str, Any]:
-    """Return the keywords of ``roofline.workload`` for what a machine runs."""
-    chosen = machine.spec(weights or _default_weights(machine))
+def machine_formats(
+    machine: Accelerator, weights: str | FormatSpec | None = None
+) -> dict[str, Any]:
+    """Return the keywords of ``roofline.workload`` for what a machine runs.
+
+    Args:
+        machine: The machine.
+        weights: Format of the block layers; None: the machine's default.
+
+    Raises:
+        RequestError: a format that the machine does not run.
+    """
     return {
-        "weights": str(chosen),
-        "activations": machine.activations,
-        "kv": machine.kv,
-        "head": machine.head,
+        "weights": str(machine.spec(weights or machine.default_weights)),
+        "activations": str(machine.activations),
+        "kv": str(machine.kv),
+        "head": str(machine.head),
         "flash": False,
     }
 
@@ -69,66 +86,64 @@ def tiles(gemm: Gemm, rows: int, columns: int, lanes: int) -> int:
     return math.ceil(gemm.batch * along_k * along_n * math.ceil(gemm.m / columns))
 
 
-def _default_weights(machine: Accelerator) -> str:
-    return "bitmod4" if "bitmod4" in machine.weights else machine.weights[0]
-
-
 def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
-    gemm, weights = op.gemm, _weights(op)
-    if gemm is None or weights is None:
-        return _move(op, phase, repeats, machine)
-    array, steps = machine.array(phase), machine.steps(weights)
+    try:
+        if op.link_bytes > 0:
+            raise RequestError(f"{machine.name} has no links: tp, pp and ep of 1 are allowed")
+        gemm, operands = op.gemm, op.operands
+        if gemm is not None and operands is not None:
+            return _multiply(op, gemm, operands, phase, repeats, machine)
+        if gemm is not None or op.macs > 0:
+            raise RequestError("multiplies, but gives no product of two operands in formats")
+    except RequestError as error:
+        raise RequestError(f"{op.name} ({op.op}): {error}") from None
+    return _move(op, phase, repeats, machine)
+
+
+def _multiply(
+    op: OpWork,
+    gemm: Gemm,
+    operands: Operands,
+    phase: str,
+    repeats: float,
+    machine: Accelerator,
+) -> OpResult:
+    """A product in the array."""
+    array, steps = machine.array(phase), machine.steps(operands.stationary)
     count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
-    stationary = op.kv_bytes if isinstance(op.definition, Attention) else op.weight_bytes
-    outputs = op.bytes - stationary - op.input_bytes
-    f_weights, f_inputs = refetch(stationary, op.input_bytes, gemm.batch, machine)
-    loaded_weights, loaded_inputs = stationary * f_weights, op.input_bytes * f_inputs
+    stationary = operands.stationary_bytes.at(op.step)
+    moving = operands.moving_bytes.at(op.step)
+    outputs = op.bytes - stationary - moving
+    if outputs < -ROUNDING * op.bytes:
+        read = f"{stationary + moving:.9g} bytes"
+        raise RequestError(f"its operands have {read}, but it moves only {op.bytes:.9g}")
+    f_weights, f_inputs = refetch(stationary, moving, gemm.batch, machine)
+    loaded_weights, loaded_inputs = stationary * f_weights, moving * f_inputs
     moved = loaded_weights + loaded_inputs + outputs
     compute = count * steps
-    weight_bits = array.rows * machine.pe.lanes * weights.format.element_bits
-    input_bits = array.columns * machine.pe.lanes * 16
-    sram = _access(machine, "weight", count * weight_bits, loaded_weights * 8)
-    sram += _access(machine, "activation", count * input_bits, (loaded_inputs + outputs) * 8)
+    weight_bits = array.rows * machine.pe.weight_bits(operands.stationary)
+    input_bits = array.columns * machine.activation_bits(operands.moving)
+    sram = buffer_energy_j(machine.weight_buffer, count * weight_bits, loaded_weights * 8)
+    sram += buffer_energy_j(
+        machine.activation_buffer, count * input_bits, (loaded_inputs + outputs) * 8
+    )
     return OpResult(
         op.name,
         op.op,
         phase,
         repeats,
         compute,
-        _dram_cycles(moved, machine),
+        dram_cycles(machine, moved),
         moved,
-        _compute_j(compute, array.pes, machine),
+        array_energy_j(machine, compute, array.pes),
         sram,
-        moved * 8 * machine.dram.joule_per_bit.value,
+        dram_energy_j(machine, moved),
     )
-
-
-def unfused(work: Workload) -> Iterator[OpWork]:
-    """Yield the ops as an array without fused attention runs them: scores go through memory."""
-    for op in work.ops:
-        definition = op.definition
-        if isinstance(definition, FlashAttention):
-            for part in definition.parts():
-                yield OpWork(
-                    part,
-                    op.step,
-                    *(getattr(part, quantity).at(op.step) for quantity in QUANTITIES),
-                )
-        else:
-            yield op
-
-
-def _weights(op: OpWork) -> FormatSpec | None:
-    definition = op.definition
-    if isinstance(definition, Linear):
-        return definition.weights
-    return definition.kv if isinstance(definition, Attention) else None
 
 
 def _move(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
     """An op that only moves its operands."""
-    energy = op.bytes * 8 * machine.dram.joule_per_bit.value
-    cycles = _dram_cycles(op.bytes, machine)
+    energy, cycles = dram_energy_j(machine, op.bytes), dram_cycles(machine, op.bytes)
     return OpResult(op.name, op.op, phase, repeats, 0, cycles, op.bytes, 0.0, 0.0, energy)
 
 

@@ -1,8 +1,9 @@
-"""Simulated cycles against the published simulator, against the roofline, and explored."""
+"""Simulated cycles against the published simulator and the roofline; what cannot be simulated."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,16 +11,25 @@ import numpy as np
 import pytest
 
 import roofline
-from hwsim.exploration.explore import explore
-from hwsim.exploration.pareto import pareto_front
-from hwsim.exploration.space import DesignSpace
-from hwsim.machines.load import accelerator_names, load_accelerator
+from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.load import FOLDER, accelerator_names, load_accelerator
 from hwsim.machines.sram import sram_cost
-from hwsim.pe.terms import term_count
 from hwsim.simulation.simulate import machine_formats, refetch, simulate, tiles
 from quant.common.errors import RequestError
+from quant.formats.spec import parse_spec
 from quant.plan import HEAD
-from roofline.workloads.ops import Gemm
+from roofline.workloads.amounts import ONE, TOKENS, Amount
+from roofline.workloads.ops import (
+    BaseOp,
+    Elementwise,
+    Embedding,
+    Gemm,
+    LinearAttention,
+    Op,
+    Operands,
+    Product,
+)
+from roofline.workloads.workload import Workload
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_sim_layers.json"
 
@@ -38,7 +48,7 @@ def test_tiles_and_cycles_equal_the_published_simulator(case: dict[str, Any]) ->
     gemm = Gemm(int(batch), int(m), int(n), int(k))
     count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
     assert count == case["tiles"]
-    steps = 1 if machine.kind != "bit-serial" else term_count(str(case["format"]))
+    steps = machine.pe.steps(parse_spec(str(case["format"])))
     assert count * steps == case["cycle_compute"]
     got = refetch(case["bytes_w"], case["bytes_i"], 1, machine)
     assert list(got) == case["fetch_w_i"]
@@ -91,58 +101,14 @@ def test_fewer_bits_never_cost_more_decode_time() -> None:
     assert times == sorted(times)
 
 
-def test_sram_table() -> None:
-    at = sram_cost(524288, 512)
-    assert (at.read_j, at.write_j) == pytest.approx((92.7944e-12, 83.3536e-12), rel=1e-4)
-    assert sram_cost(524288, 3072).read_j == pytest.approx(2 * sram_cost(524288, 1536).read_j)
-
-
 def test_formats_the_machine_cannot_run() -> None:
-    with pytest.raises(RequestError, match="bitmod cannot run 'fp16'; it runs: int2"):
+    message = (
+        r"model\.layers\.0\.self_attn\.q_proj \(Linear\): bitmod cannot run 'fp16'; it runs: int2"
+    )
+    with pytest.raises(RequestError, match=message):
         simulate(roofline.workload("smollm2-135m", "decode", 1, 8), "bitmod")
     with pytest.raises(RequestError, match="scales int8, not 'fp16'"):
         load_accelerator("bitmod").spec("bitmod3:g128:fp16")
-    with pytest.raises(RequestError, match="nearest: bitmod"):
-        load_accelerator("bitmood")
-
-
-def test_bad_accelerator_files(tmp_path: Path) -> None:
-    source = Path(roofline.__file__).parent.parent / "hwsim/machines/builtin/bitmod.toml"
-    broken = tmp_path / "broken.toml"
-    text = source.read_text().replace("rows = 32", "rows = -1")
-    broken.write_text(text.replace("lanes = 4", "lanes = 0"))
-    with pytest.raises(RequestError, match=r"pe.lanes = 0, prefill.rows = -1"):
-        load_accelerator(broken)
-    broken.write_text(source.read_text().replace('kind = "bit-serial"', 'kind = "quantum"'))
-    with pytest.raises(RequestError, match=r"kind: .*quantum"):
-        load_accelerator(broken)
-
-
-def test_explore_marks_the_front() -> None:
-    design = load_accelerator("bitmod")
-    work = roofline.workload("smollm2-135m", "prefill", 1, 64, **machine_formats(design))
-    space = DesignSpace("bitmod", rows=[16, 32], columns=[32], formats=["bitmod3", "int8"])
-    frame = explore(space, work)
-    assert len(frame) == 4
-    three, eight = frame[frame["format"] == "bitmod3"], frame[frame["format"] == "int8"]
-    assert three["pareto"].all()
-    assert not eight["pareto"].any()
-    assert frame.groupby("format")["time_s"].agg(lambda t: t.is_monotonic_decreasing).all()
-    with pytest.raises(RequestError, match="rows = 0"):
-        DesignSpace("bitmod", rows=[0])
-    with pytest.raises(RequestError, match="nearest: time_s"):
-        explore(space, work, ("times",))
-
-
-def test_pareto_front() -> None:
-    front = pareto_front([[1, 3], [2, 2], [3, 1], [3, 3], [2, 2]])
-    assert front.tolist() == [True, True, True, False, True]
-    random = np.random.default_rng(0).random((40, 3))
-    mask = pareto_front(random)
-    for i in range(40):
-        no_worse = (random <= random[i]).all(axis=1)
-        dominated = (no_worse & (random < random[i]).any(axis=1)).any()
-        assert mask[i] != dominated
 
 
 def test_codes_set_the_formats() -> None:
@@ -155,3 +121,141 @@ def test_codes_set_the_formats() -> None:
     codes = {path: qt}
     assert simulate(work, design, codes).cycles > simulate(work, design).cycles
     assert HEAD in work.linears
+
+
+def with_op(machine: Accelerator, op: Op) -> Workload:
+    """A small workload that a machine runs, and one op more."""
+    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
+    return replace(work, template=replace(work.template, ops=(*work.template.ops, op)))
+
+
+FP16 = parse_spec("fp16")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(BaseOp):
+    """Multiplies, and says with what only if asked to."""
+
+    has_product: bool = True
+    stationary: str = ""
+    moving: str = "fp16"
+    read: float = 2048.0
+
+    @property
+    def product(self) -> Product | None:
+        return Product(ONE, TOKENS, 64 * ONE, 32 * ONE) if self.has_product else None
+
+    @property
+    def operands(self) -> Operands | None:
+        if not self.stationary:
+            return None
+        specs = parse_spec(self.stationary), parse_spec(self.moving)
+        return Operands(*specs, 2048.0 * ONE, self.input_bytes)
+
+    @property
+    def macs(self) -> Amount:
+        return TOKENS * 2048.0
+
+    @property
+    def input_bytes(self) -> Amount:
+        return TOKENS * 64.0
+
+    @property
+    def weight_bytes(self) -> Amount:
+        return ONE * self.read
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (Unknown("a.new", FP16), "gives no product of two operands"),
+        (Unknown("a.new", FP16, has_product=False), "gives no product of two operands"),
+        (Unknown("a.new", FP16, stationary="fp16"), "bitmod cannot run 'fp16'"),
+        (Unknown("a.new", FP16, stationary="int4"), "bitmod takes scales int8, not 'fp16'"),
+        (
+            Unknown("a.new", FP16, stationary="int4:int8", moving="fp8-e4m3"),
+            "bitmod takes fp16 activations, not 'fp8-e4m3'",
+        ),
+        (
+            Unknown("a.new", FP16, stationary="int4:int8", read=0.0),
+            "its operands have 2560 bytes, but it moves only 512",
+        ),
+    ],
+)
+def test_a_product_that_is_not_known_is_an_error(op: Op, message: str) -> None:
+    machine = load_accelerator("bitmod")
+    with pytest.raises(RequestError, match=rf"^a\.new \(Unknown\): .*{message}"):
+        simulate(with_op(machine, op), machine)
+
+
+def test_an_own_product_in_known_formats_is_simulated() -> None:
+    machine = load_accelerator("bitmod")
+    op = Unknown("a.new", FP16, stationary="int4:int8")
+    result = simulate(with_op(machine, op), machine).ops[-1]
+    # 32 x 64 and 8 tokens on 32 x 32 PEs of 4 lanes, 2 terms.
+    assert (result.name, result.compute_cycles) == ("a.new", 32 // 4 * 64 // 32 * 2)
+    assert result.dram_bytes == 2048 + 8 * 64
+
+
+def test_linear_attention_is_never_free() -> None:
+    op = LinearAttention("model.layers.0.attn", FP16, 4, 64, 64, 64, 8)
+    bitmod, fp16 = load_accelerator("bitmod"), load_accelerator("fp16")
+    with pytest.raises(RequestError, match=r"layers\.0\.attn \(LinearAttention\): .*'fp16'"):
+        simulate(with_op(bitmod, op), bitmod)
+    result = simulate(with_op(fp16, op), fp16).ops[-1]
+    pes = fp16.prefill.pes
+    assert result.compute_cycles * pes >= op.macs.at(with_op(fp16, op).step)
+
+
+@pytest.mark.parametrize("split", ["tp", "pp", "ep"])
+def test_exchanges_with_other_devices_are_an_error(split: str) -> None:
+    model = "mixtral-8x7b-v0.1" if split == "ep" else "llama-2-7b"
+    machine = load_accelerator("bitmod")
+    shared: dict[str, Any] = {**machine_formats(machine), split: 2}
+    work = roofline.workload(model, "prefill", 1, 8, **shared)
+    with pytest.raises(RequestError, match=r"model\..* \(\w+\): bitmod has no links"):
+        simulate(work, machine)
+
+
+def test_ops_without_products_only_move() -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
+    plain = {op.name for op in work.ops if isinstance(op.definition, Elementwise | Embedding)}
+    results = [op for op in simulate(work, machine).ops if op.name in plain]
+    assert results
+    for op in results:
+        assert (op.compute_cycles, op.compute_j, op.sram_j) == (0, 0, 0)
+        assert op.dram_cycles > 0
+
+
+@pytest.mark.parametrize("flash", [True, False])
+def test_fused_attention_runs_as_its_parts(flash: bool) -> None:
+    machine = load_accelerator("bitmod")
+    formats = machine_formats(machine) | {"flash": flash}
+    result = simulate(roofline.workload("smollm2-135m", "prefill", 1, 8, **formats), machine)
+    kinds = [op.op for op in result.ops if "layers.0." in op.name and "attn." in op.name]
+    assert {"AttentionScores", "Softmax", "AttentionValues"} <= set(kinds)
+    assert "FlashAttention" not in kinds
+
+
+@pytest.mark.parametrize(("activations", "bits"), [("fp16", 16), ("bf16", 16), ("fp8-e4m3", 8)])
+def test_activations_are_read_at_their_own_width(
+    tmp_path: Path, activations: str, bits: int
+) -> None:
+    text = (FOLDER / "bitmod.toml").read_text(encoding="utf-8")
+    path = tmp_path / "machine.toml"
+    path.write_text(text.replace('activations = "fp16"', f'activations = "{activations}"'))
+    machine = load_accelerator(path)
+    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
+    result = {op.name: op for op in simulate(work, machine).ops}["model.layers.0.mlp.up_proj"]
+    weight, activation = machine.weight_buffer, machine.activation_buffer
+    ports = [sram_cost(buffer.bytes, buffer.port_bits) for buffer in (weight, activation)]
+    array, lanes, blocks = machine.prefill, machine.pe.lanes, 576 // 4 * 1536 // 32
+    loaded = {op.name: op for op in work.ops}["model.layers.0.mlp.up_proj"]
+    read = blocks * array.rows * lanes * 4, blocks * array.columns * lanes * bits
+    written = loaded.weight_bytes * 8, loaded.activation_bytes * 8
+    energy = sum(
+        (r * port.read_j + w * port.write_j) / buffer.port_bits
+        for r, w, port, buffer in zip(read, written, ports, (weight, activation), strict=True)
+    )
+    assert result.sram_j == pytest.approx(energy, rel=1e-12)

@@ -1,0 +1,23 @@
+"""Kinds of processing elements: one file a kind, named by machine files (``kind = "..."``)."""
+
+from __future__ import annotations
+
+from hwsim.machines.elements.base import (
+    Element,
+    ProcessingElement,
+    element_kind,
+    element_kinds,
+    register,
+)
+from hwsim.machines.elements.bit_serial import BitSerial
+from hwsim.machines.elements.multiply_accumulate import MultiplyAccumulate
+
+__all__ = [
+    "BitSerial",
+    "Element",
+    "MultiplyAccumulate",
+    "ProcessingElement",
+    "element_kind",
+    "element_kinds",
+    "register",
+]

@@ -1,0 +1,27 @@
+"""The multiply-accumulate element: a product of two numbers a lane and cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hwsim.machines.elements.base import ProcessingElement, register
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.spec import FormatSpec
+
+
+@register
+@dataclass(frozen=True)
+class MultiplyAccumulate(ProcessingElement):
+    """A multiplier and an adder; what the machine's file lists reaches it as numbers."""
+
+    kind: ClassVar[str] = "multiply-accumulate"
+
+    @property
+    def scales(self) -> tuple[ScaleKind, ...] | None:
+        """None: weights reach it dequantized."""
+        return None
+
+    def steps(self, spec: FormatSpec) -> int:
+        """Return 1, whatever the format."""
+        return 1

@@ -1,0 +1,187 @@
+"""Machine files: what each key means, and that every fault is named with file and key."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hwsim
+from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.load import FOLDER, accelerator_names, load_accelerator
+from hwsim.machines.sram import sram_cost
+from hwsim.simulation.simulate import machine_formats
+from quant.common.errors import RequestError
+
+
+def changed(folder: Path, base: str, *changes: tuple[str, str]) -> Path:
+    """A built-in machine's file with some text replaced."""
+    text = (FOLDER / f"{base}.toml").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "changed.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+DEFAULTS = {
+    "bitmod": ("bitmod4:g128:int8", "fp16", "int8:g128:int8", "int8:g128:int8"),
+    "bitmod-rtl": ("bitmod4:g128:int8", "fp16", "int8:g128:int8", "int8:g128:int8"),
+    "fp16": ("fp16", "fp16", "fp16", "fp16"),
+}
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_defaults_come_from_the_file(name: str) -> None:
+    keys = ("weights", "activations", "kv", "head", "flash")
+    formats = machine_formats(load_accelerator(name))
+    assert formats == dict(zip(keys, (*DEFAULTS[name], False), strict=True))
+
+
+def test_the_default_weights_are_the_first_where_none_is_given(tmp_path: Path) -> None:
+    path = changed(tmp_path, "bitmod", ('default_weights = "bitmod4"', ""))
+    assert str(load_accelerator(path).default_weights) == "int2:g128:int8"
+    path = changed(tmp_path, "bitmod", ('"bitmod4"\na', '"int5:g64"\na'))
+    assert machine_formats(load_accelerator(path))["weights"] == "int5:g64:int8"
+
+
+def test_formats_of_a_file_take_its_group_and_scale(tmp_path: Path) -> None:
+    short = ('head = "int8:g128:int8"', 'head = "int8"'), ('kv = "int8:g128:int8"', 'kv = "int4"')
+    path = changed(tmp_path, "bitmod", *short, ("group_size = 128", "group_size = 64"))
+    formats = machine_formats(load_accelerator(path))
+    assert (formats["head"], formats["kv"]) == ("int8:g64:int8", "int4:g64:int8")
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_what_a_machine_runs(name: str) -> None:
+    machine = load_accelerator(name)
+    peaks = machine.hardware_spec().peak_weights
+    assert peaks is not None
+    assert {*peaks} == {*machine.weights}
+    pes = max(machine.prefill.pes, machine.decode.pes)
+    for format_ in machine.weights:
+        steps = machine.steps(machine.spec(format_))
+        assert peaks[format_].value == 2 * pes * machine.pe.lanes / steps * 1e9
+    assert machine.spec(machine.head) is machine.head
+    with pytest.raises(RequestError, match=f"{name} cannot run 'nf4'; it runs: "):
+        machine.spec("nf4")
+    with pytest.raises(RequestError, match="unknown phase 'decoding'"):
+        machine.array("decoding")
+
+
+FAULTS: list[tuple[str, str, str, str]] = [
+    ("bitmod", "lanes = 4", "lanes = 0", r"pe\.lanes = 0: above 0 is needed"),
+    ("bitmod", "lanes = 4", "lanes = 65", r"pe\.lanes = 65: .* 1\.\.64"),
+    ("bitmod", "lanes = 4", "lanes = 4\nexponent_bits = 1", r"pe\.exponent_bits = 1: .* 2\.\.5"),
+    ("bitmod", "lanes = 4", "lanes = 4\nwidth = 1", r"pe\.width: no such key"),
+    ("fp16", "value = 0.77e-3", "value = -1", r"pe\.power_w = -1\.0: above 0"),
+    ("fp16", "value = 1.5", "value = 0", r"pe\.layout_factor = 0\.0: above 0"),
+    ("fp16", "value = 1968.7", "value = inf", r"pe\.area_um2 = inf: above 0"),
+    ("fp16", "value = 1e9", "value = nan", r"clock_hz = nan: above 0"),
+    ("fp16", "rows = 32", "rows = 0", r"prefill\.rows = 0: above 0"),
+    ("fp16", "columns = 12", "columns = -2", r"decode\.columns = -2: above 0"),
+    ("fp16", "port_bits = 384", "port_bits = 0", r"activation_buffer\.port_bits = 0: above 0"),
+    ("fp16", "value = 256", "value = 0", r"dram\.bits_per_cycle = 0\.0: above 0"),
+    ("fp16", 'weights = ["fp16"]', "weights = []", r"weights: at least one format"),
+    ("fp16", 'weights = ["fp16"]', 'weights = ["fp17"]', r"weights: unknown format 'fp17'"),
+    ("fp16", 'kv = "fp16"', 'kv = "int8"', r"kv: fp16 cannot run 'int8'"),
+    ("fp16", 'head = "fp16"', 'head = "int8:g0"', r"head: "),
+    ("fp16", 'scale = "fp16"', 'scale = "fp18"', r"scale: unknown scale 'fp18'"),
+    ("fp16", "group_size = 128", "group_size = 0", r"group_size = 0: above 0"),
+    ("fp16", 'activations = "fp16"', 'activations = "fp17"', r"activations: unknown format"),
+    ("bitmod", 'activations = "fp16"', 'activations = "fp4"', r"activations: unknown activation"),
+    ("bitmod", '"bitmod3"', '"nf4"', r"weights: format 'nf4' cannot run on a bit-serial PE"),
+    ("bitmod", '"bitmod3"', '"fp8-e5m2"', r"weights: format 'fp8-e5m2' needs terms"),
+    ("bitmod", "group_size = 128", "group_size = 65537", r"group_size = 65537: .*\.\.65536"),
+    ("bitmod", 'scale = "int8"', 'scale = "fp16"', r"scale: unknown scale 'fp16'"),
+    ("bitmod-rtl", '"e4m3"]', '"fp32"]', r"scales: unknown scale 'fp32'"),
+    ("bitmod", '= "bitmod4"\n', '= "fp16"\n', r"default_weights: bitmod cannot run 'fp16'"),
+    ("bitmod", '= "bitmod4"\n', '= "bitmod5"\n', r"default_weights: unknown format 'bitmod5'"),
+    ("bitmod", 'kv = "int8:g128:int8"', 'kv = "int8:fp16"', r"kv: bitmod takes scales int8, not"),
+    ("bitmod", 'kind = "bit-serial"', 'kind = "bit-cereal"', r"kind: .*nearest: bit-serial"),
+    ("bitmod", 'kind = "bit-serial"', "", r"kind: unknown element kind ''"),
+    ("bitmod", 'name = "bitmod"', "name = 1", r"name: Input should be a valid string"),
+    ("bitmod", "[dram]", "[drum]", r"drum: no such key .*; dram: Field required"),
+]
+
+
+@pytest.mark.parametrize(("base", "old", "new", "message"), FAULTS, ids=lambda text: str(text)[:30])
+def test_a_fault_names_file_and_key(
+    tmp_path: Path, base: str, old: str, new: str, message: str
+) -> None:
+    path = changed(tmp_path, base, (old, new))
+    with pytest.raises(RequestError) as error:
+        load_accelerator(path)
+    assert re.search(f"^{re.escape(str(path))}: {message}", str(error.value))
+    assert "\n" not in str(error.value)
+
+
+def test_faults_are_listed_together(tmp_path: Path) -> None:
+    path = changed(tmp_path, "bitmod", ("rows = 32", "rows = -1"), ("lanes = 4", "lanes = 0"))
+    with pytest.raises(RequestError, match=r"pe\.lanes = 0, prefill\.rows = -1: above 0"):
+        load_accelerator(path)
+    many = (
+        ('"bitmod3"', '"nf4"'),
+        ('"int2"', '"int99"'),
+        ('kv = "int8', 'kv = "intt'),
+    )
+    path = changed(tmp_path, "bitmod", *many)
+    pattern = r"weights: unknown format 'int99'.*; weights: format 'nf4'.*; kv: unknown format"
+    with pytest.raises(RequestError, match=pattern):
+        load_accelerator(path)
+    many = (
+        ("lanes = 4", "lanes = 99\nexponent_bits = 6"),
+        ("group_size = 128", "group_size = 99999"),
+    )
+    path = changed(tmp_path, "bitmod", *many)
+    pattern = r"pe\.lanes = 99: .*; pe\.exponent_bits = 6: .*; group_size = 99999: "
+    with pytest.raises(RequestError, match=pattern):
+        load_accelerator(path)
+    path = changed(
+        tmp_path, "bitmod", ('kv = "int8', 'kv = "nf4'), ('head = "int8', 'head = "int1')
+    )
+    with pytest.raises(RequestError, match=r"kv: bitmod cannot run .*; head: bitmod cannot run"):
+        load_accelerator(path)
+
+
+def test_unknown_machines_and_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="nearest: bitmod"):
+        load_accelerator("bitmood")
+    with pytest.raises(RequestError, match=r"gone\.toml: cannot be read"):
+        load_accelerator(tmp_path / "gone.toml")
+
+
+def test_sram_table() -> None:
+    at = sram_cost(524288, 512)
+    assert (at.read_j, at.write_j) == pytest.approx((92.7944e-12, 83.3536e-12), rel=1e-4)
+    assert sram_cost(524288, 3072).read_j == pytest.approx(2 * sram_cost(524288, 1536).read_j)
+
+
+HEAVY = ("torch", "numba", "pandas", "scipy", "matplotlib")
+
+
+def run(code: str) -> str:
+    """The last line that a fresh interpreter prints."""
+    line = [sys.executable, "-c", code]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_import_is_light() -> None:
+    loaded = f"print([name for name in {HEAVY} if name in sys.modules])"
+    assert run(f"import hwsim, sys; {loaded}") == "[]"
+    assert run(f"import hwsim, sys; hwsim.load_accelerator('bitmod'); {loaded}") == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    names = {"Accelerator", "DesignSpace", "SimulationResult", "accelerator_names", "codesign"}
+    names |= {"explore", "load_accelerator", "pe", "simulate"}
+    assert names <= {*hwsim.__all__} <= {*dir(hwsim)}
+    assert all(callable(getattr(hwsim, name)) for name in names - {"pe"})
+    assert hwsim.Accelerator is Accelerator
+    assert run("import hwsim; print(hwsim.pe.matmul.__name__)") == "matmul"
+    with pytest.raises(AttributeError, match="'hwsim' has no attribute 'simulat'"):
+        _ = hwsim.simulat
