@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from roofline.bounds.rates import components, onchip_bytes, operand_of, rates_of
 from roofline.devices.device import HardwareSpec, load_hardware
-from roofline.workloads.workload import Memory, OpWork, Scenario, Workload
+from roofline.workloads.op_work import OpWork
+from roofline.workloads.workload import Memory, Scenario, Workload
 
 if TYPE_CHECKING:
     import pandas as pd

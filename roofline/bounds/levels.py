@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roofline.bounds.analysis import Analysis
-from roofline.workloads.workload import OpWork
+from roofline.workloads.op_work import OpWork
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +39,12 @@ def levels_of(analysis: Analysis) -> list[Level]:
     """Return the levels whose bandwidth is known, outermost first."""
     spec = analysis.hardware
     sizes = [level.capacity.value for level in spec.levels]
-    found = [Level(MEMORY, spec.memory_bandwidth.value, sizes[0] if sizes else None)]
+    levels = [Level(MEMORY, spec.memory_bandwidth.value, sizes[0] if sizes else None)]
     for i, level in enumerate(spec.levels):
         if level.bandwidth is not None:
             inner = sizes[i + 1] if i + 1 < len(sizes) else None
-            found.append(Level(level.name, level.bandwidth.value, inner))
-    return found
+            levels.append(Level(level.name, level.bandwidth.value, inner))
+    return levels
 
 
 def bytes_from(op: OpWork, level: Level) -> float:

@@ -18,7 +18,7 @@ from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.amounts import Step
 from roofline.workloads.quantities import Quantity, activation_bytes, moved_bytes
-from roofline.workloads.setting import FixedOptions, FormatLike
+from roofline.workloads.setting import FormatLike, SweepOptions
 from roofline.workloads.template import Template
 from roofline.workloads.workload import Model, Phase, Workload, workload
 
@@ -62,7 +62,7 @@ def sweep(
     tp: Sequence[int] = (1,),
     *,
     calibrated: bool = False,
-    **options: Unpack[FixedOptions],
+    **options: Unpack[SweepOptions],
 ) -> pd.DataFrame:
     """Return one row for every combination; each equals what ``analyze`` gives for it.
 

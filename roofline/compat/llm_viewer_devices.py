@@ -29,8 +29,8 @@ def device_tables(version: str) -> dict[str, dict[str, float]]:
     tables = load_toml(Path(str(DEVICES)))
     if version not in get_args(Version):
         raise unknown_name("version", version, get_args(Version))
-    found: dict[str, dict[str, float]] = tables[version]
-    return found
+    devices: dict[str, dict[str, float]] = tables[version]
+    return devices
 
 
 def find_device(name: str, version: str) -> dict[str, float]:

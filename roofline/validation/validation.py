@@ -17,14 +17,16 @@ from roofline.bounds.serving import serve
 from roofline.calibration.laws import load_calibration
 from roofline.calibration.measured import cases_of, held_out, measured_devices, read_kernels
 from roofline.devices.device import HardwareSpec, load_hardware
+from roofline.workloads.setting import WorkloadOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SERVING = resources.files("roofline.validation") / "serving.csv"
-MODELS = {"openai/gpt-oss-120b": {"plan": {"*.experts.*": "mxfp4"}}}
-"""Models whose checkpoint is quantized in part: what its formats are."""
-FORMATS = {"fp8": {"weights": "fp8-e4m3", "activations": "fp8-e4m3"}}
+MODELS: dict[str, WorkloadOptions] = {"openai/gpt-oss-120b": {"plan": {"*.experts.*": "mxfp4"}}}
+"""Models whose checkpoint is quantized in part: its formats, whatever a row's precision is."""
+FORMATS: dict[str, WorkloadOptions] = {"fp8": {"weights": "fp8-e4m3", "activations": "fp8-e4m3"}}
+"""Precision of a row to its formats; 16 bits where it is not here."""
 ALIASES = {"meta-llama/Llama-3.1-8B-Instruct": "llama-3.1-8b"}
 ALIASES |= {"meta-llama/Llama-3.1-70B": "llama-3.1-70b"}
 ALIASES |= {"Qwen/Qwen3-235B-A22B-FP8": "qwen3-235b-a22b"}
@@ -117,12 +119,13 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _predict(row: dict[Any, Any], spec: HardwareSpec) -> dict[str, float]:
     model = str(row["model"])
-    options: dict[str, Any] = {**FORMATS.get(str(row["precision"]), {}), **MODELS.get(model, {})}
-    if "plan" in options:
-        options = {"plan": options["plan"]}
-    options |= {"tp": int(row["tp"]), "ep": int(row["moe_ep"] or 1)}
-    if int(row["attention_dp"] or 1) > 1:
-        options["tp"] = 1
+    formats = MODELS.get(model) or FORMATS.get(str(row["precision"]), {})
+    shared = int(row["attention_dp"] or 1) == 1
+    options: WorkloadOptions = {
+        **formats,
+        "tp": int(row["tp"]) if shared else 1,
+        "ep": int(row["moe_ep"] or 1),
+    }
     sizes = (int(row["isl"]), int(row["osl"]), int(row["concurrency"]))
     name = ALIASES.get(model, model)
     ideal = serve(name, spec, *sizes, None, **options)

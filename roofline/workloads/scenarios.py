@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from quant.common.errors import RequestError
-from roofline.workloads.setting import WorkloadOptions
+from roofline.workloads.setting import SettingOptions
 from roofline.workloads.transforms import drop_layers, layers_of
 from roofline.workloads.workload import Model, Scenario, workload
 
@@ -25,7 +25,7 @@ def chunked_prefill(
     prompt: int,
     chunk: int,
     batch: int = 1,
-    **options: Unpack[WorkloadOptions],
+    **options: Unpack[SettingOptions],
 ) -> Scenario:
     """Return a prompt in chunks, each of which sees the ones before (Sarathi, arXiv 2308.16369).
 
@@ -48,8 +48,8 @@ def speculative(
     drafted: int = 4,
     acceptance: float = 0.8,
     batch: int = 1,
-    draft_options: WorkloadOptions | None = None,
-    **options: Unpack[WorkloadOptions],
+    draft_options: SettingOptions | None = None,
+    **options: Unpack[SettingOptions],
 ) -> Round:
     """Return a round of speculative decoding (Leviathan et al. 2023, arXiv 2211.17192).
 
@@ -73,9 +73,8 @@ def speculative(
         raise RequestError(f"drafted {drafted}, acceptance {acceptance}: at least 1, and 0 to 1")
     small = draft_options or {}
     drafts = [workload(draft, "decode", batch, context + i, **small) for i in range(drafted)]
-    check = workload(
-        model, "decode", batch, context, new_tokens=drafted + 1, logits="all", **options
-    )
+    whole: SettingOptions = {**options, "logits": "all"}
+    check = workload(model, "decode", batch, context, new_tokens=drafted + 1, **whole)
     tokens = sum(acceptance**i for i in range(drafted + 1))
     return Round(Scenario((*((work, 1.0) for work in drafts), (check, 1.0))), batch * tokens)
 
@@ -85,7 +84,7 @@ def early_exit(
     exits: Mapping[int, float],
     context: int,
     batch: int = 1,
-    **options: Unpack[WorkloadOptions],
+    **options: Unpack[SettingOptions],
 ) -> Scenario:
     """Return a decode step whose tokens leave after different layers (CALM, arXiv 2207.07061).
 

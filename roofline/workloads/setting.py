@@ -54,24 +54,37 @@ class Setting:
     ep: int = 1
 
 
-class FixedOptions(TypedDict, total=False):
-    """The keywords of ``roofline.workload`` that no function takes lists of."""
+class ModelOptions(TypedDict, total=False):
+    """The keywords of ``roofline.workload`` for a model, but those that ``sweep`` has lists of."""
 
     head: FormatLike
     plan: Mapping[str, FormatLike] | None
     logits: Logits
-    past: int
-    new_tokens: int
     flash: bool
     absorb: bool | None
     pp: int
     ep: int
 
 
-class WorkloadOptions(FixedOptions, total=False):
-    """The keywords of ``roofline.workload``, for functions that pass them on."""
+class SettingOptions(ModelOptions, total=False):
+    """The keywords of ``roofline.workload`` that say how a model is run."""
 
     weights: FormatLike
     activations: FormatLike
     kv: FormatLike
     tp: int
+
+
+class StepOptions(TypedDict, total=False):
+    """The keywords of ``roofline.workload`` that say what a step does."""
+
+    past: int
+    new_tokens: int
+
+
+class SweepOptions(ModelOptions, StepOptions, total=False):
+    """The keywords that ``sweep`` passes on."""
+
+
+class WorkloadOptions(SettingOptions, StepOptions, total=False):
+    """All keywords of ``roofline.workload``, for functions that pass them on."""

@@ -230,12 +230,15 @@ def sparsify(work: Workload, n: int, m: int, pattern: str = "*.layers.*") -> Wor
     if not 1 <= n <= m:
         raise RequestError(f"{n}:{m} sparsity: 1 to m of m weights")
     bits = math.ceil(math.log2(m)) if m > 1 else 0
-    hit = [isinstance(op, Linear) and fnmatchcase(op.name, pattern) for op in work.template.ops]
-    if not any(hit):
+    density, index_bits = n / m, float(bits if n < m else 0)
+    sparse: dict[str, Op] = {
+        op.name: replace(op, density=density, index_bits=index_bits)
+        for op in work.template.ops
+        if isinstance(op, Linear) and fnmatchcase(op.name, pattern)
+    }
+    if not sparse:
         raise RequestError(f"pattern {pattern!r} matches no matrix of {work.model}")
-    changed = {"density": n / m, "index_bits": float(bits if n < m else 0)}
-    pairs = zip(work.template.ops, hit, strict=True)
-    return _with(work, [replace(op, **changed) if yes else op for op, yes in pairs])  # type: ignore[arg-type]
+    return _with(work, [sparse.get(op.name, op) for op in work.template.ops])
 
 
 def _with(work: Workload, ops: Iterable[Op]) -> Workload:

@@ -13,7 +13,7 @@ from roofline.bounds.rates import onchip_bytes, operand_of, peak_of
 from roofline.calibration.classes import launches, law_key
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
-from roofline.reports.tables import role_of
+from roofline.reports.roles import role_of
 from roofline.workloads.amounts import Amount, Expr
 from roofline.workloads.ops import Op
 from roofline.workloads.quantities import QUANTITIES, Quantity

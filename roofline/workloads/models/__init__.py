@@ -46,11 +46,11 @@ def model_names() -> tuple[str, ...]:
 @cache
 def _aliases() -> dict[str, str]:
     """Hub ids, and their last parts, in lower case, to built-in names."""
-    found: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for name in model_names():
         hub_id = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))[HUB_KEY].lower()
-        found |= {hub_id: name, hub_id.rpartition("/")[2]: name}
-    return found
+        aliases |= {hub_id: name, hub_id.rpartition("/")[2]: name}
+    return aliases
 
 
 @lru_cache(maxsize=256)

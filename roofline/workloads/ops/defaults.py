@@ -154,10 +154,10 @@ class BaseOp:
         """
         if self.weights is None:
             raise RequestError(f"op {self.name!r} of kind {self.kind!r} has no weights: {spec}")
-        return replace(self, weights=spec)  # type: ignore[call-arg]  a field of those that have one
+        return replace(self, weights=spec)  # type: ignore[call-arg]  # their field
 
     def with_amounts(self, change: Callable[[Amount], Amount]) -> Self:
         """Return the op with every field that is an amount changed."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         changed = {name: change(v) for name, v in values.items() if isinstance(v, Amount)}
-        return replace(self, **changed)  # type: ignore[arg-type]  a field of that name and type
+        return replace(self, **changed)  # type: ignore[arg-type]  # its fields
