@@ -85,6 +85,8 @@ Phase = Annotated[
     Literal["prefill", "decode"],
     typer.Option(help="The pass through the model: many new tokens, or one a sequence."),
 ]
+TensorParallel = Annotated[int, typer.Option("--tp", help="Devices that share every layer.")]
+ExpertParallel = Annotated[int, typer.Option("--ep", help="Devices that share the experts.")]
 
 Weights = Annotated[str, number_format("weights")]
 Activations = Annotated[str, number_format("activations")]

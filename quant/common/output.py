@@ -152,7 +152,7 @@ class Output:
         if self.path is not None:
             report.save(self.form, self.path)
         else:
-            print(report.text(self.form, room(), sys.stdout.encoding or "ascii"), end="")
+            print(report.text(self.form, room(), sys.stdout.encoding or "utf-8"), end="")
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -18,7 +18,11 @@ NARROWEST = 12
 LEAST = 20
 """Cells that are taken as there even if a terminal says fewer."""
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?( ?[%x])?|-?inf|nan|any|-|")
-_PIECES = re.compile(r"[^\s./:,_|+-]*[\s./:,_|+-]+|[^\s./:,_|+-]+")
+_BREAKS = (
+    re.compile(r"[^\s./:,]*[\s./:,]+|[^\s./:,]+"),
+    re.compile(r"[^\s_+-]*[\s_+-]+|[^\s_+-]+"),
+)
+"""Pieces between which a line may be broken: after marks that part names, then inside names."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,15 @@ def table_of(
         rows: Name to value; the columns are all names, in the order in which they come.
         title: See ``Table``.
         notes: See ``Table``.
-        constants: Say a column with one value for all of several rows once, in a note above the
-            others, instead of in each row.
+        constants: Say a column with one value for all of several rows once, in a note, instead of
+            in each row.
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = {name: [text_of(row.get(name)) for row in rows] for name in names}
     if constants and len(rows) > 1:
         same = {name: cells.pop(name)[0] for name in names if len(set(cells[name])) == 1}
-        notes = [*(f"{name} {value}" for name, value in same.items()), *notes]
+        notes = [", ".join(f"{name} {value}" for name, value in same.items()), *notes]
     return Table(tuple(cells), tuple(zip(*cells.values(), strict=True)), title, "", tuple(notes))
 
 
@@ -84,11 +88,16 @@ def text_of(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        whole = math.isfinite(value) and 1e3 <= abs(value) < 1e15
-        return f"{value:.0f}" if whole else f"{value:.4g}"
+        return number(value)
     if isinstance(value, list | tuple):
         return ", ".join(text_of(part) for part in value)
     return str(value)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with that many significant digits, and with every one before the point."""
+    whole = math.isfinite(value) and 10 ** (digits - 1) <= abs(value) < 1e15
+    return f"{value:.0f}" if whole else f"{value:.{digits}g}"
 
 
 def to_text(table: Table, width: int | None = None) -> str:
@@ -128,7 +137,7 @@ def to_html(tables: Sequence[Table], title: str) -> str:
     """Return tables as one HTML page that loads nothing."""
     parts = [_HEAD.format(title=html.escape(title))]
     for table in tables:
-        if table.title:
+        if table.title not in {"", title}:
             parts.append(f"<h2>{html.escape(table.title)}</h2>")
         if table.above:
             parts.append(f"<pre>{html.escape(table.above)}</pre>")
@@ -149,7 +158,7 @@ def _widths(table: Table, room: int | None) -> list[int] | None:
     most, least = [], []
     for i, (name, number) in enumerate(zip(table.columns, table.numbers, strict=True)):
         cells = max((cell_len(row[i]) for row in table.rows), default=0)
-        head = max(cell_len(piece.rstrip()) for piece in _PIECES.findall(name) or [""])
+        head = max(cell_len(piece.rstrip()) for piece in _BREAKS[1].findall(name) or [""])
         most.append(max(cells, cell_len(name)))
         least.append(max(head, cells if number else min(cells, NARROWEST)))
     if room is None:
@@ -207,17 +216,28 @@ def fold(text: str, width: int | None) -> list[str]:
 
     Nothing but blanks at the breaks is lost.
     """
-    from rich.cells import cell_len, chop_cells
+    from rich.cells import cell_len
 
     if width is None or cell_len(text) <= width:
         return text.splitlines() or [""]
     lines = [""]
-    for piece in _PIECES.findall(text):
+    for piece in _pieces(text, width):
         if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
             lines.append("")
-        *whole, rest = chop_cells(piece, width) if cell_len(piece.rstrip()) > width else [piece]
-        lines = [*lines[:-1], *whole, rest] if whole else [*lines[:-1], lines[-1] + rest]
+        lines[-1] += piece
     return [line.rstrip() for line in lines]
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """Yield parts of at most ``width`` cells, blanks at their ends aside."""
+    from rich.cells import cell_len, chop_cells
+
+    for name in _BREAKS[0].findall(text):
+        if cell_len(name.rstrip()) <= width:
+            yield name
+            continue
+        for part in _BREAKS[1].findall(name):
+            yield from chop_cells(part, width) if cell_len(part.rstrip()) > width else [part]
 
 
 def _wrapped(line: str, room: int | None) -> list[str]:
