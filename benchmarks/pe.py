@@ -61,7 +61,7 @@ def beside_rtl(qt: QuantizedTensor, x: np.ndarray, program: Path, folder: Path) 
     """One line: rates of kernel and RTL in million PE cycles a CPU second."""
     tile = Tile()
     operand, rule = weights(qt, tile.arithmetic)
-    found = list(jobs(operand, qt.spec.scale.name, rule.activations.words(x), tile))
+    found = list(jobs(operand, rule.activations.words(x), tile))
     packets = [packet for job in found for packet in job.packets]
     y, cycles = matmul(qt, x)
     kernel = measure(lambda: [matmul(qt, x) for _ in range(10)]).cpu_s / 10

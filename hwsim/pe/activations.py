@@ -39,11 +39,16 @@ class ActivationFormat:
         name: What users type.
         element: Its minifloat; None for two's complement integers of 8 bits.
         source: Standard that defines it.
+        id: Its number in the parameters of the Verilog (``activation_e``), for ever.
+        numpy: numpy's own type of such numbers, which rounds as ``quant.cast`` and faster; None:
+            numpy has none.
     """
 
     name: str
     element: FloatType | None
     source: str
+    id: int
+    numpy: type[np.floating[Any]] | None = None
 
     @property
     def bits(self) -> int:
@@ -108,19 +113,19 @@ class ActivationFormat:
                     f"activation {list(at)} is {values[at]}: an integer in -128..127 is needed"
                 )
             return values.astype(np.int8).view(np.uint8)
-        if self.name == "fp16":
+        if self.numpy is not None:
             with np.errstate(over="ignore"):
-                return np.ascontiguousarray(values, np.float16).view(np.uint16)
+                return np.ascontiguousarray(values, self.numpy).view(f"u{self.bits // 8}")
         return cast.cast(values, self.element, overflow="special", infinity="special")
 
 
 _OFP8 = "OCP OFP8 rev 1.0, table 1"
 _FORMATS = (
-    ActivationFormat("fp16", cast.WIDE_TYPES["fp16"], "IEEE 754-2019 binary16"),
-    ActivationFormat("bf16", cast.WIDE_TYPES["bf16"], "bfloat16: the upper half of binary32"),
-    ActivationFormat("fp8-e4m3", cast.SCALAR_TYPES["e4m3fn"], _OFP8),
-    ActivationFormat("fp8-e5m2", cast.SCALAR_TYPES["e5m2"], _OFP8),
-    ActivationFormat("int8", None, "two's complement, value -128..127"),
+    ActivationFormat("fp16", cast.WIDE_TYPES["fp16"], "IEEE 754-2019 binary16", 0, np.float16),
+    ActivationFormat("bf16", cast.WIDE_TYPES["bf16"], "bfloat16: the upper half of binary32", 1),
+    ActivationFormat("fp8-e4m3", cast.SCALAR_TYPES["e4m3fn"], _OFP8, 2),
+    ActivationFormat("fp8-e5m2", cast.SCALAR_TYPES["e5m2"], _OFP8, 3),
+    ActivationFormat("int8", None, "two's complement, value -128..127", 4),
 )
 ACTIVATIONS: dict[str, ActivationFormat] = {entry.name: entry for entry in _FORMATS}
 

@@ -76,7 +76,7 @@ class TermTable:
 def pe_formats(exponent_bits: int | None = None) -> list[str]:
     """Return the built-in formats that a PE with term exponents of that width (None: any) takes.
 
-    A format that a user registered may have terms, too (``term_table``), but the Verilog has not.
+    A format that a user registered may have terms, too (``term_table``).
     """
     if exponent_bits is not None:
         exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hwsim.pe.operands import Weights
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
+from quant.common.errors import RequestError
+from quant.formats.scale_kind import ScaleKind
 
 CORRECTION_BITS = 15
-SCALE_BITS = {"int8": 8, "e8m0": 1, "e4m3": 4}
-FACTOR_BITS = {"int8": 11, "e8m0": 1, "e4m3": 24}
-"""Bits of a group's scale and of a row's factor that are multiplied, most significant first."""
+"""Bits of a correction's magnitude."""
+HALF_BITS, SINGLE_BITS = 11, 24
+"""Bits of the significands of FP16 and FP32."""
 PIPELINE = 5
 """Clocks from the issue of a group's last step to its drain's first digit."""
 FLUSH = 3
@@ -21,18 +24,39 @@ OUTPUT = 2
 """Clocks from a whole factor's product to its beat."""
 
 
-def clocks(packets: Sequence[Packet], kind: str, corrects: bool, tile: Tile) -> int:
+def scale_bits(kind: ScaleKind) -> int:
+    """Return the bits of a group's scale that are multiplied, most significant first.
+
+    Raises:
+        RequestError: a kind that the dequantizer does not take.
+    """
+    if kind.multiplied_bits is None:
+        raise RequestError(f"scale {kind.name!r}: the dequantizer does not multiply by it")
+    return kind.multiplied_bits
+
+
+def factor_bits(kind: ScaleKind) -> int:
+    """Return the bits of a row's factor that are multiplied, most significant first.
+
+    The factor is an FP16 scale of the row, an FP32 scale of the tensor, or a power of two.
+    """
+    if kind.row_bits:
+        return HALF_BITS
+    return SINGLE_BITS if kind.takes_tensor_scale else 1
+
+
+def clocks(packets: Sequence[Packet], weight: Weights, tile: Tile) -> int:
     """Return the clocks from the first beats to the last result, without stalls from outside.
 
     Args:
         packets: Of all jobs, in order.
-        kind: Kind of group scales.
-        corrects: Whether the format is asymmetric.
+        weight: The layer that they are of: its kind of scales and zero points set the drain's time.
         tile: The array.
     """
-    a_row = tile.product_clocks(SCALE_BITS[kind])
-    a_row += tile.product_clocks(CORRECTION_BITS) if corrects else 0
-    factors = tile.rows * tile.product_clocks(FACTOR_BITS[kind])
+    kind = weight.scale_kind
+    a_row = tile.product_clocks(scale_bits(kind))
+    a_row += tile.product_clocks(CORRECTION_BITS) if weight.zero_points is not None else 0
+    factors = tile.rows * tile.product_clocks(factor_bits(kind))
     ends, pops, drained, finish = [-1, -1], [-1, -1], 0, 0
     for packet in packets:
         # A stream's beat goes in each clock; a bank is free in the clock after its last step.

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hwsim.tile.clocks import CORRECTION_BITS, FACTOR_BITS, FLUSH, SCALE_BITS
+from hwsim.pe.operands import Weights
+from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, factor_bits, scale_bits
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
+from quant.formats.scale_kind import ScaleKind
 
 BANKS = 2
 
@@ -79,12 +81,12 @@ class _Issue:
 class _Drain:
     """The drain sequencer."""
 
-    def __init__(self, kind: str, corrects: bool, tile: Tile) -> None:
+    def __init__(self, kind: ScaleKind, corrects: bool, tile: Tile) -> None:
         self._rows = tile.rows
         self._clocks = {
-            "product": tile.product_clocks(SCALE_BITS[kind]),
+            "product": tile.product_clocks(scale_bits(kind)),
             "correction": tile.product_clocks(CORRECTION_BITS),
-            "factor": tile.product_clocks(FACTOR_BITS[kind]),
+            "factor": tile.product_clocks(factor_bits(kind)),
             "flush": FLUSH,
         }
         self._corrects = corrects
@@ -152,17 +154,16 @@ class TileModel:
 
     Args:
         packets: Of all jobs, in order.
-        kind: Kind of group scales.
-        corrects: Whether the format is asymmetric.
+        weight: The layer that they are of.
         tile: The array.
     """
 
-    def __init__(self, packets: Sequence[Packet], kind: str, corrects: bool, tile: Tile) -> None:
+    def __init__(self, packets: Sequence[Packet], weight: Weights, tile: Tile) -> None:
         self._packets = packets
         self._weights = _Stream([len(packet.weights) for packet in packets])
         self._acts = _Stream([len(packet.words) for packet in packets])
         self._issue = _Issue(packets, tile)
-        self._drain = _Drain(kind, corrects, tile)
+        self._drain = _Drain(weight.scale_kind, weight.zero_points is not None, tile)
         self._pipeline = [False, False, False]  # a group's last step: edge, sum, load
 
     def handshakes(self) -> Handshakes:

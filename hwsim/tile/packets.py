@@ -1,7 +1,7 @@
-"""A tile of PEs: the streams that feed it, and the clocks that it takes, as ``rtl/array/tile.sv``.
+"""What a tile is fed: a quantized layer and activations as packets of its two streams.
 
-``packets`` turns a quantized layer and activations into the beats of the tile's two streams;
-``clocks`` counts the tile's cycles from the times at which groups are loaded, issued and drained.
+A packet is a group of inputs of the tile's rows and columns; ``rtl/array/tile.sv`` says what its
+beats mean, ``hwsim.tile.side_band`` what stands beside them.
 """
 
 from __future__ import annotations
@@ -12,42 +12,34 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.operands import Weights, pe_scales
+from hwsim.pe.operands import Weights
 from hwsim.pe.product import Output
-from hwsim.pe.terms import pe_formats
+from hwsim.tile.side_band import SideBand, format_id, scale_id
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
-from quant.formats.scales import SCALES
-
-
-def format_bits() -> int:
-    """Width of a format's number in the side band (``FormatWidth`` of the RTL)."""
-    return max(1, (len(pe_formats()) - 1).bit_length())
-
-
-def side_bits() -> int:
-    """Width of the side band of the weight stream: format, scale kind, fp16, final."""
-    return format_bits() + 4
 
 
 class Packet(NamedTuple):
     """A group of inputs on both streams.
 
     Attributes:
-        user: Side band of the header beat: ``{final, fp16, scale kind, format}``.
+        user: Side band of the header beat (``hwsim.tile.side_band``).
         weights: Words of the rows, ``[beats, rows]``: header, factors if ``final``, codes.
         words: Activations, ``[blocks, columns, lanes]``.
         steps: Of the format.
         needed: Whether some PE has a product, ``[blocks, steps]``.
-        final: Whether results leave after this group.
     """
 
-    user: int
+    user: SideBand
     weights: NDArray[np.uint64]
     words: NDArray[Any]
     steps: int
     needed: NDArray[np.bool_]
-    final: bool
+
+    @property
+    def final(self) -> bool:
+        """Whether results leave after this group."""
+        return self.user.final
 
 
 class Job(NamedTuple):
@@ -59,24 +51,21 @@ class Job(NamedTuple):
 
 
 def jobs(
-    weight: Weights, scale: str, words: NDArray[Any], tile: Tile, output: Output = "fp32"
+    weight: Weights, words: NDArray[Any], tile: Tile, output: Output = "fp32"
 ) -> Iterator[Job]:
     """Yield the jobs of ``x @ W.T``: rows outer, tokens inner.
 
     Args:
         weight: The quantized layer.
-        scale: Kind of its group scales.
         words: Activation words ``[tokens, in]``.
         tile: The array.
         output: ``fp32`` or ``fp16``.
 
     Raises:
-        RequestError: groups or terms that the tile does not take, words of another shape, an
-            unknown scale or output.
+        RequestError: groups or terms that the tile does not take, a format or scale kind without
+            a number in the packets, words of another shape, an unknown output.
     """
     tile.check(weight)
-    if scale not in pe_scales():
-        raise RequestError(f"scale {scale!r}: {', '.join(pe_scales())} is allowed")
     if output not in get_args(Output):
         raise RequestError(f"output {output!r}: {', '.join(get_args(Output))} is allowed")
     if words.ndim != 2 or words.shape[1] != weight.codes.shape[1]:
@@ -86,21 +75,16 @@ def jobs(
     for row in range(0, len(weight.codes), tile.rows):
         for token in range(0, len(words), tile.columns):
             rows, columns = slice(row, row + tile.rows), slice(token, token + tile.columns)
-            packets = list(_packets(weight, scale, words[columns], rows, tile, output))
+            packets = list(_packets(weight, words[columns], rows, tile, output))
             yield Job(rows, columns, packets)
 
 
 def _packets(
-    weight: Weights, scale: str, words: NDArray[Any], rows: slice, tile: Tile, output: Output
+    weight: Weights, words: NDArray[Any], rows: slice, tile: Tile, output: Output
 ) -> Iterator[Packet]:
     lanes, columns = tile.arithmetic.lanes, weight.codes.shape[1]
     groups = range(0, columns, weight.size)
-    kind = SCALES[scale].id
-    if kind is None:
-        raise RequestError(f"scale {scale!r} has no number in the packets of the Verilog")
-    formats = pe_formats()
-    width = format_bits()
-    side = formats.index(weight.table.format) | kind << width | (output == "fp16") << (width + 2)
+    numbers = format_id(weight.table.format), scale_id(weight.scale_kind)
     for g, start in enumerate(groups):
         final, stop = start == groups[-1], min(start + weight.size, columns)
         blocks = -(-(stop - start) // lanes)
@@ -114,12 +98,11 @@ def _packets(
             factors = weight.factors[rows].view(np.uint32).astype(np.uint64)
             heads.append(_padded(factors[:, None], tile.rows, 1)[:, 0])
         yield Packet(
-            side | final << (width + 3),
+            SideBand(*numbers, output == "fp16", final),
             np.concatenate([np.stack(heads), beats.T]),
             inputs,
             weight.table.steps,
             _needed(weight, codes, rows, g, inputs, tile),
-            final,
         )
 
 

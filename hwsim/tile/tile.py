@@ -1,4 +1,4 @@
-"""The tile of the Verilog: its parameters."""
+"""The tile of the Verilog: its parameters, and which weights it takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
 from hwsim.pe.operands import Weights
-from hwsim.pe.terms import pe_formats
+from hwsim.tile.side_band import format_id, scale_id
 from quant.common.errors import RequestError
 
 REST = 1
@@ -69,17 +69,18 @@ class Tile:
         return -(-bits // self.digit_bits) + REST
 
     def check(self, weight: Weights) -> None:
-        """Raise RequestError where the buffers do not hold a group, or terms are too wide."""
+        """Raise RequestError where a tile cannot take a weight.
+
+        Its buffers do not hold a group, its terms are too wide, or its format or kind of scales has
+        no number in the packets.
+        """
         if not isinstance(weight, Weights):
             kind = type(weight).__name__
             raise RequestError(
                 f"a weight of type {kind}: pass hwsim.pe.operands.weights(qt, rule)[0]"
             )
-        if weight.table.format not in pe_formats():
-            raise RequestError(
-                f"format {weight.table.format!r} is not in the Verilog; it has: "
-                f"{', '.join(pe_formats())}"
-            )
+        format_id(weight.table.format)
+        scale_id(weight.scale_kind)
         if weight.table.exponent_bits > self.arithmetic.exponent_bits:
             raise RequestError(
                 f"format {weight.table.format!r}: its terms have exponents of "

@@ -1,18 +1,20 @@
 """The term tables in SystemVerilog: ``terms_pkg.sv`` and ``term_table.sv`` in ``rtl/generated``.
 
-Regenerate with ``python -m hwsim.verilog.export rtl/generated``; a test compares the files.
+Regenerate with ``python -m hwsim.verilog.export rtl/generated``; a test compares the files. A
+format that joins the registry with a number of its own moves none of the others' constants.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
-from hwsim.pe.terms import TermTable, pe_formats, term_table
+from hwsim.pe.terms import TermTable, term_table
+from hwsim.tile.side_band import FORMAT_BITS, rtl_formats
 from quant.common.errors import RequestError
 from quant.common.files import write_text
 from quant.formats.registry import FORMATS
@@ -21,6 +23,9 @@ Row = tuple[int, ...]
 """The packed terms of every code: what one selector of one format means."""
 TERM_BITS = 7
 NARROWEST, WIDEST = LIMITS["exponent_bits"]
+FIRST_FORMATS = 51
+"""Formats of lower numbers had their rows laid out together, the longest tables first, so that they
+hold the shorter ones. Those of later formats follow in the numbers' order: no row ever moves."""
 HEADER = """\
 // Copyright hwsim contributors.
 // Licensed under the Apache License, Version 2.0, see LICENSE for details.
@@ -90,26 +95,29 @@ ROWS_OF_MASK = """
 
 def files() -> dict[str, str]:
     """Return the text of each file."""
-    variants = {name: _variants(name) for name in pe_formats()}
-    rows = _rows(table for tables in variants.values() for table in tables)
+    numbers = rtl_formats()
+    variants = {name: _variants(name) for name in numbers}
+    rows = _rows(numbers, variants)
     return {
-        "terms_pkg.sv": "\n".join([HEADER + PACKAGE, *_package(variants, rows)]),
+        "terms_pkg.sv": "\n".join([HEADER + PACKAGE, *_package(numbers, variants, rows)]),
         "term_table.sv": "\n".join([HEADER + MODULE, *_module(rows)]),
     }
 
 
-def _package(variants: dict[str, list[TermTable]], rows: list[Row]) -> list[str]:
-    width, row_width = (max(1, (len(n) - 1).bit_length()) for n in (variants, rows))
-    numbers = {
+def _package(
+    numbers: dict[str, int], variants: dict[str, list[TermTable]], rows: list[Row]
+) -> list[str]:
+    row_width = max(1, (len(rows) - 1).bit_length())
+    widths = {
         "MaxSteps": MAX_STEPS,
-        "NumFormats": len(variants),
-        "FormatWidth": width,
+        "NumFormats": max(numbers.values()) + 1,
+        "FormatWidth": FORMAT_BITS,
         "NumRows": len(rows),
         "RowWidth": row_width,
     }
-    lines = [f"  parameter int unsigned {name} = {value};" for name, value in numbers.items()]
+    lines = [f"  parameter int unsigned {name} = {value};" for name, value in widths.items()]
     lines += ["", "  typedef enum logic [FormatWidth-1:0] {"]
-    entries = [f"    {identifier(name)} = {width}'d{index}" for index, name in enumerate(variants)]
+    entries = [f"    {identifier(name)} = {FORMAT_BITS}'d{n}" for name, n in numbers.items()]
     lines += [",\n".join(entries), "  } format_e;", TYPES.rstrip()]
     lines += _function("coding_t", "coding", variants, lambda t: _coding(t, rows, row_width))
     lines += _function("schedule_t", "schedule", variants, _schedule)
@@ -152,13 +160,17 @@ def _rows_of_table(table: TermTable) -> list[Row]:
     return [tuple(int(word) for word in row) for row in words]
 
 
-def _rows(tables: Iterable[TermTable]) -> list[Row]:
+def _rows(numbers: dict[str, int], variants: dict[str, list[TermTable]]) -> list[Row]:
     """The rows of the table: those of a format stand together, in the order of its selectors."""
-    groups = [_rows_of_table(table) for table in tables if not _is_booth(table)]
+    early = [name for name in variants if numbers[name] < FIRST_FORMATS]
+    late = [name for name in variants if numbers[name] >= FIRST_FORMATS]
     rows: list[Row] = []
-    for group in sorted(groups, key=len, reverse=True):
-        if _position(group, rows) is None:
-            rows += group
+    for names in (early, *([name] for name in late)):
+        tables = [table for name in names for table in variants[name]]
+        groups = [_rows_of_table(table) for table in tables if not _is_booth(table)]
+        for group in sorted(groups, key=len, reverse=True):
+            if _position(group, rows) is None:
+                rows += group
     return rows
 
 
@@ -227,9 +239,14 @@ def _module(rows: list[Row]) -> list[str]:
     return [*lines, "", f"  {last}", "", *unused, "", "endmodule", ""]
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the files into the folder that is named."""
     parser = argparse.ArgumentParser("hwsim.verilog.export", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("rtl/generated"))
-    folder = parser.parse_args().folder
+    folder = parser.parse_args(arguments).folder
     for file, text in files().items():
         write_text(folder / file, text)
+
+
+if __name__ == "__main__":
+    main()

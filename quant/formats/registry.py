@@ -278,8 +278,11 @@ def register(format_: Format) -> Format:
     """Add a format of the user's to the registry for this process, and return it.
 
     Raises:
-        RequestError: the name belongs to another format.
+        RequestError: the name belongs to another format, or its ``id`` does.
     """
     if FORMATS.get(format_.name, format_) != format_:
         raise RequestError(f"format {format_.name!r} is taken: choose another name")
+    for other in FORMATS.values():
+        if format_.id is not None and other.id == format_.id and other != format_:
+            raise RequestError(f"format {format_.name!r}: {other.name!r} has id {other.id}")
     return FORMATS.setdefault(format_.name, format_)

@@ -229,10 +229,14 @@ def register_scale(kind: ScaleKind) -> ScaleKind:
     """Add a kind of the user's for this process, and return it.
 
     Raises:
-        RequestError: the name belongs to another kind, or would be read as something else.
+        RequestError: the name or the ``id`` belongs to another kind, or the name would be read as
+            something else.
     """
     if SCALES.get(kind.name, kind) != kind:
         raise RequestError(f"scale {kind.name!r} is taken: choose another name")
+    for other in SCALES.values():
+        if kind.id is not None and other.id == kind.id and other != kind:
+            raise RequestError(f"scale {kind.name!r}: {other.name!r} has id {other.id}")
     if not kind.name.isidentifier() or kind.name != kind.name.lower() or kind.name == "row":
         raise RequestError(f"scale name {kind.name!r}: lower-case letters, digits, '_'; not 'row'")
     return SCALES.setdefault(kind.name, kind)

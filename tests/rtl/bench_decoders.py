@@ -8,7 +8,8 @@ import cocotb
 
 from hwsim.pe.activations import ACTIVATIONS, ActivationFormat
 from hwsim.pe.reference import decode
-from hwsim.pe.terms import TermTable, pe_formats, term_table
+from hwsim.pe.terms import TermTable, term_table
+from hwsim.tile.side_band import FORMAT_BITS, rtl_formats
 from quant.common.errors import RequestError
 from tests.rtl.bench import COUNT, Dut, compared, generator, settle, unpacked, value
 
@@ -16,18 +17,18 @@ FEW = ("int4", "fp4")
 """Formats of the third decoder."""
 
 
-def tables(index: int) -> list[TermTable | None]:
+def tables(number: int) -> list[TermTable | None]:
     """Return a format's table in each of the three decoders; None where it has no terms."""
-    names = pe_formats()
-    if index >= len(names):
+    name = next((name for name, own in rtl_formats().items() if own == number), None)
+    if name is None:
         return [None, None, None]
     found: list[TermTable | None] = []
     for width in (2, 5):
         try:
-            found.append(term_table(names[index], width))
+            found.append(term_table(name, width))
         except RequestError:
             found.append(None)
-    return [*found, found[0] if names[index] in FEW else None]
+    return [*found, found[0] if name in FEW else None]
 
 
 def term(table: TermTable | None, selector: int, code: int, step: int) -> int:
@@ -48,10 +49,10 @@ async def weight_decoder(dut: Dut) -> None:
     """Every number of a format, selector, code (with any bits above it) and step."""
     checked = 0
     while checked < COUNT:
-        for index in range(64):
-            of = tables(index)
+        for number in range(1 << FORMAT_BITS):
+            of = tables(number)
             selectors = max(table.man.shape[0] if table else 1 for table in of)
-            dut.wd_format_i.value = index
+            dut.wd_format_i.value = number
             for selector, code in product(range(selectors), range(256)):
                 dut.wd_selector_i.value, dut.wd_code_i.value = selector, code
                 has = [steps_with_terms(table, selector, code) for table in of]
@@ -59,7 +60,7 @@ async def weight_decoder(dut: Dut) -> None:
                     dut.wd_step_i.value = step
                     await settle()
                     terms = [term(table, selector, code, step) for table in of]
-                    at = (index, selector, code, step)
+                    at = (number, selector, code, step)
                     assert unpacked(value(dut.wd_term_o), 7, 3) == terms, at
                     assert unpacked(value(dut.wd_man_o), 4, 3) == has, at
                     checked += 1

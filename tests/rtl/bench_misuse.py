@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import cocotb
 
-from hwsim.pe.terms import pe_formats
-from hwsim.tile.packets import format_bits
+from hwsim.tile.side_band import SideBand, format_id
 from tests.rtl.bench import Dut, clock, reset, settle
 
-INT4, FP4, INT4_ASYM, INT3 = (
-    pe_formats().index(name) for name in ("int4", "fp4", "int4-asym", "int3")
-)
+INT4, FP4, INT4_ASYM, INT3 = map(format_id, ("int4", "fp4", "int4-asym", "int3"))
 """Formats; the tile does not take the last, and cannot correct the one before."""
 
 
@@ -111,7 +108,7 @@ async def packets(dut: Dut, user: int, weights: int, acts: int) -> None:
 
 def user_of(format_: int, kind: int = 0) -> int:
     """Return the side band of a final group."""
-    return 1 << (format_bits() + 3) | kind << format_bits() | format_
+    return SideBand(format_, kind, fp16=False, final=True).word
 
 
 @cocotb.test()

@@ -50,7 +50,7 @@ class TileBench:
     async def run(self) -> int:
         """Return the clocks that were compared."""
         dut, case, rng = self.dut, self.case, self.rng
-        model = TileModel(case.packets, case.kind, case.corrects, case.tile)
+        model = TileModel(case.packets, case.weight, case.tile)
         await self.reset()
         weights, acts = weight_beats(case), act_beats(case)
         weight, act = next(weights), next(acts)
@@ -106,7 +106,7 @@ def weight_beats(case: Case) -> Iterator[tuple[int, int, int] | None]:
     for packet in case.packets:
         for index, row_words in enumerate(packet.weights):
             data = packed(row_words, case.tile.word_bits)
-            yield data, packet.user, int(index == len(packet.weights) - 1)
+            yield data, packet.user.word, int(index == len(packet.weights) - 1)
     while True:
         yield None
 

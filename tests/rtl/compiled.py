@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.terms import pe_formats
-from hwsim.tile.packets import Packet, side_bits
+from hwsim.tile.packets import Packet
+from hwsim.tile.side_band import SIDE_BITS, format_id, rtl_formats
 from hwsim.tile.tile import Tile
 from quant.common.errors import HwsimError
 from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, ROOT, environment
@@ -42,13 +42,13 @@ FORMATS = ("int4", "int8", "int4-asym", "bitmod3", "bitmod4", "mxfp4", "nvfp4")
 def build(tile: Tile, folder: Path, trace: bool = False) -> Path:
     """Compile the bench for a tile, without assertions or coverage; return the program."""
     folder.mkdir(parents=True, exist_ok=True)
-    rule, names = tile.arithmetic, pe_formats()
+    rule, count = tile.arithmetic, max(rtl_formats().values()) + 1
     parameters = {
         "Rows": tile.rows,
         "Columns": tile.columns,
         "AccumulatorBits": rule.accumulator_bits,
         "DigitBits": tile.digit_bits,
-        "Formats": f"{len(names)}'h{sum(1 << names.index(name) for name in FORMATS):x}",
+        "Formats": f"{count}'h{sum(1 << format_id(name) for name in FORMATS):x}",
     }
     command = ["verilator", "--binary", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
     command += ["--no-assert", "-Wno-fatal", "-CFLAGS", "-fcoroutines -O3 -march=native"]
@@ -104,7 +104,7 @@ def weight_lines(packet: Packet, tile: Tile) -> list[str]:
     for index, words in enumerate(packet.weights):
         data = sum(int(word) << (tile.word_bits * row) for row, word in enumerate(words))
         last = index == len(packet.weights) - 1
-        lines.append(f"{data | packet.user << width | last << (width + side_bits()):x}")
+        lines.append(f"{data | packet.user.word << width | last << (width + SIDE_BITS):x}")
     return lines
 
 

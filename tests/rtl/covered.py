@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hwsim.pe.operands import pe_scales
-from hwsim.pe.terms import pe_formats
 from hwsim.tile.packets import Packet
+from hwsim.tile.side_band import rtl_formats
+from quant.formats.scales import SCALES
 from quant.formats.spec import parse_spec
 from tests.rtl.tile_cases import Case
 
@@ -42,7 +43,7 @@ def corners(case: Case, packet: Packet, alone: bool) -> set[str]:
     negative_zero = (parts.mantissa == 0) & parts.finite & (parts.sign == 1)
     found = {
         "plain": True,
-        "fp16": bool(packet.user >> 8 & 1),
+        "fp16": packet.user.fp16,
         "nonfinite": not parts.finite.all(),
         "zeros": bool((parts.mantissa == 0).all(axis=(1, 2)).any()),
         "one group": alone,
@@ -55,12 +56,14 @@ def corners(case: Case, packet: Packet, alone: bool) -> set[str]:
 def bins(case: Case) -> set[Bin]:
     """Return the bins of all groups of a case."""
     found: set[Bin] = set()
+    names = {number: name for name, number in rtl_formats().items()}
+    kinds = {kind.id: kind.name for kind in SCALES.values()}
     first = True
     for packet in case.packets:
         alone = first and packet.final
         first = packet.final
-        name = pe_formats()[packet.user & 63]
-        corner_names = corners(case, packet, alone) | {pe_scales()[packet.user >> 6 & 3]}
+        name = names[packet.user.format]
+        corner_names = corners(case, packet, alone) | {kinds[packet.user.kind]}
         found |= {Bin(name, len(packet.words), corner) for corner in corner_names}
     return found
 

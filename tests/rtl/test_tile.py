@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hwsim.pe.activations import ACTIVATIONS
+from hwsim.pe.activations import activation_format
 from hwsim.pe.terms import pe_formats
 from hwsim.tile.clocks import clocks
 from hwsim.tile.model import TileModel
@@ -70,7 +70,7 @@ def parameters(tile: dict[str, Any]) -> dict[str, int | str]:
         names[key]: int(value) for key, value in settings.items() if key in names
     }
     # Sized, since the parameter is an enumeration of three bits.
-    found["Activation"] = f"3'd{list(ACTIVATIONS).index(settings.get('activation', 'fp16'))}"
+    found["Activation"] = f"3'd{activation_format(settings.get('activation', 'fp16')).id}"
     found["MaxBlocks"] = -(-128 // settings.get("lanes", 4))
     return found
 
@@ -96,7 +96,7 @@ def test_many_clocks_equal_the_model(name: str, tmp_path: Path) -> None:
 
 def free_run(case: Case) -> int:
     """Clocks of the model when nothing stalls from outside."""
-    model = TileModel(case.packets, case.kind, case.corrects, case.tile)
+    model = TileModel(case.packets, case.weight, case.tile)
     count, left = 0, len(case.results)
     beats = [
         sum(len(packet.weights) for packet in case.packets),
@@ -118,4 +118,4 @@ def test_the_closed_form_of_the_clocks_equals_the_model(name: str) -> None:
     settings = CONFIGURATIONS[name]
     for seed in range(40):
         case = case_of(settings["tile"], settings["formats"], seed)
-        assert clocks(case.packets, case.kind, case.corrects, case.tile) == free_run(case), seed
+        assert clocks(case.packets, case.weight, case.tile) == free_run(case), seed

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import quant
 from hwsim.pe import matmul
 from hwsim.pe.arithmetic import Arithmetic
-from hwsim.pe.operands import weights
+from hwsim.pe.operands import Weights, weights
 from hwsim.pe.product import Output
 from hwsim.tile.packets import Job, Packet, jobs
 from hwsim.tile.tile import Tile
@@ -28,8 +28,7 @@ class Case(NamedTuple):
 
     tile: Tile
     packets: list[Packet]
-    kind: str
-    corrects: bool
+    weight: Weights
     results: list[Beat]
 
 
@@ -61,13 +60,13 @@ def case_of(settings: dict[str, Any], formats: Sequence[str], seed: int) -> Case
     words = activations(rng, (int(rng.integers(1, 2 * tile.columns + 1)), columns), tile)
     outputs: list[Output] = ["fp32", "fp32", "fp16"]
     output = outputs[int(rng.integers(3))]
-    found = list(jobs(operand, qt.spec.scale.name, words, tile, output))
+    found = list(jobs(operand, words, tile, output))
     y, _ = matmul(
         qt, values_of(words, tile), arithmetic=tile.arithmetic, nonfinite="nan", output=output
     )
     packets = [packet for job in found for packet in job.packets]
     results = [beat for job in found for beat in beats_of(job, y, tile)]
-    return Case(tile, packets, qt.spec.scale.name, qt.zero_points is not None, results)
+    return Case(tile, packets, operand, results)
 
 
 def activations(rng: np.random.Generator, shape: tuple[int, int], tile: Tile) -> NDArray[Any]:

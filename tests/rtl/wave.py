@@ -69,7 +69,7 @@ def trace(folder: Path) -> Path:
     qt = quant.quantize(weight, "bitmod4", group_size=len(WEIGHTS), scale="int8")
     operand, rule = weights(qt, tile.arithmetic)
     words = rule.activations.words(np.array([ACTIVATIONS]))
-    packets = [packet for job in jobs(operand, "int8", words, tile) for packet in job.packets]
+    packets = [packet for job in jobs(operand, words, tile) for packet in job.packets]
     compiled.simulate(program, packets, tile, folder, trace=folder / "trace.vcd")
     return folder / "trace.vcd"
 

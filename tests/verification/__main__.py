@@ -41,7 +41,10 @@ PARTS = (
     "mutation_model",
 )
 LEAST_KILLED = 0.95
-SOURCES = ("rtl", "hwsim/pe", "tests/rtl", "tests/verification")
+SOURCES = (
+    "rtl", "hwsim/pe", "hwsim/tile", "hwsim/verilog", "quant/formats", "tests/rtl",
+    "tests/verification",
+)  # fmt: skip
 EPILOG = "example: python -m tests.verification --scale quick --part products --part formal"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwsim.pe.terms import pe_formats
+from hwsim.tile.side_band import rtl_formats
 from quant.formats.elements import IntType
 from quant.formats.registry import FORMATS
 from tests.verification.finding import Finding
@@ -136,15 +136,13 @@ def levels(exponent_bits: int) -> str:
     The levels come from ``quant.formats.registry`` as integers of the largest common unit; nothing
     of the terms is used. Codes without a value, and formats that the machine does not take, give 0.
     """
-    names, served = pe_formats(), set(pe_formats(exponent_bits))
     lines = [_HEAD.replace("EXPONENT_BITS", str(exponent_bits))]
-    for index, name in enumerate(names):
-        if name in served:
-            lines += _format(index, name)
+    for name, number in rtl_formats(exponent_bits).items():
+        lines += _format(number, name)
     return "\n".join([*lines, _TAIL])
 
 
-def _format(index: int, name: str) -> Iterable[str]:
+def _format(number: int, name: str) -> Iterable[str]:
     entry = FORMATS[name]
     tables = entry.tables.astype(np.float64)
     element = entry.element
@@ -153,7 +151,7 @@ def _format(index: int, name: str) -> Iterable[str]:
     finite = tables[np.isfinite(tables)]
     unit = next(n for n in range(40, -41, -1) if np.all(finite / 2.0**n % 1 == 0))
     bits = tables.shape[1].bit_length() - 1
-    yield f"      {index}: begin"
+    yield f"      {number}: begin"
     yield f"        unit = {unit}; known = 32'(selector_i) < {len(tables)};"
     yield f"        case ({{selector_i, code_i[{bits - 1}:0]}})"
     for at in np.argwhere(np.isfinite(tables) & (tables != 0)):

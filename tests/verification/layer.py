@@ -53,13 +53,12 @@ def compare(part: Slice, name: str, tile: Tile, program: Path, folder: Path) -> 
     qt = quant.quantize(part.weight, name, scale=scale)
     operand, rule = weights(qt, tile.arithmetic)
     words = rule.activations.words(part.inputs)
-    found = list(jobs(operand, scale, words, tile))
+    found = list(jobs(operand, words, tile))
     packets = [packet for job in found for packet in job.packets]
     run = compiled.simulate(program, packets, tile, folder)
     y, _ = matmul(qt, part.inputs, arithmetic=rule)
     differ = int((run.words != expected(found, y, tile)).sum())
-    asymmetric = qt.zero_points is not None
-    return differ, abs(run.clocks - clocks(packets, scale, asymmetric, tile))
+    return differ, abs(run.clocks - clocks(packets, operand, tile))
 
 
 def expected(found: list[Job], y: NDArray[np.float32], tile: Tile) -> NDArray[np.uint32]:

@@ -29,6 +29,7 @@ from tests.verification.model_layers import (
     matmul_is_near,
     operands_are_right,
     refused,
+    side_bands_are_numbers,
 )
 
 RULES = (Arithmetic(), PUBLISHED, Arithmetic(lanes=3, guard_bits=5, accumulator_bits=9))
@@ -201,7 +202,8 @@ def _group(rng: random.Random, name: str, rule: Arithmetic, spread: int) -> tupl
 
 
 CHECKS = (terms_are_levels, words_are_numbers, rounding_is_ieee, groups_are_near, matmul_is_near,
-          operands_are_right, clocks_are_the_models, kernels_are_the_reference)  # fmt: skip
+          operands_are_right, clocks_are_the_models, kernels_are_the_reference,
+          side_bands_are_numbers)  # fmt: skip
 
 
 def main() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
 import quant
 from hwsim.pe import Arithmetic, matmul, reference, term_table
-from hwsim.pe.operands import activation_array, block_starts, weights
+from hwsim.pe.operands import Weights, activation_array, block_starts, weights
 from hwsim.pe.product import Output
 from hwsim.tile.clocks import clocks
 from hwsim.tile.model import TileModel
 from hwsim.tile.packets import Packet, jobs
+from hwsim.tile.side_band import SideBand
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
 from quant.formats.registry import FORMATS
@@ -135,23 +137,20 @@ def clocks_are_the_models() -> None:
             x = np.where(np.arange(210).reshape(3, 70) % 7 < 5, 0, 1).astype(np.float16)
             if name == "int4-asym":  # codes without a term in the first step, in every lane
                 operand = replace(operand, codes=np.full_like(operand.codes, 8))
-            packets = [
-                p for job in jobs(operand, scale, x.view(np.uint16), tile) for p in job.packets
-            ]
-            corrects = operand.zero_points is not None
-            count = clocks(packets, scale, corrects, tile)
-            check(count == _model_clocks(packets, scale, corrects, tile), (name, skip))
+            packets = [p for job in jobs(operand, x.view(np.uint16), tile) for p in job.packets]
+            count = clocks(packets, operand, tile)
+            check(count == _model_clocks(packets, operand, tile), (name, skip))
             found.append(count)
             whole = b"".join(p.weights.tobytes() + p.words.tobytes() + p.needed.tobytes()
-                             + bytes([p.final, p.user >> 8]) for p in packets)  # fmt: skip
+                             + bytes([p.final, p.user.word >> 8]) for p in packets)  # fmt: skip
             found.append(zlib.crc32(whole))
     check(zlib.crc32(repr(found).encode()) == CLOCKS_DIGEST, zlib.crc32(repr(found).encode()))
     # A long drain fills both banks; after it, loading is slower than issue with skipped steps.
     tile = Tile(rows=8, columns=2, max_group=160, skip_zero_steps=True)
     operand = weights(_layer("fp3", "e4m3", 0, (8, 640), 160), tile.arithmetic)[0]
     x = np.ones((6, 640), np.float16).view(np.uint16)
-    packets = [p for job in jobs(operand, "e4m3", x, tile) for p in job.packets]
-    count, model = clocks(packets, "e4m3", False, tile), _model_clocks(packets, "e4m3", False, tile)
+    packets = [p for job in jobs(operand, x, tile) for p in job.packets]
+    count, model = clocks(packets, operand, tile), _model_clocks(packets, operand, tile)
     check(count == model, (count, model))
     refused(lambda: Tile(rows=65), "rows = 65")
     refused(lambda: Tile(digit_bits=3), "digit_bits = 3")
@@ -163,8 +162,23 @@ def clocks_are_the_models() -> None:
 CLOCKS_DIGEST = 578048227
 
 
-def _model_clocks(packets: Sequence[Packet], kind: str, corrects: bool, tile: Tile) -> int:
-    model, results = TileModel(packets, kind, corrects, tile), 0
+def side_bands_are_numbers() -> None:
+    """Side bands against words written by hand, as ``rtl/array/tile.sv`` describes them."""
+    for name, scale, output, word in (
+        ("int4", "int8", "fp32", 0b1_0_00_000011), ("int4", "e8m0", "fp16", 0b1_1_01_000011),
+        ("bitmod4", "e4m3", "fp16", 0b1_1_10_011101), ("nvfp4", "e4m3", "fp32", 0b1_0_10_110000),
+    ):  # fmt: skip
+        operand, rule = weights(_layer(name, scale, 0, (2, 16), 16), None)
+        x = np.ones((1, 16), np.float16).view(np.uint16)
+        job = next(jobs(operand, x, Tile(arithmetic=rule), cast("Output", output)))
+        side = job.packets[-1].user
+        check(side.word == word and SideBand.of(word) == side, (name, scale, side))
+    inner = SideBand(50, 2, fp16=True, final=False)
+    check(inner.word == 0b0_1_10_110010 and SideBand.of(inner.word) == inner, inner)
+
+
+def _model_clocks(packets: Sequence[Packet], weight: Weights, tile: Tile) -> int:
+    model, results = TileModel(packets, weight, tile), 0
     wanted = tile.rows * sum(packet.final for packet in packets)
     weight, act = sum(len(p.weights) for p in packets), sum(len(p.words) for p in packets)
     for clock in range(100000):

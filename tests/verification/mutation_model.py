@@ -1,8 +1,8 @@
 """Faults in the PE's model that quick checks must find.
 
-``mutants.toml`` gives, for each, a file of ``hwsim``, a piece of its text and what stands there
-instead. A mutant lives in a copy of the package in a temporary folder; ``model_checks`` runs on it
-in a process of its own, without compilation, and must fail.
+``mutants.toml`` gives, for each, a file, a piece of its text and what stands there instead. A
+mutant lives in a copy of the packages in a temporary folder; ``model_checks`` runs on it in a
+process of its own, without compilation, and must fail.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def survives(mutant: Mutant | None, folder: Path) -> bool:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     if mutant is None:
         return _run((), folder)
-    path = folder / "hwsim" / mutant.file
+    path = folder / mutant.file
     text = path.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         raise ValueError(f"{mutant.file}: {text.count(mutant.old)} times: {mutant.old!r}")

@@ -17,7 +17,8 @@ import softfloatpy
 from hwsim.pe import reference
 from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.arithmetic import MAX_STEPS, Arithmetic
-from hwsim.pe.terms import pe_formats, term_table
+from hwsim.pe.terms import term_table
+from hwsim.tile.side_band import FORMAT_BITS, rtl_formats
 from tests.verification.mutation_arrays import buffer, drain, sequencer
 
 Case = tuple[dict[str, int], dict[str, int]]
@@ -39,8 +40,8 @@ class Design:
 
 def decoder() -> Iterator[Case]:
     """Every code of every format in every step, and formats that do not exist."""
-    rng, names = random.Random(1), pe_formats()
-    for index, name in enumerate(names):
+    rng, numbers = random.Random(1), rtl_formats()
+    for name, number in numbers.items():
         table = term_table(name, 5)
         selectors, codes, steps = table.man.shape
         for selector, code in np.ndindex(selectors, codes):
@@ -51,10 +52,10 @@ def decoder() -> Iterator[Case]:
                 term = 0
                 if step < steps and table.man[*at, step]:
                     term = int(table.sign[*at, step]) << 6 | 1 << 5 | int(table.exp[*at, step])
-                given = {"format_i": index, "selector_i": selector, "step_i": step}
+                given = {"format_i": number, "selector_i": selector, "step_i": step}
                 yield given | {"code_i": code | above}, {"term_o": term, "man_o": flags}
-    for index in range(len(names), 64):
-        given = {"format_i": index, "selector_i": 0, "code_i": rng.randrange(256)}
+    for number in sorted(set(range(1 << FORMAT_BITS)) - set(numbers.values())):
+        given = {"format_i": number, "selector_i": 0, "code_i": rng.randrange(256)}
         yield given | {"step_i": rng.randrange(4)}, {"term_o": 0, "man_o": 0}
 
 
