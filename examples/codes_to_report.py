@@ -32,7 +32,8 @@ exact = activations.astype(np.float64) @ qt.dequantize().astype(np.float64).T
 print(f"PE: {cycles} cycles, largest difference {np.abs(y - exact).max():.3g}")
 
 # The whole model in that format: the least time on a GPU, and the time on the bit-serial machine.
-work = roofline.workload("smollm2-135m", phase="decode", context=256, weights=FORMAT)
+formats = {"weights": FORMAT, "kv": "int8:g128:int8", "head": "int8:g128:int8"}
+work = roofline.workload("smollm2-135m", phase="decode", context=256, **formats)
 bound, result = roofline.analyze(work, "h100-sxm"), hwsim.simulate(work, "bitmod")
 print(f"h100-sxm: at least {bound.time_s * 1e6:.1f} us, bound by {bound.bound_share()}")
 print(f"bitmod: {result.time_s * 1e6:.1f} us, {result.energy_j * 1e6:.1f} uJ")
