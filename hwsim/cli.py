@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hwsim.machines.load import accelerator_names, load_accelerator
-from quant.common.cli import run, to_json
-from quant.common.files import write_text
-from quant.plan import HEAD, Plan
+from quant.common import options
+from quant.common.cli import application, command, run
+from quant.common.options import format_name, fractions, number_format, out_option, output_option
+from quant.common.output import FIGURES, Output, Report
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-Output = Literal["table", "json", "csv"]
-Prompt = Annotated[int, typer.Option(help="Tokens of the prompt.")]
-Generate = Annotated[int, typer.Option(help="Tokens generated.")]
-Batch = Annotated[int, typer.Option(help="Sequences.")]
-FormatOption = Annotated[Output, typer.Option("--format", help="How results are printed.")]
-OutFile = Annotated[Path | None, typer.Option("-o", "--out", help="File to write.")]
+if TYPE_CHECKING:
+    from hwsim.machines.accelerator import Accelerator
+
+BUDGETS = (3.3, 3.7, 4.11)
+MARKDOWN = ("md",)
+MACHINES = "the machine's"
+app = application(
+    "hwsim",
+    "Cycles, energy and area of models on bit-serial machines, and formats chosen for them.\n\n"
+    "Example: hwsim simulate smollm2-135m bitmod --weights bitmod4",
+)
 
 
 def main() -> None:
@@ -26,116 +30,153 @@ def main() -> None:
     run(app, "hwsim")
 
 
-@app.command("list")
-def list_(format_: Annotated[Literal["table", "json"], typer.Option("--format")] = "table") -> None:
+@command(app, "list")
+def list_(
+    form: options.OutputForm = None, out: options.OutFile = None, quiet: options.Quiet = False
+) -> None:
     """List the built-in accelerators and the formats that they run.
 
     Example: hwsim list
     """
-    machines = [load_accelerator(name) for name in accelerator_names()]
+    output = Output.choose(form, out)
+    import hwsim
+
+    machines = [hwsim.load_accelerator(name) for name in hwsim.accelerator_names()]
     rows = [{"name": m.name, "kind": m.kind, "weights": list(m.weights)} for m in machines]
-    if format_ == "json":
-        print(to_json("hwsim.list/1", {"accelerators": rows}))
-    else:
-        print("\n".join(f"{m.name} ({m.kind}): {', '.join(m.weights)}" for m in machines))
+    output.write(Report.of_rows("accelerators", "hwsim.list/1", rows, {"accelerators": rows}))
 
 
-@app.command()
+@command(app)
 def simulate(
-    model: str,
-    accelerator: str,
-    weights: Annotated[str, typer.Option(help="Format of the block layers.")] = "",
-    plan: Annotated[Path | None, typer.Option(help="Formats by layer.")] = None,
-    prompt: Prompt = 256,
-    generate: Generate = 32,
-    batch: Batch = 1,
-    format_: FormatOption = "table",
-    out: OutFile = None,
+    model: options.Model,
+    accelerator: options.Machine,
+    weights: Annotated[str, number_format("weights", MACHINES)] = "",
+    activations: Annotated[str, number_format("activations", MACHINES)] = "",
+    kv: Annotated[str, number_format("kv", MACHINES)] = "",
+    head: Annotated[str, number_format("head", MACHINES)] = "",
+    plan: options.PlanFile = None,
+    prompt: options.Prompt = options.PROMPT,
+    generate: options.Generate = options.GENERATE,
+    batch: options.Batch = options.BATCH,
+    form: options.OutputForm = None,
+    out: options.OutFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Simulate a prompt and its generated tokens: cycles, energy, area, op by op.
 
-    Example: hwsim simulate llama-2-7b bitmod --weights bitmod4 --format json
+    Example: hwsim simulate llama-2-7b bitmod --weights bitmod4 --output json
     """
+    output = Output.choose(form, out)
+    import hwsim
     import roofline
-    from hwsim.simulation.simulate import machine_formats
-    from hwsim.simulation.simulate import simulate as run_simulation
+    from hwsim.report.simulation import simulation_report
+    from quant.plan import Plan
 
-    machine = load_accelerator(accelerator)
-    formats: dict[str, Any] = machine_formats(machine, weights or None)
-    layers = (
-        {path: str(machine.spec(t)) for path, t in Plan.load(plan).layers.items()} if plan else {}
-    )
-    work = roofline.scenario(model, prompt, generate, batch, plan=layers or None, **formats)
-    result = run_simulation(work, machine)
+    machine = hwsim.load_accelerator(accelerator)
+    formats = _formats(machine, weights, activations, kv, head)
+    layers = Plan.load(plan).layers if plan else {}
+    specs = {path: str(machine.spec(text)) for path, text in layers.items()}
+    work = roofline.scenario(model, prompt, generate, batch, plan=specs or None, **formats)
+    result = hwsim.simulate(work, machine)
     request = {"model": model, "accelerator": machine.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, "plan": str(plan) if plan else None}
-    _emit(_simulation_text(result, {**request, **formats}, format_), out)
+    output.write(simulation_report(result, {**request, **formats}))
 
 
-@app.command()
+@command(app)
 def explore(
-    space: Annotated[Path, typer.Argument(help="TOML: base, rows, columns, formats, bandwidth.")],
-    model: Annotated[str, typer.Option(help="Model to run.")] = "smollm2-135m",
-    prompt: Prompt = 256,
-    generate: Generate = 32,
-    batch: Batch = 1,
-    format_: FormatOption = "table",
-    out: OutFile = None,
+    space: Annotated[
+        Path,
+        typer.Argument(
+            help="TOML file with base, rows, columns, formats and bandwidth, such as "
+            "examples/space.toml."
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Model to run: a built-in name, a folder, or a hub id.")
+    ] = "smollm2-135m",
+    prompt: options.Prompt = options.PROMPT,
+    generate: options.Generate = options.GENERATE,
+    batch: options.Batch = options.BATCH,
+    form: options.OutputForm = None,
+    out: options.OutFigure = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Simulate a grid of designs and mark the Pareto front of time, energy and area.
 
     Example: hwsim explore examples/space.toml --model smollm2-135m
     """
+    output = Output.choose(form, out, FIGURES)
+    import hwsim
     import roofline
-    from hwsim.exploration.explore import explore as run_exploration
-    from hwsim.exploration.space import DesignSpace
-    from hwsim.simulation.simulate import machine_formats
+    from hwsim.report.designs import designs_report
 
-    chosen = DesignSpace.load(space)
-    formats: dict[str, Any] = machine_formats(load_accelerator(chosen.base))
-    frame = run_exploration(chosen, roofline.scenario(model, prompt, generate, batch, **formats))
-    if format_ == "json":
-        text = to_json("hwsim.explore/1", {"designs": frame.to_dict("records")}) + "\n"
-    else:
-        text = (
-            frame.to_csv(index=False) if format_ == "csv" else frame.to_string(index=False) + "\n"
-        )
-    _emit(text, out)
+    chosen = hwsim.DesignSpace.load(space)
+    formats = _formats(hwsim.load_accelerator(chosen.base))
+    work = roofline.scenario(model, prompt, generate, batch, **formats)
+    request = {"model": model, "prompt": prompt, "generate": generate, "batch": batch}
+    output.write(designs_report(hwsim.explore(chosen, work), request))
 
 
-@app.command()
+@command(app)
 def codesign(
-    model: str,
-    accelerator: str,
+    model: options.Model,
+    accelerator: options.Machine,
     max_effective_bits: Annotated[
-        float | None, typer.Option(help="Stored bits per weight over the block layers.")
+        float | None,
+        typer.Option(
+            help="Stored bits per weight over the block layers, such as 3.7.",
+            show_default="any, if another budget is given",
+        ),
     ] = None,
     max_prefill_time: Annotated[
-        float | None, typer.Option(help="Seconds from prompt to first token.")
+        float | None,
+        typer.Option(help="Seconds from prompt to first token, such as 0.5.", show_default="any"),
     ] = None,
     max_decode_time: Annotated[
-        float | None, typer.Option(help="Seconds per generated token, on average.")
+        float | None,
+        typer.Option(
+            help="Seconds per generated token, on average, such as 0.004.", show_default="any"
+        ),
     ] = None,
-    prompt: Prompt = 256,
-    generate: Generate = 32,
-    batch: Batch = 1,
-    tokens: Annotated[int, typer.Option(help="Evaluation tokens.")] = 16384,
-    exact_tokens: Annotated[int, typer.Option(help="Tokens of the bit-exact block.")] = 64,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Report folder.")] = Path("codesign"),
+    prompt: options.Prompt = options.PROMPT,
+    generate: options.Generate = options.GENERATE,
+    batch: options.Batch = options.BATCH,
+    tokens: options.Tokens = 16384,
+    context: options.Window = 1024,
+    exact_tokens: Annotated[int, typer.Option(help="Tokens of the bit-exact block.", min=1)] = 64,
+    time_limit: Annotated[
+        float, typer.Option(help="Seconds that the solver may take for a choice.")
+    ] = 120.0,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the report, the plan and the checkpoint.")
+    ] = Path("codesign"),
+    quiet: options.Quiet = False,
 ) -> None:
     """Choose the format of each layer for a machine within budgets, and measure the choice.
 
     Example: hwsim codesign smollm2-135m bitmod --max-effective-bits 3.7 -o codesign
     """
+    import hwsim
     from hwsim.loop import run as run_codesign
     from hwsim.report.codesign import check_report_folder, markdown, write_report
     from hwsim.study.request import Request
 
     request = Request(
-        model, accelerator, max_effective_bits, max_prefill_time, max_decode_time,
-        prompt, generate, batch, tokens, exact_tokens=exact_tokens,
-    )  # fmt: skip
-    load_accelerator(accelerator)
+        model,
+        accelerator,
+        max_effective_bits,
+        max_prefill_time,
+        max_decode_time,
+        prompt=prompt,
+        generate=generate,
+        batch=batch,
+        tokens=tokens,
+        context=context,
+        exact_tokens=exact_tokens,
+        time_limit=time_limit,
+    )
+    hwsim.load_accelerator(accelerator)
     check_report_folder(out)
     result = run_codesign(request)
     write_report(result, out)
@@ -143,62 +184,52 @@ def codesign(
     print(f"report: {out}")
 
 
-@app.command()
+@command(app)
 def margins(
-    model: str,
-    accelerator: str,
-    budget: Annotated[list[float] | None, typer.Option(help="Effective bits; may repeat.")] = None,
-    random: Annotated[int, typer.Option(help="Random plans at the second budget.")] = 20,
-    tokens: Annotated[int, typer.Option(help="Evaluation tokens.")] = 16384,
-    seed: Annotated[int, typer.Option(help="Of the random plans.")] = 0,
-    out: OutFile = None,
+    model: options.Model,
+    accelerator: options.Machine,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Effective bits of a plan. {options.LISTS}.",
+            show_default=",".join(map(str, BUDGETS)),
+        ),
+    ] = None,
+    random: Annotated[int, typer.Option(help="Random plans at the middle budget.", min=0)] = 20,
+    tokens: options.Tokens = 16384,
+    seed: options.Seed = 0,
+    form: Annotated[Literal["md"] | None, output_option(MARKDOWN)] = None,
+    out: Annotated[Path | None, out_option(MARKDOWN)] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure how far plans lie below the line between bitmod3 and bitmod4, and below random plans.
 
-    Example: hwsim margins smollm2-135m bitmod --budget 3.3 --budget 3.7 --budget 4.11 -o margins.md
+    Example: hwsim margins smollm2-135m bitmod --budget 3.3,3.7,4.11 -o margins.md
     """
+    output = Output.choose(form, out, MARKDOWN)
+    budgets = fractions(budget, BUDGETS, "budget")
     from hwsim.study.margins import measure_margins
 
-    budgets = budget or [3.3, 3.7, 4.11]
-    _emit(measure_margins(model, accelerator, budgets, random, tokens, seed), out)
+    output.write_text(measure_margins(model, accelerator, budgets, random, tokens, seed))
 
 
-def _simulation_text(result: Any, request: dict[str, Any], format_: Output) -> str:  # noqa: ANN401
-    from hwsim.simulation.result import op_rows
+def _formats(
+    machine: Accelerator, weights: str = "", activations: str = "", kv: str = "", head: str = ""
+) -> dict[str, Any]:
+    """Return the keywords of ``roofline.workload`` for a machine; an empty text is its own."""
+    from hwsim.simulation.simulate import machine_formats
+    from quant.formats.spec import parse_spec
 
-    if format_ == "csv":
-        return str(result.to_frame().to_csv(index=False))
-    if format_ == "json":
-        totals = {key: getattr(result, key) for key in ("cycles", "compute_cycles", "dram_cycles")}
-        totals |= {"time_s": result.time_s, "energy_j": result.energy_parts_j}
-        totals |= {"area_um2": result.area_parts_um2, "time_by_phase_s": result.time_by_phase()}
-        return to_json("hwsim.simulate/1", {**request, **totals, "ops": op_rows(result)}) + "\n"
-    phases = ", ".join(f"{name} {s * 1e3:.4g} ms" for name, s in result.time_by_phase().items())
-    energy = ", ".join(f"{name} {j * 1e3:.4g} mJ" for name, j in result.energy_parts_j.items())
-    area = ", ".join(f"{name} {a / 1e6:.3f} mm2" for name, a in result.area_parts_um2.items())
-    return (
-        f"{_by_role(result)}\n{request['model']} on {request['accelerator']}, weights "
-        f"{request['plan'] or request['weights']}, {HEAD} {request['head']}\n"
-        f"time {result.time_s * 1e3:.4g} ms ({phases})\n"
-        f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})\n"
-        f"energy {energy}\narea {area}\n"
-    )
+    formats = machine_formats(machine, format_name(weights) or None)
+    for key, text in {"kv": kv, "head": head}.items():
+        if text:
+            formats[key] = str(machine.spec(format_name(text)))
+    if activations:
+        spec = parse_spec(format_name(activations))
+        machine.activation_bits(spec)
+        formats["activations"] = str(spec)
+    return formats
 
 
-def _by_role(result: Any) -> str:  # noqa: ANN401  SimulationResult, imported late
-    """A table of the same module of all layers, largest share first."""
-    frame = result.to_frame()
-    frame["module"] = frame["name"].str.replace(r"\.\d+\.", ".*.", regex=True)
-    frame["Mcycles"] = frame["repeats"] * frame["cycles"] / 1e6
-    frame["mJ"] = frame["repeats"] * frame["energy_j"] * 1e3
-    grouped = frame.groupby(["module", "phase", "bound"], sort=False)[["Mcycles", "mJ"]].sum()
-    grouped = grouped.sort_values("Mcycles", ascending=False).reset_index()
-    grouped["share"] = (grouped["Mcycles"] * 1e6 / result.cycles).map("{:.1%}".format)
-    return str(grouped.to_string(index=False, float_format="{:.4g}".format))
-
-
-def _emit(text: str, out: Path | None) -> None:
-    if out is None:
-        print(text, end="")
-    else:
-        write_text(out, text)
+if __name__ == "__main__":
+    main()

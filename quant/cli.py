@@ -171,10 +171,7 @@ def eval_(
         ),
     ] = None,
     tokens: options.Tokens = 16384,
-    context: Annotated[
-        int,
-        options.context_option("a window of the text; several windows give a standard error", 2),
-    ] = 1024,
+    context: options.Window = 1024,
     calibration: Calibration = 8192,
     dtype: Annotated[
         str, typer.Option(help="What the model computes in: bfloat16, float16 or float32.")

@@ -79,6 +79,9 @@ Prompt = Annotated[int, scenario_option("prompt")]
 Generate = Annotated[int, scenario_option("generate")]
 Batch = Annotated[int, scenario_option("batch")]
 Context = Annotated[int, context_option(STEP)]
+Window = Annotated[
+    int, context_option("a window of the evaluation text; several give a standard error", 2)
+]
 Past = Annotated[int, typer.Option(help="Tokens that a prefill finds cached.", min=0)]
 Tokens = Annotated[int, typer.Option(help="Tokens of the evaluation text.", min=2)]
 Phase = Annotated[

@@ -154,6 +154,13 @@ class Output:
         else:
             print(report.text(self.form, room(), sys.stdout.encoding or "utf-8"), end="")
 
+    def write_text(self, text: str) -> None:
+        """Print a text that is a result, or write its file."""
+        if self.path is not None:
+            write_text(self.path, text)
+        else:
+            print(text, end="")
+
 
 def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows of raw values as a frame; a list is one text with commas."""

@@ -1,0 +1,81 @@
+"""The report of a simulation: a row for the same module of all layers, and the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hwsim.simulation.result import SimulationResult, op_rows
+from quant.common.output import Report
+from quant.common.tables import Table, number, table_of
+from quant.plan import HEAD
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def simulation_report(result: SimulationResult, request: Mapping[str, Any]) -> Report:
+    """Return the report of a simulation (``hwsim.simulate/1``).
+
+    Args:
+        result: Its cycles, energy and area.
+        request: What was asked: model, accelerator, prompt, generate, batch, plan, formats.
+    """
+    title = f"{request['model']} on {request['accelerator']}, prompt {request['prompt']}, "
+    title += f"generate {request['generate']}, batch {request['batch']}"
+    return Report(
+        title,
+        "hwsim.simulate/1",
+        lambda: {**request, **_totals(result), "ops": op_rows(result)},
+        lambda: [_table(result, request, title)],
+        result.to_frame,
+    )
+
+
+def by_module(result: SimulationResult) -> pd.DataFrame:
+    """Return one row a module of all layers, phase and bound: cycles and joules, most first."""
+    frame = result.to_frame()
+    frame["module"] = frame["name"].str.replace(r"\.\d+\.", ".*.", regex=True)
+    for key in ("cycles", "energy_j"):
+        frame[key] = frame["repeats"] * frame[key]
+    grouped = frame.groupby(["module", "phase", "bound"], sort=False)[["cycles", "energy_j"]].sum()
+    return grouped.sort_values("cycles", ascending=False).reset_index()
+
+
+def _table(result: SimulationResult, request: Mapping[str, Any], title: str) -> Table:
+    rows = [
+        {
+            "module": row["module"],
+            "phase": row["phase"],
+            "bound": row["bound"],
+            "Mcycles": number(row["cycles"] / 1e6),
+            "mJ": number(row["energy_j"] * 1e3),
+            "share": f"{row['cycles'] / result.cycles:.1%}",
+        }
+        for row in by_module(result).to_dict("records")
+    ]
+    phases = ", ".join(f"{name} {s * 1e3:.4g} ms" for name, s in result.time_by_phase().items())
+    energy = ", ".join(f"{name} {j * 1e3:.4g} mJ" for name, j in result.energy_parts_j.items())
+    area = ", ".join(f"{name} {a / 1e6:.3f} mm2" for name, a in result.area_parts_um2.items())
+    weights = request["plan"] or request["weights"]
+    notes = [
+        f"weights {weights}, activations {request['activations']}, kv {request['kv']}, "
+        f"{HEAD} {request['head']}",
+        f"time {result.time_s * 1e3:.4g} ms ({phases})",
+        f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})",
+        f"energy {energy}",
+        f"area {area}",
+    ]
+    return table_of(rows, title, notes)
+
+
+def _totals(result: SimulationResult) -> dict[str, Any]:
+    return {
+        "cycles": result.cycles,
+        "compute_cycles": result.compute_cycles,
+        "dram_cycles": result.dram_cycles,
+        "time_s": result.time_s,
+        "energy_j": result.energy_parts_j,
+        "area_um2": result.area_parts_um2,
+        "time_by_phase_s": result.time_by_phase(),
+    }
