@@ -1,6 +1,6 @@
 """What each step of the PE's design saves in area, and what it costs in accuracy.
 
-``python -m hwsim.verilog.synth --liberty FILE --tries 5 --format json -o area.json``, then
+``python -m hwsim.verilog.synth --liberty FILE --tries 5 -o area.json``, then
 ``python -m benchmarks.pe_area area.json [MORE.json] -o reports/area.md``. Areas are medians of the
 tries, and so are paths. The accuracy is that of real inputs of a real layer (SmolLM2-135M),
 bitmod4, against the exact products.
@@ -28,9 +28,8 @@ MOCK_UP_UM2 = 20_928
 HEADER = """\
 # Area and timing of the processing element
 
-Made by `python -m hwsim.verilog.synth --liberty FILE --tries 5 --format json -o area.json` for
-each library and delay (`--dont-use '*lpflow*'` for sky130), then
-`python -m benchmarks.pe_area area.json ...
+Made by `python -m hwsim.verilog.synth --liberty FILE --tries 5 -o area.json` for each library and
+delay (`--dont-use '*lpflow*'` for sky130), then `python -m benchmarks.pe_area area.json ...
 -o reports/area.md`. Cells only, no placement, ideal wires. `pe-N` is a PE of the tile with an
 accumulator of N bits: stages 1 to 3 and its link of the column's chain; its operands are
 registered at the edge of the array, and the dequantizer is the column's. The first line of each
@@ -163,13 +162,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report."""
     parser = argparse.ArgumentParser("benchmarks.pe_area", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="what hwsim.verilog.synth wrote")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     part = real_slice()
     lines = [*HEADER.splitlines(), ""]
     for file in given.results:
         lines += section(file, part)
-    write_text(given.output, "\n".join(lines))
+    write_text(given.out, "\n".join(lines))
 
 
 if __name__ == "__main__":

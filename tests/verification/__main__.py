@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--part", choices=PARTS, action="append", help="these only")
     parser.add_argument("--fresh", action="store_true", help="reuse no part that is done")
-    parser.add_argument("-o", "--output", type=Path, help="write the report here")
+    parser.add_argument("-o", "--out", type=Path, help="write the report here")
     given = parser.parse_args(arguments)
     results: list[tuple[str, float, list[Finding]]] = []
     for part in given.part or PARTS:
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failures = sum(finding.failures for finding in findings)
         print(f"{part}: {failures} differ, {seconds:.0f} s", file=sys.stderr, flush=True)
     text = report(results, given)
-    if given.output:
-        write_text(given.output, text)
+    if given.out:
+        write_text(given.out, text)
     else:
         print(text)
     return int(any(is_fault(part, found) for part, _, found in results))
@@ -114,7 +114,7 @@ def report(results: Sequence[tuple[str, float, list[Finding]]], given: argparse.
     command = "python -m tests.verification"
     command += "" if given.scale == "full" else f" --scale {given.scale}"
     command += "".join(f" --part {part}" for part in given.part or ())
-    command += f" -o {given.output}" if given.output else ""
+    command += f" -o {given.out}" if given.out else ""
     seconds = sum(part[1] for part in results)
     lines = [
         "# Verification of the processing element",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwsim.verilog.sources import RTL
+from quant.common.errors import RequestError
 
 DESIGNS = Path(__file__).resolve().with_name("designs.toml")
 KINDS: Mapping[str, type] = {
@@ -22,10 +23,6 @@ KINDS: Mapping[str, type] = {
 }
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 OPTIONAL = ("parameters", "group")
-
-
-class RequestError(Exception):
-    """What was asked for cannot be done: one line that names the value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,11 @@ def listed(names: Iterable[str]) -> str:
 
 
 def load(path: Path = DESIGNS) -> tuple[Design, ...]:
-    """Read and check a designs file."""
+    """Read and check a designs file.
+
+    Raises:
+        RequestError: it cannot be read, or what a design says is wrong.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -64,7 +65,11 @@ def load(path: Path = DESIGNS) -> tuple[Design, ...]:
 
 
 def select(designs: Sequence[Design], names: Sequence[str]) -> tuple[Design, ...]:
-    """Return the designs of these names or groups, in the file's order; all if there are none."""
+    """Return the designs of these names or groups, in the file's order; all if there are none.
+
+    Raises:
+        RequestError: a name that no design and no group has.
+    """
     known = [design.name for design in designs]
     groups = sorted({design.group for design in designs if design.group})
     for name in names:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .designs import Design
-from .liberty import Library
-from .timing import ABSENT, Timing, analyse
-from .yosys import Area, ToolError, synthesise
+from hwsim.verilog.synth.designs import Design
+from hwsim.verilog.synth.liberty import Library
+from hwsim.verilog.synth.timing import ABSENT, Timing, analyse
+from hwsim.verilog.synth.yosys import Area, ToolError, synthesise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from .designs import RequestError
+from quant.common.errors import RequestError
 
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 HEAD = re.compile(r"\s*library\s*\(\s*\"?([^\s\")]+)\"?\s*\)\s*\{")
@@ -49,7 +49,11 @@ class Library:
 
 
 def read(path: Path, folder: Path) -> Library:
-    """Read a Liberty file, plain or gzipped; unpack it into a folder that the tools can read."""
+    """Read a Liberty file, plain or gzipped; unpack it into a folder that the tools can read.
+
+    Raises:
+        RequestError: no file, or none of that kind.
+    """
     packed = _bytes(path)
     text = COMMENT.sub(" ", packed.decode("utf-8", errors="replace"))
     head = HEAD.match(text)

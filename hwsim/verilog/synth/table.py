@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .flow import Result, Settings
-from .liberty import Library
-from .timing import ABSENT
-from .yosys import LOAD_FF
+from hwsim.verilog.synth.flow import Result, Settings
+from hwsim.verilog.synth.liberty import Library
+from hwsim.verilog.synth.timing import ABSENT
+from hwsim.verilog.synth.yosys import LOAD_FF
 
 SCHEMA = "rtl-synth/1"
 WIDTH = 100
@@ -97,7 +97,7 @@ def _columns(library: Library | None, all_of_them: bool, tries: int) -> list[Col
 def _notes(
     libraries: Sequence[Library | None], settings: Settings, tools: str, results: Sequence[Result]
 ) -> list[str]:
-    aim = f", abc -D {settings.delay_ps} ps" if libraries != [None] else ""
+    aim = f", abc -D {settings.delay_ps} ps" if None not in libraries else ""
     notes = [f"{tools}{aim}. Cells only: ideal wires, no placement, no clock tree."]
     if settings.tries > 1:
         notes.append(TRIES.format(settings.tries))
@@ -114,7 +114,7 @@ def _notes(
             else "no driver (no buffer or no delays)"
         )
         notes += [f"{library.name}:", f"  {gate}; {drives}; outputs loaded with {LOAD_FF:g} fF."]
-    if libraries != [None] and settings.sta is None:
+    if None not in libraries and settings.sta is None:
         notes.append(ABSENT)
     return notes
 
@@ -211,10 +211,10 @@ def as_json(
         "schema": SCHEMA,
         "method": {
             "tools": tools,
-            "delay_ps": settings.delay_ps if libraries != [None] else None,
+            "delay_ps": settings.delay_ps if None not in libraries else None,
             "dont_use": list(settings.dont_use),
             "tries": settings.tries,
-            "load_fF": LOAD_FF if libraries != [None] else None,
+            "load_fF": LOAD_FF if None not in libraries else None,
             "wires": "ideal",
             "area": "cells only: no placement, no clock tree",
         },

@@ -8,8 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .liberty import Library
-from .yosys import LIBERTY, LOAD_FF, NETLIST, ToolError
+from hwsim.verilog.synth.liberty import Library
+from hwsim.verilog.synth.yosys import LIBERTY, LOAD_FF, NETLIST, ToolError
 
 CLOCK = "clk_i"
 ABSENT = "No timing: OpenSTA (`sta`) is not on PATH (Debian: apt-get install opensta)."

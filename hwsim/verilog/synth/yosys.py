@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from hwsim.verilog.sources import RTL
-
-from .designs import Design
-from .liberty import Library
+from hwsim.verilog.synth.designs import Design
+from hwsim.verilog.synth.liberty import Library
+from quant.common.errors import HwsimError
 
 LOAD_FF = 10.0
 """Load of every output, fF: about the input of a few small gates."""
 NETLIST = "netlist.v"
 LIBERTY = "library.lib"
+WORKER = Path(__file__).resolve().with_name("worker.py")
+"""Run as a file, since a child process needs nothing of the package."""
 NEAR = re.compile(r"^\.\./[^:]+")  # a file, from the child's folder
 ERROR = re.compile(r"error:", re.IGNORECASE)
 # Transistors are known of the plain flip-flop alone: enables and synchronous resets become gates.
 PLAIN_FLOPS = "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_P??_ 01 -cell $_DLATCH_P_ 01"
 
 
-class ToolError(Exception):
+class ToolError(HwsimError):
     """A tool refused a design: its first line about it."""
 
 
@@ -82,7 +83,11 @@ def synthesise(
     seed: int,
     folder: Path,
 ) -> Area:
-    """Synthesise a design in a fresh process; the netlist stays in the folder."""
+    """Synthesise a design in a fresh process; the netlist stays in the folder.
+
+    Raises:
+        ToolError: Yosys refuses it.
+    """
     after = mapping(library, delay_ps, bans)
     request = {"before": elaboration(design.top), "seed": seed, "after": after}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
@@ -105,13 +110,9 @@ def _arguments(design: Design) -> str:
 
 
 def _run(folder: Path) -> None:
-    package = __package__ or "hwsim.verilog.synth"
-    root = Path(__file__).resolve().parents[len(package.split("."))]
-    search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
-        [sys.executable, "-m", f"{package}.worker"],
+        [sys.executable, "-P", str(WORKER)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": search},
         capture_output=True,
         text=True,
         errors="replace",
