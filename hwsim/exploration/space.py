@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
@@ -14,6 +15,7 @@ from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 
+T = TypeVar("T")
 SOURCE = "design space"
 """Where the numbers of an axis come from."""
 
@@ -59,12 +61,17 @@ class DesignSpace:
         return [
             (_with_bandwidth(_with_columns(_with_rows(base, rows), columns), bits), text)
             for rows, columns, bits, text in itertools.product(
-                self.rows or [None],
-                self.columns or [None],
-                self.bandwidth or [None],
-                self.formats or [None],
+                _axis(self.rows),
+                _axis(self.columns),
+                _axis(self.bandwidth),
+                _axis(self.formats),
             )
         ]
+
+
+def _axis(values: Sequence[T]) -> Sequence[T | None]:
+    """The points of an axis; None, the base's, where none is given."""
+    return values or [None]
 
 
 def _with_rows(base: Accelerator, rows: int | None) -> Accelerator:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hwsim.machines.elements.base import Element
 from hwsim.machines.parts import Buffer, Dram, PEArray
-from hwsim.pe.arithmetic import Arithmetic
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
 from quant.formats.scale_kind import ScaleKind
@@ -62,11 +61,6 @@ class Accelerator:
     def kind(self) -> str:
         """Name of the kind of its elements."""
         return self.pe.kind
-
-    @property
-    def arithmetic(self) -> Arithmetic | None:
-        """The arithmetic of ``hwsim.pe`` that it computes in; None where no bit-exact model is."""
-        return self.pe.arithmetic(self.activations)
 
     def array(self, phase: str) -> PEArray:
         """Return the array's shape in a phase.

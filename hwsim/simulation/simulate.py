@@ -11,7 +11,8 @@ that the machine has nothing for (other formats, links to other devices) is an e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,7 @@ def simulate(
     if codes:
         work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
     parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
-    ops = [
-        _run(part, workload.phase, n, machine)
-        for workload, n in parts
-        for op in workload.ops
-        for part in op.unfused()
-    ]
+    ops = (result for part, n in parts for result in _results(part, n, machine))
     return SimulationResult(machine, tuple(ops))
 
 
@@ -84,6 +80,16 @@ def tiles(gemm: Gemm, rows: int, columns: int, lanes: int) -> int:
     """Return the tiles of a product."""
     along_k, along_n = math.ceil(gemm.k / lanes), math.ceil(gemm.n / rows)
     return math.ceil(gemm.batch * along_k * along_n * math.ceil(gemm.m / columns))
+
+
+def _results(work: Workload, repeats: float, machine: Accelerator) -> Iterator[OpResult]:
+    """The ops of a workload; those that differ in their names alone are simulated once."""
+    known: dict[int, list[OpResult]] = {}
+    for op, kind in zip(work.ops, work.template.index.tolist(), strict=True):
+        if kind not in known:
+            known[kind] = [_run(part, work.phase, repeats, machine) for part in op.unfused()]
+        for part, result in zip(op.definition.unfused(), known[kind], strict=True):
+            yield replace(result, name=part.name)
 
 
 def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:

@@ -150,7 +150,7 @@ def nibbles(tmp_path: Path, own_names: None) -> Path:
 
 def test_an_own_element_runs(nibbles: Path) -> None:
     machine = load_accelerator(nibbles)
-    assert (machine.kind, machine.arithmetic) == ("nibbles", None)
+    assert (machine.kind, machine.pe.arithmetic(machine.activations)) == ("nibbles", None)
     assert machine.steps(machine.spec("nf4")) == 1
     assert machine.steps(machine.spec("int8:fp16")) == 2
     peaks = machine.hardware_spec().peak_weights

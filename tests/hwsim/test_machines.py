@@ -120,32 +120,35 @@ def test_a_fault_names_file_and_key(
     assert "\n" not in str(error.value)
 
 
-def test_faults_are_listed_together(tmp_path: Path) -> None:
-    path = changed(tmp_path, "bitmod", ("rows = 32", "rows = -1"), ("lanes = 4", "lanes = 0"))
-    with pytest.raises(RequestError, match=r"pe\.lanes = 0, prefill\.rows = -1: above 0"):
-        load_accelerator(path)
-    many = (
-        ('"bitmod3"', '"nf4"'),
-        ('"int2"', '"int99"'),
-        ('kv = "int8', 'kv = "intt'),
-    )
-    path = changed(tmp_path, "bitmod", *many)
-    pattern = r"weights: unknown format 'int99'.*; weights: format 'nf4'.*; kv: unknown format"
-    with pytest.raises(RequestError, match=pattern):
-        load_accelerator(path)
-    many = (
-        ("lanes = 4", "lanes = 99\nexponent_bits = 6"),
-        ("group_size = 128", "group_size = 99999"),
-    )
-    path = changed(tmp_path, "bitmod", *many)
-    pattern = r"pe\.lanes = 99: .*; pe\.exponent_bits = 6: .*; group_size = 99999: "
-    with pytest.raises(RequestError, match=pattern):
-        load_accelerator(path)
-    path = changed(
-        tmp_path, "bitmod", ('kv = "int8', 'kv = "nf4'), ('head = "int8', 'head = "int1')
-    )
-    with pytest.raises(RequestError, match=r"kv: bitmod cannot run .*; head: bitmod cannot run"):
-        load_accelerator(path)
+TOGETHER: list[tuple[list[tuple[str, str]], str]] = [
+    (
+        [("rows = 32", "rows = -1"), ("lanes = 4", "lanes = 0")],
+        r"pe\.lanes = 0, prefill\.rows = -1: above 0",
+    ),
+    (
+        [('"bitmod3"', '"nf4"'), ('"int2"', '"int99"'), ('kv = "int8', 'kv = "intt')],
+        r"weights: unknown format 'int99'.*; weights: format 'nf4'.*; kv: unknown format",
+    ),
+    (
+        [
+            ("lanes = 4", "lanes = 99\nexponent_bits = 6"),
+            ("group_size = 128", "group_size = 99999"),
+        ],
+        r"pe\.lanes = 99: .*; pe\.exponent_bits = 6: .*; group_size = 99999: ",
+    ),
+    (
+        [('kv = "int8', 'kv = "nf4'), ('head = "int8', 'head = "int1')],
+        r"kv: bitmod cannot run .*; head: bitmod cannot run",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), TOGETHER)
+def test_faults_are_listed_together(
+    tmp_path: Path, changes: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        load_accelerator(changed(tmp_path, "bitmod", *changes))
 
 
 def test_unknown_machines_and_missing_files(tmp_path: Path) -> None:
