@@ -11,5 +11,17 @@ Subclass a contract in a test file, name what is to be tested, and let pytest ru
 from __future__ import annotations
 
 from hwsim.testing.formats import FormatContract, LayoutContract, ScaleKindContract
+from hwsim.testing.machines import AcceleratorContract, DeviceContract, ElementContract
+from hwsim.testing.methods import MethodContract
+from hwsim.testing.ops import OpContract
 
-__all__ = ["FormatContract", "LayoutContract", "ScaleKindContract"]
+__all__ = [
+    "AcceleratorContract",
+    "DeviceContract",
+    "ElementContract",
+    "FormatContract",
+    "LayoutContract",
+    "MethodContract",
+    "OpContract",
+    "ScaleKindContract",
+]
