@@ -32,7 +32,7 @@ def main() -> None:
     """Write the checkpoint, quantize it, and print a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=LAYERS)
-    parser.add_argument("--format", default="bitmod4")
+    parser.add_argument("--weights", default="bitmod4")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     chosen = parser.parse_args()
     weights = chosen.layers * (4 * HIDDEN**2 + 3 * HIDDEN * FFN) + 2 * VOCABULARY * HIDDEN
@@ -42,12 +42,12 @@ def main() -> None:
         source, target = Path(folder) / "source", Path(folder) / "target"
         write(source, chosen.layers)
         start = time.perf_counter()
-        command = [sys.executable, "-c", _CHILD, str(source), str(target), chosen.format]
+        command = [sys.executable, "-c", _CHILD, str(source), str(target), chosen.weights]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         wall = time.perf_counter() - start
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         print(
-            f"{chosen.layers} layers, {weights / 1e9:.2f} G weights, {chosen.format} "
+            f"{chosen.layers} layers, {weights / 1e9:.2f} G weights, {chosen.weights} "
             f"({float(done.stdout):.3f} bits): largest memory {used.ru_maxrss / 2**20:.2f} GiB, "
             f"{wall:.0f} s, {used.ru_utime + used.ru_stime:.0f} CPU s"
         )

@@ -14,7 +14,8 @@ from quant.common import options
 from quant.common.cli import application, command, run
 from quant.common.errors import RequestError
 from quant.common.options import format_name, format_names, listed
-from quant.common.output import FIGURES, TABLES, Output, Report
+from quant.common.output import FIGURES, TABLES, Output, Report, frame_of
+from quant.common.tables import Table
 from roofline.cli_measure import measure, planned
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def report(
     from roofline.reports.report import analysis_report
 
     given: WorkloadOptions = {
+        "plan": planned(plan),
         "weights": format_name(weights),
         "activations": format_name(activations),
         "kv": format_name(kv),
@@ -112,7 +114,7 @@ def report(
     asked = {**given, "plan": str(plan) if plan else None}
     if output.form == "html":
         _check_page(asked)
-    work = roofline.workload(model, phase, batch, context, plan=planned(plan), **given)
+    work = roofline.workload(model, phase, batch, context, **given)
     _warn(work, model)
     spec = roofline.load_hardware(hardware)
     expected = calibrated or calibration is not None
@@ -177,8 +179,12 @@ def list_(
     names = [name for name in every if search.lower() in name]
     if not names:
         raise RequestError(f"no {what} with {search!r} in its name (`roofline list {what}`)")
-    rows = [{what: name} for name in names]
-    output.write(Report.of_rows(what, "roofline.list/1", rows, {what: names}))
+    plain = Table((), (), notes=tuple(names))  # a name a line and nothing else, for other programs
+    rows = [{str(what): name} for name in names]
+    content = {str(what): names}
+    output.write(
+        Report(what, "roofline.list/1", lambda: content, lambda: [plain], lambda: frame_of(rows))
+    )
 
 
 def _check_page(request: dict[str, Any]) -> None:
@@ -211,12 +217,12 @@ def _compat(
     from roofline.compat.report import compat_report
     from roofline.workloads.models import load_config
 
-    bits = {key: _bits(key, formats[key]) for key in ("weights", "activations", "kv")}
+    w, a, kv = (_bits(key, formats[key]) for key in ("weights", "activations", "kv"))
     config = load_config(request["model"])[1]
     sizes = (request["batch"], request["context"])
-    result = their_analysis(config, device, *sizes, *bits.values(), flash, tp, COMPAT[name])
+    result = their_analysis(config, device, *sizes, w, a, kv, flash, tp, COMPAT[name])
     shown = request | {"hardware": device, "compat": name, "flash": flash, "tp": tp}
-    shown |= {key: str(value) for key, value in bits.items()}
+    shown |= {"weights": str(w), "activations": str(a), "kv": str(kv)}
     title = f"{request['model']} {request['phase']} on {device}, {name}"
     return compat_report(result, shown, title)
 

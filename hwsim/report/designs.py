@@ -75,7 +75,8 @@ def draw_designs(info: DesignsInfo, title: str) -> Figure:
             [p[1] for p in own],
             s=[20 + 200 * p[2] / largest for p in own],
             color=f"C{index}",
-            edgecolors=["black" if p[3] else "none" for p in own],
+            edgecolors="black",
+            linewidths=[1.5 if p[3] else 0.0 for p in own],
             alpha=0.7,
             label=name.replace("$", r"\$"),
         )

@@ -110,7 +110,7 @@ def run(app: typer.Typer, name: str) -> None:
     except RequestError as error:
         _fail(name, error, 2)
     except UsageError as error:
-        _fail(name, f"{error.format_message().rstrip('.')} (see --help)", 2)
+        _fail(name, f"{_said(error)} (see --help)", 2)
     except typer.Abort:
         _fail(name, INTERRUPTED, 130)
     except HwsimError as error:
@@ -132,6 +132,14 @@ def _split(text: str) -> tuple[str, str]:
     """Return a docstring without its example, and the example as a line that is not wrapped."""
     said, _, example = text.rpartition(f"\n\n{EXAMPLE}")
     return said, f"\b\n{EXAMPLE}{example}"
+
+
+def _said(error: Any) -> str:  # noqa: ANN401  typer's copy of click's UsageError
+    """Return what is wrong with a command line, the value that is wrong included."""
+    message = str(error.format_message()).rstrip(".").replace("Value error, ", "")
+    faults = getattr(error.__cause__, "errors", None)  # typer checks values with pydantic
+    value = repr(faults()[0]["input"]) if faults else ""
+    return message if value in message else f"{message}, not {value}"
 
 
 def _fail(name: str, error: object, code: int) -> None:

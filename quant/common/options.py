@@ -16,6 +16,11 @@ PROMPT, GENERATE, BATCH = 256, 32, 1
 """The scenario that commands run unless they say why not."""
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
 """Plain bits, and the format that they mean."""
+SCENARIO = {
+    "prompt": "Tokens of the prompt.",
+    "generate": "Tokens generated after the prompt.",
+    "batch": "Sequences that run together.",
+}
 LISTS = "Repeat it, or use commas, for several"
 RANGES = f"{LISTS}; FIRST:LAST[:STEP] is a range"
 FORMATS = {
@@ -53,19 +58,15 @@ def out_option(offered: Sequence[str] = TABLES) -> Any:  # noqa: ANN401  typer's
     return typer.Option("-o", "--out", help=text, show_default="standard output")
 
 
-def scenario_option(flag: str, why: str = "") -> Any:  # noqa: ANN401  typer's own
+def scenario_option(flag: str, why: str = "", least: int = 1) -> Any:  # noqa: ANN401  typer's own
     """Return ``--prompt``, ``--generate`` or ``--batch``.
 
     Args:
         flag: Which.
         why: Why the default is another here.
+        least: Smallest value that is allowed.
     """
-    text, least = {
-        "prompt": ("Tokens of the prompt.", 1),
-        "generate": ("Tokens generated after the prompt.", 0),
-        "batch": ("Sequences that run together.", 1),
-    }[flag]
-    return typer.Option(f"--{flag}", help=f"{text} {why}".strip(), min=least)
+    return typer.Option(f"--{flag}", help=f"{SCENARIO[flag]} {why}".strip(), min=least)
 
 
 def context_option(why: str, least: int = 0) -> Any:  # noqa: ANN401  typer's own
@@ -76,7 +77,7 @@ def context_option(why: str, least: int = 0) -> Any:  # noqa: ANN401  typer's ow
 
 STEP = "the new ones of a prefill, or those cached before a decode step; one pass, no scenario"
 Prompt = Annotated[int, scenario_option("prompt")]
-Generate = Annotated[int, scenario_option("generate")]
+Generate = Annotated[int, scenario_option("generate", least=0)]
 Batch = Annotated[int, scenario_option("batch")]
 Context = Annotated[int, context_option(STEP)]
 Window = Annotated[

@@ -56,7 +56,7 @@ def helps() -> dict[str, list[str]]:
     for name in COMMANDS:
         group: Any = typer.main.get_command(importlib.import_module(f"{name}.cli").app)
         for sub, command in sorted(group.commands.items()):
-            text = re.sub(r"\\\n\s*", "", command.help or "")
+            text = re.sub(r"\\\n\s*", "", f"{command.help}\n{command.epilog}")
             found[f"{name} {sub}"] = re.findall(r"Example: (.+)", text)
     return found
 

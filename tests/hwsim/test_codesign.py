@@ -1,57 +1,20 @@
-"""Co-design: exact selection, sensitivities that see what matters, the command end to end."""
+"""The commands of hwsim, co-design end to end among them."""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from hwsim.study.selection import select
+from hwsim.study.request import Request
 from quant.common.errors import RequestError
-
-
-def random_case(seed: int) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    rng = np.random.default_rng(seed)
-    layers, formats = [f"l{i}" for i in range(5)], list("abc")
-    frames = [pd.DataFrame(rng.random((5, 3)), layers, formats) for _ in range(3)]
-    return frames[0], {"bits": frames[1], "time": frames[2]}
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_selection_is_the_best_of_all(seed: int) -> None:
-    loss, costs = random_case(seed)
-    budgets = {name: float(frame.mean(axis=1).sum()) for name, frame in costs.items()}
-    best = np.inf
-    for choice in itertools.product(range(3), repeat=5):
-        at = (np.arange(5), np.array(choice))
-        if all(costs[name].to_numpy()[at].sum() <= budgets[name] for name in costs):
-            best = min(best, loss.to_numpy()[at].sum())
-    chosen = select(loss, costs, budgets)
-    assert total(loss, chosen) == pytest.approx(best, rel=1e-6)
-    for name, frame in costs.items():
-        assert total(frame, chosen) <= budgets[name] * (1 + 1e-6)
-
-
-def total(frame: pd.DataFrame, chosen: dict[str, str]) -> float:
-    places = [(list(frame.index).index(p), list(frame).index(t)) for p, t in chosen.items()]
-    return float(sum(frame.to_numpy()[at] for at in places))
-
-
-def test_infeasible_budgets_say_the_smallest() -> None:
-    loss, costs = random_case(0)
-    least = costs["bits"].min(axis=1).sum()
-    with pytest.raises(RequestError, match=f"bits 0.1 is infeasible: .* {least:.6g}"):
-        select(loss, costs, {"bits": 0.1})
-    # Each budget alone is feasible, both together are not.
-    one = pd.DataFrame([[0.0, 1.0]], ["l"], ["a", "b"])
-    with pytest.raises(RequestError, match="together are infeasible"):
-        select(one, {"x": one, "y": 1 - one + 1e-9}, {"x": 0.5, "y": 0.5})
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +24,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_simulate_json() -> None:
-    done = command("simulate", "smollm2-135m", "bitmod", "--generate", "2", "--format", "json")
+    done = command("simulate", "smollm2-135m", "bitmod", "--generate", "2", "--output", "json")
     content = json.loads(done.stdout)
     assert content["schema"] == "hwsim.simulate/1"
     assert set(content["energy_j"]) == {"compute", "sram", "dram", "total"}
@@ -72,7 +35,7 @@ def test_simulate_json() -> None:
 def test_explore_command(tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
     space.write_text('base = "bitmod"\nrows = [16, 32]\nformats = ["bitmod3", "bitmod4"]\n')
-    options = ["--generate", "1", "--prompt", "16", "--format", "csv"]
+    options = ["--generate", "1", "--prompt", "16", "--output", "csv"]
     lines = command("explore", str(space), *options).stdout.splitlines()
     assert len(lines) == 5
     assert lines[0].endswith("area_um2,pareto")
@@ -88,7 +51,7 @@ def test_every_help_has_an_example(name: str) -> None:
     [
         (["simulate", "smollm2-135m", "bitmodd"], "nearest: bitmod"),
         (["simulate", "smollm2-135m", "bitmod", "--weights", "fp16"], "cannot run 'fp16'"),
-        (["simulate", "smollm2-135m", "bitmod", "--prompt", "0"], "prompt 0"),
+        (["simulate", "smollm2-135m", "bitmod", "--prompt", "0"], "--prompt"),
         (["codesign", "smollm2-135m", "bitmod"], "a budget is needed"),
         (["codesign", "smollm2-135m", "bitmod", "--max-effective-bits", "-1"], "effective bits -1"),
         (["codesign", "smollm2", "bitmod", "--max-effective-bits", "4"], "unknown model 'smollm2'"),
@@ -109,6 +72,55 @@ def test_a_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "choose another folder" in done.stderr
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_effective_bits": 3.7},
+        {"max_prefill_time": 0.1 + 0.2, "max_decode_time": 1e-9, "batch": 3},
+        {"max_effective_bits": 4, "prompt": 7, "generate": 5, "tokens": 300, "context": 100},
+        {"max_effective_bits": 4.11, "exact_tokens": 1, "time_limit": 0.25},
+    ],
+)
+def test_the_command_of_a_request_asks_the_same(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import hwsim.loop
+    from hwsim.cli import main
+
+    asked = []
+
+    def stop(request: Request) -> None:
+        asked.append(request)
+        raise RequestError("that was all")
+
+    request = Request("smollm2-135m", "bitmod", **options)
+    arguments = shlex.split(request.command)
+    monkeypatch.setattr(hwsim.loop, "run", stop)
+    monkeypatch.setattr(sys, "argv", [*arguments, "-o", str(tmp_path / "report")])
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [request]
+
+
+def test_names_with_blanks_are_quoted() -> None:
+    command = Request("my models/a", "my machine.toml", 4.0).command
+    assert shlex.split(command)[:4] == ["hwsim", "codesign", "my models/a", "my machine.toml"]
+
+
+def test_every_wrong_setting_is_named() -> None:
+    numbers = {
+        field.name
+        for field in dataclasses.fields(Request)
+        if isinstance(field.default, int | float)
+    }
+    for name in numbers:
+        for wrong in (0, -1, float("nan")):
+            with pytest.raises(RequestError, match=f"{name} {wrong}"):
+                Request("m", "a", 4.0, **{name: wrong})
+    with pytest.raises(RequestError, match="exact_tokens 300: at most the 200"):
+        Request("m", "a", 4.0, tokens=200, context=100, exact_tokens=300)
 
 
 @pytest.mark.model
@@ -133,7 +145,9 @@ def test_codesign_end_to_end(tmp_path: Path) -> None:
     plan = Plan.load(out / "plan.toml")
     tensors = quant.load_quantized(out / "checkpoint")
     assert {p: str(t.spec) for p, t in tensors.items()} == plan.layers
-    assert "stimulus" in (out / "codesign.md").read_text()
+    text = (out / "codesign.md").read_text()
+    assert "stimulus" in text
+    assert "proved optimal" in text
     # A budget below the narrowest format says what is possible.
     options = ["--max-effective-bits", "1.5", "-o", str(tmp_path / "b")]
     refused = command("codesign", "smollm2-135m", "bitmod", *options)

@@ -37,10 +37,10 @@ def test_every_help_has_an_example(name: str) -> None:
     [
         (["show", "bitmood3"], "nearest: bitmod3"),
         (["show", "fp16"], "stored as it is"),
-        (["quantize", "smollm2-135m", "-o", "x"], "one of --format and --plan"),
-        (["quantize", "smolm2", "--format", "int4", "-o", "x"], "unknown model 'smolm2'"),
+        (["quantize", "smollm2-135m", "-o", "x"], "one of --weights and --plan"),
+        (["quantize", "smolm2", "--weights", "int4", "-o", "x"], "unknown model 'smolm2'"),
         (["eval", "smollm2-135m", "--plan", "nowhere.toml"], "nowhere.toml"),
-        (["eval", "smollm2-135m", "--format", "int4:g-3"], "'g-3' is not allowed"),
+        (["eval", "smollm2-135m", "--weights", "int4:g-3"], "'g-3' is not allowed"),
     ],
 )
 def test_bad_requests_exit_with_2(arguments: list[str], message: str) -> None:
@@ -56,7 +56,7 @@ def test_quantize_and_eval(tmp_path: Path) -> None:
     import quant
 
     folder = tmp_path / "out"
-    done = command("quantize", "smollm2-135m", "--format", "bitmod4:g128:int8", "-o", str(folder))
+    done = command("quantize", "smollm2-135m", "--weights", "bitmod4:g128:int8", "-o", str(folder))
     assert done.returncode == 0, done.stderr
     tensors = quant.load_quantized(folder)
     assert len(tensors) == 210
@@ -80,7 +80,7 @@ def test_quantize_streams_a_local_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         'schema = "grid/1"\nname = "stream-mine"\nlevels = [-1.0, -0.25, 0.0, 0.5]\n'
     )
-    line = ["quantize", str(tmp_path / "tiny"), "--format", str(tmp_path / "mine.toml"), "--stream"]
+    line = ["quantize", str(tmp_path / "tiny"), "--weights", str(tmp_path / "mine.toml"), "--stream"]
     done = command(*line, "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "7 layers at 2.450 effective bits" in done.stdout

@@ -154,7 +154,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_json_report() -> None:
-    done = command("report", "smollm2-135m", "h100-sxm", "--weights", "4", "--format", "json")
+    done = command("report", "smollm2-135m", "h100-sxm", "--weights", "4", "--output", "json")
     content = json.loads(done.stdout)
     assert content["schema"] == "roofline.report/1"
     assert content["time_s"] == pytest.approx(sum(op["time_s"] for op in content["ops"]))
@@ -166,20 +166,20 @@ def test_json_report() -> None:
 
 def test_table_csv_and_figure(tmp_path: Path) -> None:
     plot, table = tmp_path / "roof.svg", tmp_path / "report.csv"
-    options = ["--format", "csv", "-o", str(table), "--plot", str(plot)]
-    done = command("report", "smollm2-135m", "a100-80g", *options)
-    assert done.returncode == 0, done.stderr
+    for path in (plot, table):
+        done = command("report", "smollm2-135m", "a100-80g", "-o", str(path))
+        assert done.returncode == 0, done.stderr
     assert table.read_text().startswith("name,op,macs")
     assert "</svg>" in plot.read_text()
     assert "memory bound" in command("report", "smollm2-135m", "a100-80g").stdout
 
 
 def test_other_commands(tmp_path: Path) -> None:
-    done = command("serve", "llama-3.1-8b", "h100-sxm", "--concurrency", "8", "--format", "json")
+    done = command("serve", "llama-3.1-8b", "h100-sxm", "--batch", "8", "--output", "json")
     content = json.loads(done.stdout)
-    assert content["schema"] == "roofline.serve/1"
+    assert content["schema"] == "roofline.serve/2"
     assert content["tpot_s"] > content["decode_s"] > 0
-    done = command("compare", "llama-2-7b", "h100-sxm", "a100-80g", "--format", "json")
+    done = command("compare", "llama-2-7b", "h100-sxm", "a100-80g", "--output", "json")
     rows = json.loads(done.stdout)["rows"]
     assert [row["hardware"] for row in rows] == ["h100-sxm", "a100-80g"]
     assert rows[1]["speedup"] == pytest.approx(2039 / 3350, rel=0.01)
@@ -192,7 +192,7 @@ def test_other_commands(tmp_path: Path) -> None:
 
 def test_llm_viewers_numbers_on_the_command_line() -> None:
     request = ["report", "llama-2-7b", "nvidia_A6000", "--compat", "llm-viewer", "--context", "128"]
-    done = command(*request, "--weights", "4", "--flash", "--format", "json")
+    done = command(*request, "--weights", "4", "--flash", "--output", "json")
     content = json.loads(done.stdout)
     q = next(op for op in content["ops"] if op["name"] == "q_proj")
     # LLM-Viewer, main 472f71f: Llama-2-7b, A6000, batch 1, sequence 128, 4-bit weights.
@@ -203,28 +203,35 @@ def test_llm_viewers_numbers_on_the_command_line() -> None:
 
 
 def test_markdown_and_warnings() -> None:
-    request = ["report", "gpt2", "h100-sxm", "--context", "4096", "--format", "md"]
+    request = ["report", "gpt2", "h100-sxm", "--context", "4096", "--output", "md"]
     done = command(*request, "--calibrated")
     assert "gpt2 is made for 1024" in done.stderr
     assert "| module | n |" in done.stdout
     assert "expected error" in done.stdout
-    for line in command("report", "deepseek-v2-lite", "h100-sxm").stdout.splitlines():
-        assert len(line) <= 80, line
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "smollm2-135m", "h100-sxm", "--compat", "genz"], "compat 'genz'"),
+        (
+            ["report", "smollm2-135m", "h100-sxm", "--compat", "genz"],
+            "'genz' is not one of 'llm-viewer'",
+        ),
         (["report", "smollm2-135m", "h100-sxm", "--tp", "2"], "2 devices do not divide heads = 9"),
-        (["report", "smollm2-135m", "h100-sxm", "--format", "html", "--pp", "2"], "pp 2"),
+        (["report", "smollm2-135m", "h100-sxm", "--output", "html", "--pp", "2"], "pp 2"),
         (["sweep", "smollm2-135m", "h100-sxm", "--batch", "4:1"], "batch '4:1'"),
-        (["serve", "smollm2-135m", "h100-sxm", "--osl", "0"], "osl 0"),
+        (
+            ["serve", "smollm2-135m", "h100-sxm", "--generate", "0"],
+            "'--generate': Input should be greater than or equal to 1, not 0",
+        ),
         (["list", "hardware", "zzz"], "no hardware with 'zzz'"),
         (["report", "smolm2-135m", "h100-sxm"], "nearest: smollm2-135m"),
         (["report", "smollm2-135m", "h100"], "nearest: h100-sxm"),
         (["report", "smollm2-135m", "h100-sxm", "--weights", "int44"], "nearest: int4"),
-        (["report", "smollm2-135m", "h100-sxm", "--batch", "-3"], "batch -3 is not allowed"),
+        (
+            ["report", "smollm2-135m", "h100-sxm", "--batch", "-3"],
+            "'--batch': Input should be greater than or equal to 1, not -3",
+        ),
         (["report", "smollm2-135m", "/nowhere.toml"], "nowhere.toml"),
     ],
 )
