@@ -15,7 +15,10 @@ from typing import Any
 import hwsim
 import quant
 import roofline
+from hwsim.loop import run
 from hwsim.machines.load import load_accelerator
+from hwsim.report.codesign import write_report
+from hwsim.study.request import Request
 from quant.formats.spec import parse_spec
 from roofline.devices.device import load_hardware
 from roofline.workloads.workload import Workload
@@ -82,12 +85,11 @@ def simulated(work: Workload) -> dict[str, Any]:
 
 def designed(folder: Path, model: Path) -> dict[str, Any]:
     """Let the loop choose among own formats on the own machine."""
-    result = hwsim.codesign(
+    request = Request(
         str(model), str(HERE / "own_accelerator.toml"), max_effective_bits=5.0,
         prompt=16, generate=2, tokens=256, context=64, exact_tokens=8,
     )  # fmt: skip
-    from hwsim.report.codesign import write_report
-
+    result = run(request)
     write_report(result, folder / "report")
     text = (folder / "report" / "codesign.md").read_text(encoding="utf-8")
     return {"plan": sorted(set(result.plan.layers.values())), "report": text}
