@@ -35,7 +35,8 @@ class OpContract:
         """Equal ops are equal and have one hash; a name is a path."""
         assert self.op == self.op.named(self.op.name)
         assert hash(self.op) == hash(self.op.named(self.op.name))
-        assert self.op.named("other.path").name == "other.path"
+        path = f"{self.op.name}.again"
+        assert self.op.named(path).name == path
         assert self.op.kind
 
     def test_amounts_are_counts(self) -> None:
