@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.docs.commands import COMMANDS, run_command, run_python
-from tests.docs.markdown import DOCUMENTS, Block, all_blocks, blocks
+from tests.docs.markdown import DOCUMENTS, ROOT, Block, all_blocks, blocks
 
 BLOCKS = all_blocks()
 PYTHON = [block for block in BLOCKS if block.language == "python"]
@@ -88,6 +89,7 @@ def commands(how: str) -> list[object]:
 
 
 def run_shell(block: Block, hows: set[str], folder: Path) -> None:
+    shutil.copytree(ROOT / "examples", folder / "examples")
     write_files(block, folder)
     for command in block.commands():
         assert command.how == "not run" or command.words[0] in COMMANDS, (

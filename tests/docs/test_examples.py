@@ -23,8 +23,8 @@ SLOW = (
 )  # fmt: skip
 # Smaller runs of those that take a quarter of an hour: fewer tokens, fewer random plans.
 SMALLER = {
-    "quant eval": ["--tokens", "2048", "--calibration", "512"],
-    "quant quantize": ["--calibration", "512"],
+    "quant eval": ["--tokens", "2048", "--calibration-tokens", "512"],
+    "quant quantize": ["--calibration-tokens", "512"],
     "hwsim margins": ["--tokens", "2048", "--random", "2"],
     "hwsim codesign": ["--tokens", "2048"],
 }
