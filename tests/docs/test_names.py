@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from tests.docs.commands import COMMANDS
 from tests.docs.markdown import DOCUMENTS, ROOT, blocks
 
 TEXTS = [*DOCUMENTS, *sorted((ROOT / "docs/adr").glob("*.md"))]
@@ -72,6 +75,38 @@ def test_paths_exist(path: Path) -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     targets = set(LINK.findall(prose(path)))
     assert [target for target in sorted(targets) if not (path.parent / target).exists()] == []
+
+
+def options() -> dict[str, set[str]]:
+    """Command to its options; the commands of a package are joined under its name."""
+    found: dict[str, set[str]] = {}
+    for name in COMMANDS:
+        group: Any = typer.main.get_command(importlib.import_module(f"{name}.cli").app)
+        for sub, command in group.commands.items():
+            own = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)} | {"--help"}
+            found[f"{name} {sub}"] = own
+            found[name] = found.get(name, {"--version"}) | own
+    return found
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_exist(path: Path) -> None:
+    known, missing = options(), []
+    every = {option for name in COMMANDS for option in known[name]}
+    for span in SPAN.findall(prose(path)):
+        words = span.split()
+        if words[0] in COMMANDS:
+            sub = " ".join(words[:2])
+            if len(words) > 1 and words[1].islower() and words[1].isalpha():
+                assert sub in known, f"{span}: no such command"
+            allowed = known.get(sub, known[words[0]])
+        elif words[0].startswith("--"):
+            allowed = every
+        else:
+            continue
+        given = {re.split(r"[=|/]", word)[0] for word in words if word.startswith("--")}
+        missing += [f"{span}: {option}" for option in sorted(given - allowed)]
+    assert missing == []
 
 
 def test_a_name_that_is_not_there_would_be_found() -> None:
