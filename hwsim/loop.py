@@ -1,33 +1,44 @@
-"""codesign(): formats for the layers of a model on a machine, chosen, measured and simulated."""
+"""The loop: formats for the layers of a model on a machine, chosen, measured and simulated."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hwsim.study.request import Request
 from hwsim.study.result import CodesignResult
 from hwsim.study.study import Study
 from quant.plan import Plan
 
-if TYPE_CHECKING:
-    pass
-
 
 def run(request: Request) -> CodesignResult:
     """Choose a plan, measure it beside the baseline and its uniform neighbours, run a block."""
     study = Study(request)
-    plan = study.choose(request.budgets)
+    selection = study.select(request.budgets)
+    choice = study.choice(selection)
+    alternatives = study.alternatives(choice)
     baseline = study.perplexity({}, "baseline")
-    chosen, tensors = study.measure("plan", plan.layers)
-    others = [
-        study.measure(text, study.uniform(text))[0]
-        for text in study.neighbours(study.bits(plan.layers))
+    chosen, tensors = study.measure("plan", choice, is_plan=True)
+    neighbours = [
+        study.measure(str(spec), study.uniform(spec))[0]
+        for spec in study.neighbours(study.bits(choice))
     ]
-    exact = study.exact(tensors)
-    candidates = (chosen, *others)
     return CodesignResult(
-        request, plan, study.work, study.loss, baseline, candidates, tuple(exact), tensors
+        request=request,
+        machine=study.machine,
+        conditions=study.conditions,
+        formats=tuple(study.formats),
+        costs=study.costs,
+        loss=study.loss,
+        scenario=study.work,
+        selection=selection,
+        plan=study.plan(choice),
+        alternatives=alternatives,
+        baseline=baseline,
+        chosen=chosen,
+        neighbours=tuple(neighbours),
+        exact=tuple(study.exact(tensors)),
+        tensors=tensors,
     )
 
 
@@ -45,6 +56,10 @@ def codesign(
 ) -> Plan:
     """Return the plan with the least expected loss for a model on a machine within budgets.
 
+    A plan that the solver did not prove optimal in its time comes with a warning that says how far
+    from optimal it may be; ``hwsim.loop.run`` takes all settings of a ``Request`` and returns all
+    results.
+
     Args:
         model: Built-in name, folder or hub id.
         accelerator: Built-in name or TOML file.
@@ -58,7 +73,7 @@ def codesign(
 
     Raises:
         RequestError: unknown names, no budget, or one that is infeasible (the smallest feasible
-            is stated).
+            is stated), or a folder with other files.
     """
     request = Request(
         model,
@@ -71,9 +86,16 @@ def codesign(
         batch,
     )
     if out is None:
-        return Study(request).choose(request.budgets)
-    from hwsim.report.codesign import write_report
+        study = Study(request)
+        selection = study.select(request.budgets)
+        plan = study.plan(study.choice(selection))
+    else:
+        from hwsim.report.codesign import check_report_folder, write_report
 
-    result = run(request)
-    write_report(result, out)
-    return result.plan
+        check_report_folder(out)
+        result = run(request)
+        write_report(result, out)
+        selection, plan = result.selection, result.plan
+    if not selection.proved:
+        warnings.warn(f"the plan is not proved optimal: {selection}", stacklevel=2)
+    return plan

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 import roofline
+from hwsim.report import prose
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
 from hwsim.study.result import Candidate, CodesignResult
 from quant.checkpoints.folder import save_quantized
 from quant.common.files import atomic_folder, check_folder
-from quant.plan import HEAD
+from quant.common.tables import number, table_of, to_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MARK = "codesign.md"
+DIGITS = 5
+"""Significant digits in the report's tables; the CSV files have all."""
 
 
 def check_report_folder(folder: Path) -> None:
@@ -25,11 +32,9 @@ def check_report_folder(folder: Path) -> None:
 def write_report(result: CodesignResult, folder: Path) -> None:
     """Write everything; an older report is replaced as a whole."""
     check_report_folder(folder)
-    simulated = result.candidates[0].simulation
-    planned = result.scenario.with_weights({p: t.spec for p, t in result.tensors.items()})
-    prefill = roofline.analyze(planned.parts[0][0], simulated.accelerator.hardware_spec())
+    prefill = result.scenario.with_weights(result.plan.specs).parts[0][0]
     figures = {
-        "roofline.svg": roofline_figure(prefill),
+        "roofline.svg": roofline_figure(roofline.analyze(prefill, result.machine.hardware_spec())),
         "format_map.svg": draw_format_map(result.plan),
         "accuracy.svg": draw_accuracy(accuracy_points(result)),
     }
@@ -39,11 +44,12 @@ def write_report(result: CodesignResult, folder: Path) -> None:
         result.plan.save(target / "plan.toml")
         layer_table(result).to_csv(target / "layers.csv", index=False)
         candidate_table(result).to_csv(target / "candidates.csv", index=False)
-        save_quantized(target / "checkpoint", result.tensors, model=result.request.model)
+        if result.tensors:
+            save_quantized(target / "checkpoint", result.tensors, model=result.request.model)
         (target / MARK).write_text(markdown(result), encoding="utf-8")
 
 
-def roofline_figure(analysis: roofline.Analysis) -> Any:  # noqa: ANN401  matplotlib's Figure
+def roofline_figure(analysis: roofline.Analysis) -> Figure:
     """Return the roofline with the layers on it."""
     from roofline.reports.figure import draw_roofline
 
@@ -52,23 +58,23 @@ def roofline_figure(analysis: roofline.Analysis) -> Any:  # noqa: ANN401  matplo
 
 def layer_table(result: CodesignResult) -> pd.DataFrame:
     """Return one row a layer: format, bits, expected loss, cycles of prefill and decode."""
-    result_ops = result.candidates[0].simulation.ops
     cycles: dict[tuple[str, str], float] = {}
-    for op in result_ops:
+    for op in result.chosen.simulation.ops:
         key = (op.name, op.phase)
         cycles[key] = cycles.get(key, 0) + op.repeats * op.cycles
+    matrices = result.scenario.parts[0][0].matrices
     rows = []
-    for path, tensor in result.tensors.items():
-        text = result.plan.layers[path]
+    for path, spec in result.plan.specs.items():
+        text, matrix = str(spec), matrices[path]
         expected = result.loss.loc[path, text] if path in result.loss.index else None
         rows.append(
             {
                 "layer": path,
                 "format": text,
-                "effective_bits": tensor.effective_bits,
+                "effective_bits": spec.effective_bits(matrix.out_features, matrix.in_features),
                 "expected_nat_per_token": expected,
-                "prefill_cycles": cycles.get((path, "prefill"), 0),
-                "decode_cycles": cycles.get((path, "decode"), 0),
+                "prefill_cycles": cycles[path, "prefill"],
+                "decode_cycles": cycles[path, "decode"],
             }
         )
     return pd.DataFrame(rows)
@@ -106,57 +112,39 @@ def _row(candidate: Candidate, result: CodesignResult) -> dict[str, Any]:
 
 
 def markdown(result: CodesignResult) -> str:
-    """Return the report as Markdown."""
-    request, chosen = result.request, result.candidates[0]
-    budgets = ", ".join(f"{name} at most {value:g}" for name, value in request.budgets.items())
-    mix: dict[str, int] = {}
-    for path, text in result.plan.layers.items():
-        if path != HEAD:
-            mix[text] = mix.get(text, 0) + 1
-    ops = chosen.simulation.ops
-    bound = sum(op.repeats * op.cycles for op in ops if op.bound == "memory")
+    """Return the report as Markdown; all its sentences are ``hwsim.report.prose``'s."""
+    files = ["plan.toml", "layers.csv", "candidates.csv", *(["checkpoint/"] * bool(result.tensors))]
     lines = [
-        f"# {request.model} on {request.accelerator}",
-        f"Made by `{request.command}`.",
-        f"Budget: {budgets}. Scenario: prompt {request.prompt}, {request.generate} generated "
-        f"tokens, batch {request.batch}. Perplexity on {request.tokens} tokens of Wikipedia text "
-        f"in windows of {request.context}, bfloat16 compute; formats were chosen on C4 text. The "
-        "baseline is the dequantized checkpoint.",
+        f"# {result.request.model} on {result.request.accelerator}",
+        f"Made by `{result.request.command}`.",
+        prose.setting(result),
         "## Measured choices",
         _table(candidate_table(result)),
-        "`se` is the standard error of ln(ppl) over windows; `delta_se` that of the paired "
-        "difference to the baseline. Effective bits are over the block layers; whole-model bits "
-        "include the embeddings at the checkpoint's own precision and the head at "
-        f"{result.plan.layers.get(HEAD, 'fp16')}.",
+        prose.columns(result),
         "![accuracy against cost](accuracy.svg)",
         "## Plan",
-        "Layers by format: "
-        + ", ".join(f"{n} x `{text}`" for text, n in sorted(mix.items()))
-        + ".",
+        prose.choice(result),
         "![format by layer](format_map.svg)",
         "## Where the time goes",
-        f"{bound / chosen.simulation.cycles:.0%} of the simulated cycles are spent in ops bound by "
-        "memory. 3- and 4-bit codes cost the same cycles, so prefill time and decode time ask for "
-        "different plans: decode follows bytes, prefill follows terms.",
+        prose.times(result),
         "![roofline of the prefill](roofline.svg)",
         "## One block, bit for bit",
-        f"All linear layers of one block on {request.exact_tokens} real tokens in the PE's "
-        "arithmetic, against the exact product of the same codes; errors over mean |y|.",
-        _table(pd.DataFrame([vars(layer) for layer in result.exact])),
-        "Files: `plan.toml`, `layers.csv`, `candidates.csv`, `checkpoint/`.",
+        prose.block(result),
+        *([_table(pd.DataFrame(map(vars, result.exact)))] if result.exact else []),
+        f"Files: {', '.join(f'`{name}`' for name in files)}.",
     ]
     return "\n\n".join(lines) + "\n"
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """A Markdown table."""
-    head = "| " + " | ".join(frame.columns) + " |"
-    rule = "|" + "---|" * len(frame.columns)
-    body = ["| " + " | ".join(_cell(v) for v in row) + " |" for row in frame.to_numpy().tolist()]
-    return "\n".join([head, rule, *body])
+    """A Markdown table; NaN (not measured) is an empty cell."""
+    rows = [
+        {str(name): _cell(value) for name, value in row.items()} for row in frame.to_dict("records")
+    ]
+    return to_markdown(table_of(rows)).rstrip("\n")
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.5g}"  # noqa: PLR0124  NaN: not measured
+        return "" if math.isnan(value) else number(value, DIGITS)
     return str(value)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.machines.load import load_accelerator
 from hwsim.study.request import BITS, Request
-from hwsim.study.study import Study
+from hwsim.study.selection import Selection
+from hwsim.study.study import Choice, Study
+from quant.common.errors import RequestError
 from quant.common.progress import track
+from quant.formats.spec import FormatSpec
 from quant.models.evaluate import Perplexity
 
 LOW, HIGH = "bitmod3", "bitmod4"
@@ -26,38 +31,61 @@ def measure_margins(
         count: Random plans, at the middle budget.
         tokens: Evaluation tokens.
         seed: Of the random plans.
+
+    Raises:
+        RequestError: no budget, a format that the machine does not run, or a middle budget that
+            random plans of bitmod3 and bitmod4 cannot keep.
     """
+    if not budgets:
+        raise RequestError("a budget is needed: effective bits")
     machine = load_accelerator(accelerator)
     for name in (LOW, HIGH):
         machine.spec(name)
     study = Study(Request(model, accelerator, max_effective_bits=budgets[0], tokens=tokens))
-    low, high = str(study.machine.spec(LOW)), str(study.machine.spec(HIGH))
-    measured = {text: _measure(study, study.uniform(text)) for text in (low, high)}
-    bits = {text: study.bits(study.uniform(text)) for text in (low, high)}
-    plans = {budget: study.choose({BITS: budget}).layers for budget in budgets}
+    low, high = _ends(study)
+    middle = budgets[len(budgets) // 2]
+    if count:
+        _check_random(study, middle)
+    measured = {spec: _measure(study, study.uniform(spec)) for spec in (low, high)}
+    selections = {budget: study.select({BITS: budget}) for budget in budgets}
+    plans = {budget: study.choice(selection) for budget, selection in selections.items()}
     results = {budget: _measure(study, plan) for budget, plan in plans.items()}
     lines = [
         f"# Margins of plans: {model} on {accelerator}",
         f"Made by `hwsim margins {model} {accelerator} "
         + " ".join(f"--budget {value:g}" for value in budgets)
         + f" --random {count} --tokens {tokens} --seed {seed}`.",
-        f"{tokens} evaluation tokens; margins are in nat per token, paired over windows, below "
-        "zero when the plan is better.",
-        "| choice | effective bits | ppl | ln ppl | to the line | SE | to bitmod4 | SE |",
+        f"{measured[low].tokens} evaluation tokens; margins are in nat per token, paired over "
+        f"windows, below zero when the plan is better. The line is ln(ppl) over effective bits "
+        f"through {LOW} and {HIGH}.",
+        _quality(selections),
+        f"| choice | effective bits | ppl | ln ppl | to the line | SE | to {HIGH} | SE |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [f"| {t} | {bits[t]:.4f} | {_two(measured[t])} | | | | |" for t in (low, high)]
+    bits = {spec: study.bits(study.uniform(spec)) for spec in (low, high)}
+    lines += [f"| {s} | {bits[s]:.4f} | {_two(measured[s])} | | | | |" for s in (low, high)]
+    nll = {spec: np.array(result.window_nll) for spec, result in measured.items()}
     for budget, result in results.items():
         at = study.bits(plans[budget])
         share = (at - bits[low]) / (bits[high] - bits[low])
-        nll = {text: np.array(m.window_nll) for text, m in measured.items()}
         line = _margin(result, (1 - share) * nll[low] + share * nll[high])
         uniform = _margin(result, nll[high])
         row = f"| plan at {budget:g} | {at:.4f} | {_two(result)} | {line} | {uniform} |"
         lines.append(row)
     if count:
-        lines += _random_section(study, budgets[len(budgets) // 2], results, count, seed)
+        lines += _random_section(study, middle, results, count, seed)
     return "\n".join(_paragraphs(lines)) + "\n"
+
+
+def _ends(study: Study) -> tuple[FormatSpec, FormatSpec]:
+    """The two uniform formats."""
+    return study.machine.spec(LOW), study.machine.spec(HIGH)
+
+
+def _quality(selections: Mapping[float, Selection]) -> str:
+    """How good the plans are known to be."""
+    parts = [f"at {budget:g} {selection}" for budget, selection in selections.items()]
+    return f"How good the plans are for their expected losses: {'; '.join(parts)}."
 
 
 def _random_section(
@@ -65,17 +93,16 @@ def _random_section(
 ) -> list[str]:
     """Random plans of bitmod3 and bitmod4 at a budget, and the margin to the best of them."""
     rng = np.random.default_rng(seed)
-    rows, best = [], None
+    rows: list[str] = []
+    randoms: list[Perplexity] = []
     for index in track(range(count), "random plans", count):
         plan = random_plan(study, budget, rng)
-        result = _measure(study, plan)
-        rows.append(f"| random {index} | {study.bits(plan):.4f} | {_two(result)} |")
-        best = result if best is None or result.ln < best.ln else best
-    assert best is not None
-    margin, error = results[budget].difference(best)
+        randoms.append(_measure(study, plan))
+        rows.append(f"| random {index} | {study.bits(plan):.4f} | {_two(randoms[-1])} |")
+    margin, error = results[budget].difference(min(randoms, key=lambda result: result.ln))
     return [
         f"## {count} random plans of at most {budget:g} bits (seed {seed})",
-        "A random plan gives bitmod4 to layers in random order while the budget allows, bitmod3 to "
+        f"A random plan gives {HIGH} to layers in random order while the budget allows, {LOW} to "
         "the rest.",
         "| choice | effective bits | ppl | ln ppl |",
         "|---|---|---|---|",
@@ -84,21 +111,32 @@ def _random_section(
     ]
 
 
-def random_plan(study: Study, budget: float, rng: np.random.Generator) -> dict[str, str]:
-    """Return a random mixture of bitmod3 and bitmod4, as near under the budget as it gets."""
-    low, high = str(study.machine.spec(LOW)), str(study.machine.spec(HIGH))
+def random_plan(study: Study, budget: float, rng: np.random.Generator) -> Choice:
+    """Return a random mixture of bitmod3 and bitmod4, as near under the budget as it gets.
+
+    Raises:
+        RequestError: bitmod3 alone takes more than the budget.
+    """
+    low, high = _ends(study)
     plan, table = study.uniform(low), study.costs[BITS]
+    _check_random(study, budget)
     total = study.bits(plan)
     for index in rng.permutation(len(study.layers)):
         path = study.layers[index]
-        more = float(table.loc[path, high] - table.loc[path, low])
+        more = float(table.loc[path, str(high)] - table.loc[path, str(low)])
         if total + more <= budget:
             plan[path], total = high, total + more
     return plan
 
 
-def _measure(study: Study, formats: dict[str, str]) -> Perplexity:
-    return study.perplexity(study.quantize(formats)[0], f"{study.bits(formats):.2f} bits")
+def _check_random(study: Study, budget: float) -> None:
+    least = study.bits(study.uniform(_ends(study)[0]))
+    if budget < least:
+        raise RequestError(f"random plans at {budget:g} bits: {LOW} alone takes {least:.6g}")
+
+
+def _measure(study: Study, choice: Choice) -> Perplexity:
+    return study.perplexity(study.quantize(choice)[0], f"{study.bits(choice):.2f} bits")
 
 
 def _margin(result: Perplexity, other: NDArray[np.float64]) -> str:

@@ -1,8 +1,9 @@
-"""What a co-design run is asked for."""
+"""What a co-design run is asked for: the one list of its settings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, fields
 
 from quant.common.errors import RequestError
 
@@ -11,7 +12,7 @@ BITS, PREFILL, DECODE = "effective bits", "prefill time (s)", "decode time per t
 
 @dataclass(frozen=True)
 class Request:
-    """What a co-design run is asked.
+    """What a co-design run is asked; all but model and accelerator are options of the command.
 
     Attributes:
         model: Built-in name, folder or hub id.
@@ -24,7 +25,8 @@ class Request:
         batch: Sequences.
         tokens: Evaluation tokens.
         context: Tokens of an evaluation window.
-        exact_tokens: Tokens that one block computes bit-exactly.
+        exact_tokens: Evaluation tokens that one block computes bit-exactly.
+        time_limit: Seconds that the solver may take for a choice (``Selection``).
     """
 
     model: str
@@ -38,6 +40,7 @@ class Request:
     tokens: int = 16384
     context: int = 1024
     exact_tokens: int = 64
+    time_limit: float = 120.0
 
     def __post_init__(self) -> None:
         if not self.budgets:
@@ -45,15 +48,16 @@ class Request:
                 "a budget is needed: max_effective_bits, max_prefill_time or max_decode_time"
             )
         faults = [f"{name} {value:g}" for name, value in self.budgets.items() if not value > 0]
-        faults += [
-            f"{name} {getattr(self, name)}"
-            for name in ("prompt", "generate", "batch", "tokens", "context", "exact_tokens")
-            if getattr(self, name) < 1
-        ]
+        numbers = ("prompt", "generate", "batch", "tokens", "context", "exact_tokens", "time_limit")
+        faults += [f"{n} {getattr(self, n)}" for n in numbers if not getattr(self, n) > 0]
         if faults:
             raise RequestError(f"{', '.join(faults)}: above 0 is needed")
         if self.tokens < 2 * self.context:
             raise RequestError(f"tokens {self.tokens}: two windows of {self.context} are needed")
+        if self.exact_tokens > self.tokens:
+            raise RequestError(
+                f"exact_tokens {self.exact_tokens}: at most the {self.tokens} evaluation tokens"
+            )
 
     @property
     def budgets(self) -> dict[str, float]:
@@ -68,15 +72,16 @@ class Request:
     @property
     def command(self) -> str:
         """The command line that asks the same."""
-        flags = {
-            "--max-effective-bits": self.max_effective_bits,
-            "--max-prefill-time": self.max_prefill_time,
-            "--max-decode-time": self.max_decode_time,
-            "--prompt": self.prompt,
-            "--generate": self.generate,
-            "--batch": self.batch,
-            "--tokens": self.tokens,
-            "--exact-tokens": self.exact_tokens,
-        }
-        given = [f"{flag} {value:g}" for flag, value in flags.items() if value is not None]
-        return " ".join(["hwsim codesign", self.model, self.accelerator, *given])
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        names = [values.pop("model"), values.pop("accelerator")]
+        options = [
+            f"--{name.replace('_', '-')} {_number(value)}"
+            for name, value in values.items()
+            if value is not None
+        ]
+        return " ".join(["hwsim codesign", *map(shlex.quote, names), *options])
+
+
+def _number(value: float) -> str:
+    """A number to its last digit, whole ones without a point."""
+    return str(int(value)) if value == int(value) else repr(value)

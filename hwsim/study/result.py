@@ -1,21 +1,20 @@
-"""What a co-design run found."""
+"""The results of a co-design run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hwsim.machines.accelerator import Accelerator
 from hwsim.simulation.result import SimulationResult
 from hwsim.study.request import Request
+from hwsim.study.selection import Selection
+from quant.formats.spec import FormatSpec
 from quant.models.evaluate import Perplexity
 from quant.plan import Plan
 from quant.tensors.tensor import QuantizedTensor
 from roofline.workloads.workload import Scenario
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class ExactLayer:
         pe_cycles: Summed over outputs and tokens.
         mean_error: Mean |y - exact| over mean |exact|.
         max_error: Largest |y - exact| over mean |exact|.
-        stimulus: SHA-256 of the FP16 activations.
+        stimulus: SHA-256 of the activations' words.
     """
 
     layer: str
@@ -47,6 +46,7 @@ class Candidate:
 
     Attributes:
         name: ``plan`` or a uniform format.
+        is_plan: Whether it is the plan, not a neighbour to compare it with.
         effective_bits: Over the block layers.
         whole_model_bits: Over all parameters, head and embeddings included.
         simulation: The scenario on the machine.
@@ -55,6 +55,7 @@ class Candidate:
     """
 
     name: str
+    is_plan: bool
     effective_bits: float
     whole_model_bits: float
     simulation: SimulationResult
@@ -63,14 +64,66 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """Under which conditions choices were made and measured.
+
+    Attributes:
+        calibration: The text that formats were chosen on.
+        calibration_tokens: How much of it.
+        evaluation: The text that perplexities are of.
+        compute: Data type that perplexities are computed in.
+        stored: Data type of what has no codes (norms, embeddings), as whole-model bits count it.
+    """
+
+    calibration: str
+    calibration_tokens: int
+    evaluation: str
+    compute: str
+    stored: str
+
+
+@dataclass(frozen=True)
 class CodesignResult:
-    """What a co-design run found."""
+    """The results of a co-design run.
+
+    Attributes:
+        request: What was asked.
+        machine: The accelerator.
+        conditions: How choices were made and measured.
+        formats: What the machine offers.
+        costs: Each budget's ``[layers, formats]``.
+        loss: Expected increase of ln(perplexity), ``[layers, formats]``.
+        scenario: Prompt and generated tokens.
+        selection: The choice, and how good it is known to be.
+        plan: The choice with the head's format.
+        alternatives: Name of a cost to what it alone would choose, allowed no more of it than the
+            plan takes; None where the solver had no choice in time. Costs that were the run's only
+            budget are left out: they choose the plan.
+        baseline: Perplexity of the model as it was loaded.
+        chosen: The plan, measured.
+        neighbours: The uniform formats beside it, measured.
+        exact: Layers run bit-exactly; empty where the machine has no bit-exact model, or where the
+            plan gives no codes.
+        tensors: The plan's codes.
+    """
 
     request: Request
-    plan: Plan
-    scenario: Scenario
+    machine: Accelerator
+    conditions: Conditions
+    formats: tuple[FormatSpec, ...]
+    costs: dict[str, pd.DataFrame]
     loss: pd.DataFrame
+    scenario: Scenario
+    selection: Selection
+    plan: Plan
+    alternatives: dict[str, Selection | None]
     baseline: Perplexity
-    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    neighbours: tuple[Candidate, ...]
     exact: tuple[ExactLayer, ...]
     tensors: dict[str, QuantizedTensor]
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All measured choices, the plan first."""
+        return (self.chosen, *self.neighbours)

@@ -9,26 +9,28 @@ serve every layer and every format.
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-import quant
+from hwsim.study import fingerprint
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
 from quant.common.files import write_text
 from quant.common.progress import track
-from quant.models.apply import linear_layers
+from quant.formats.spec import FormatSpec
+from quant.layers.blocks import CONTEXT
+from quant.layers.hooks import watched
+from quant.layers.matrices import columns, linear_layers, matrix
+from quant.tensors.quantize import quantize
 
-CONTEXT = 512
+SCHEMA = "kfac/2"
+"""The estimate, its rounding (to nearest) and the file that keeps it."""
 
 
 @dataclass(frozen=True)
@@ -40,125 +42,153 @@ class Statistics:
 
 
 def sensitivities(
-    model: nn.Module, tokens: torch.Tensor, layers: Sequence[str], formats: Sequence[str]
+    model: nn.Module, tokens: torch.Tensor, layers: Sequence[str], formats: Sequence[FormatSpec]
 ) -> pd.DataFrame:
     """Return the expected increase of ln(perplexity), ``[layers, formats]``.
+
+    Results are kept on disk, under a key of all that they depend on (``cache_key``).
 
     Args:
         model: The unquantized model, float32.
         tokens: Calibration tokens; whole windows of 512 are used.
         layers: Module paths of linear layers.
-        formats: ``NAME:gGROUP:SCALE`` strings.
+        formats: Formats; their texts name the columns. One that is stored as it is costs nothing.
 
     Raises:
-        RequestError: less than one window of tokens, or a weight with NaN or Inf.
+        RequestError: less than one window of tokens, a layer that is not linear or that
+            calibration never reached, or a weight with NaN or Inf.
     """
-    key = _key(model, tokens, layers, formats)
-    saved = cache_dir() / "sensitivity" / f"{key}.csv"
-    if saved.is_file():
-        return pd.read_csv(saved, index_col=0)
+    key = cache_key(model, tokens, layers, formats)
+    saved = None if key is None else cache_dir() / "sensitivity" / f"{key}.csv"
+    if saved is not None and saved.is_file():
+        return _load(saved)
     statistics = calibrate(model, tokens, layers)
     modules = linear_layers(model)
     rows: dict[str, dict[str, float]] = {}
     for path in track(layers, "sensitivities", len(layers)):
-        weight = modules[path].weight
-        assert isinstance(weight, torch.Tensor)
-        rows[path] = {
-            text: _cost(path, weight.detach(), text, statistics[path]) for text in formats
-        }
-    frame = pd.DataFrame.from_dict(rows, orient="index")[list(formats)]
-    _save(frame, saved)
+        weight = torch.from_numpy(matrix(modules[path]))
+        known = statistics[path]
+        rows[path] = {str(spec): _cost(path, weight, spec, known) for spec in formats}
+    frame = pd.DataFrame.from_dict(rows, orient="index")[[str(spec) for spec in formats]]
+    if saved is not None:
+        _save(frame, saved)
     return frame
+
+
+def cache_key(
+    model: nn.Module, tokens: torch.Tensor, layers: Sequence[str], formats: Sequence[FormatSpec]
+) -> str | None:
+    """Return a hash of all that ``sensitivities`` depends on.
+
+    The model's weights, settings and code, the tokens, the layers, what each format is (its
+    levels, not only its name), this estimate, the code that rounds, and the libraries' versions.
+
+    Returns:
+        32 hexadecimal digits; None where an object's code is in no file (typed into a shell), so
+        that nobody can tell whether it is the same.
+    """
+    try:
+        return fingerprint.key(
+            {
+                "estimate": [SCHEMA, CONTEXT, fingerprint.describe(calibrate)],
+                "libraries": fingerprint.library_facts(),
+                "tokens": fingerprint.tensor_facts({"": tokens}),
+                "layers": list(layers),
+                "formats": [fingerprint.format_facts(spec) for spec in formats],
+                "model": fingerprint.model_facts(model),
+            }
+        )
+    except (fingerprint.NoSourceError, RecursionError):
+        return None
 
 
 def calibrate(
     model: nn.Module, tokens: torch.Tensor, layers: Sequence[str]
 ) -> dict[str, Statistics]:
-    """Run the model forwards and backwards over the calibration text and collect H and G."""
+    """Run the model forwards and backwards over the calibration text and collect H and G.
+
+    Raises:
+        RequestError: as ``sensitivities``.
+    """
     if tokens.numel() < CONTEXT:
         raise RequestError(f"{tokens.numel()} calibration tokens: at least {CONTEXT} are needed")
     windows = tokens[: tokens.numel() // CONTEXT * CONTEXT].view(-1, CONTEXT)
-    modules = linear_layers(model)
-    sums: dict[str, list[torch.Tensor | float]] = {path: [0.0, 0.0] for path in layers}
-    hooks = [modules[path].register_forward_pre_hook(_sum_inputs(sums[path])) for path in layers]
-    hooks += [
-        modules[path].register_full_backward_hook(_sum_gradients(sums[path])) for path in layers
-    ]
+    modules = {path: _linear(path, linear_layers(model)) for path in layers}
+    inputs: dict[str, torch.Tensor] = {}
+    gradients: dict[str, torch.Tensor] = {}
+
+    def add_inputs(path: str, seen: torch.Tensor) -> None:
+        x = columns(modules[path], seen)
+        product = x.T @ x
+        inputs[path] = inputs[path] + product if path in inputs else product
+
+    def add_gradients(path: str, seen: torch.Tensor) -> None:
+        squares = seen.detach().flatten(0, -2).square().sum(0)
+        gradients[path] = gradients[path] + squares if path in gradients else squares
+
     frozen = [p for p in model.parameters() if p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad = False
     try:
-        for window in track(windows, "calibrating", len(windows)):
-            _backward(model, window)
+        with watched(modules, inputs=add_inputs, gradients=add_gradients):
+            for window in track(windows, "calibrating", len(windows)):
+                _backward(model, window)
     finally:
-        for hook in hooks:
-            hook.remove()
         for parameter in frozen:
             parameter.requires_grad = True
+    for path in layers:
+        if path not in inputs or path not in gradients:
+            raise RequestError(f"layer {path}: calibration never reached it")
     count = windows.numel()
-    done = {}
-    for path, (inputs, gradients) in sums.items():
-        assert isinstance(inputs, torch.Tensor)
-        assert isinstance(gradients, torch.Tensor)
-        done[path] = Statistics(inputs / count, gradients / count)
-    return done
+    return {path: Statistics(inputs[path] / count, gradients[path] / count) for path in layers}
+
+
+def total(frame: pd.DataFrame, formats: Mapping[str, FormatSpec]) -> float:
+    """Return the expected increase of ln(perplexity) with one format for each layer of a table.
+
+    Formats of layers that the table has not (the head) play no part.
+
+    Raises:
+        KeyError: a layer of the table without a format.
+    """
+    table = frame.to_dict("index")
+    return float(sum(table[path][str(formats[path])] for path in frame.index))
+
+
+def _linear(path: str, known: Mapping[str, nn.Module]) -> nn.Module:
+    if path not in known or isinstance(known[path], nn.Conv2d):
+        raise RequestError(f"layer {path}: a linear layer of the model is needed")
+    return known[path]
 
 
 def _backward(model: nn.Module, window: torch.Tensor) -> None:
     """Gradients of the summed loss of one window by every layer's outputs."""
-    embed = model.get_input_embeddings()  # type: ignore[operator]
+    embed = model.get_input_embeddings()  # type: ignore[operator]  # transformers' own method
     inputs = embed(window[None]).detach().requires_grad_()
     logits = model(inputs_embeds=inputs, use_cache=False).logits[0, :-1].float()
     loss = nn.functional.cross_entropy(logits, window[1:], reduction="sum")
     torch.autograd.backward(loss)
 
 
-def _sum_inputs(into: list[torch.Tensor | float]) -> Callable[..., None]:
-    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        x = args[0].detach().reshape(-1, args[0].shape[-1])
-        into[0] = into[0] + x.T @ x
-
-    return hook
-
-
-def _sum_gradients(into: list[torch.Tensor | float]) -> Callable[..., None]:
-    def hook(_module: nn.Module, _inputs: Any, outputs: tuple[Any, ...]) -> None:  # noqa: ANN401
-        into[1] = into[1] + outputs[0].detach().flatten(0, -2).square().sum(0)
-
-    return hook
-
-
-def _cost(path: str, weight: torch.Tensor, text: str, known: Statistics) -> float:
-    if quant.parse_spec(text).format.is_plain:
+def _cost(path: str, weight: torch.Tensor, spec: FormatSpec, known: Statistics) -> float:
+    if spec.format.is_plain:
         return 0.0
     try:
-        tensor = quant.quantize(weight, text)
+        tensor = quantize(weight, spec)
     except RequestError as error:
         raise RequestError(f"layer {path}: {error}") from None
-    change = torch.from_numpy(tensor.dequantize()) - weight.float()
+    change = torch.from_numpy(tensor.dequantize()) - weight
     by_row = ((change @ known.inputs) * change).sum(1)
     return 0.5 * float(by_row @ known.gradients)
 
 
-def _key(model: nn.Module, tokens: torch.Tensor, *lists: Sequence[str]) -> str:
-    """A hash of everything the result depends on: weights, text, layers, formats."""
-    digest = hashlib.sha256(b"kfac/1")
-    for parameter in model.parameters():
-        digest.update(parameter.detach().flatten()[:4096].float().numpy().tobytes())
-        digest.update(np.float64(parameter.detach().double().sum()).tobytes())
-    digest.update(tokens.numpy().tobytes())
-    digest.update(repr(lists).encode())
-    return digest.hexdigest()[:32]
-
-
 def _save(frame: pd.DataFrame, path: Path) -> None:
     text = io.StringIO()
-    frame.to_csv(text)
+    frame.to_csv(text, index_label="layer")
     write_text(path, text.getvalue())
 
 
-def total(frame: pd.DataFrame, formats: Mapping[str, str]) -> float:
-    """Return the expected increase of ln(perplexity) of a plan."""
-    known = [path for path in formats if path in frame.index]
-    table = frame.to_dict("index")
-    return float(sum(table[path][formats[path]] for path in known))
+def _load(path: Path) -> pd.DataFrame:
+    """A kept table, to the last bit as it was."""
+    frame = pd.read_csv(path, dtype={"layer": str}, float_precision="round_trip")
+    return frame.set_index("layer").rename_axis(None)

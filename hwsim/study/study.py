@@ -1,20 +1,21 @@
-"""codesign(): which format each layer of a model gets on a machine, chosen and measured."""
+"""Study: which format each layer of a model may get on a machine, chosen and measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.simulate import simulate
 from hwsim.study.costs import costs
-from hwsim.study.exact import run_exactly
+from hwsim.study.exact import exact_arithmetic, middle_block, run_exactly
 from hwsim.study.request import BITS, Request
-from hwsim.study.result import Candidate, ExactLayer
+from hwsim.study.result import Candidate, Conditions, ExactLayer
+from quant.common.errors import HwsimError
 from quant.common.progress import track
-from quant.formats.spec import parse_spec
+from quant.formats.spec import FormatSpec
 from quant.models.evaluate import Perplexity
 from quant.plan import HEAD, Plan
 from quant.tensors.tensor import QuantizedTensor
@@ -22,7 +23,15 @@ from quant.tensors.tensor import QuantizedTensor
 if TYPE_CHECKING:
     import torch
 
+    from hwsim.study.selection import Selection
+
 CALIBRATION_TOKENS = 8192
+COMPUTE = "bfloat16"
+"""Data type that perplexities are computed in."""
+SLACK = 1e-9
+"""What a total may gain by being summed in another order."""
+Choice: TypeAlias = dict[str, FormatSpec]
+"""Format of each block layer, and of the head."""
 
 
 class Study:
@@ -31,58 +40,93 @@ class Study:
     def __init__(self, request: Request) -> None:
         from hwsim.study.selection import check_budgets
         from hwsim.study.sensitivity import sensitivities
-        from quant.models.apply import linear_layers
+        from quant.layers.blocks import CONTEXT
+        from quant.layers.matrices import linear_layers
         from quant.models.load import load_model
         from quant.models.texts import calibration_tokens, evaluation_tokens
 
         self.request, self.machine = request, load_accelerator(request.accelerator)
         self.model, self.tokenizer = load_model(request.model)
-        self.config: dict[str, Any] = self.model.config.to_dict()  # type: ignore[operator,union-attr]
+        self.config: dict[str, Any] = self.model.config.to_dict()  # type: ignore[operator,union-attr]  # transformers' own
         self.text = evaluation_tokens(self.tokenizer, request.tokens)
         self.layers = [path for path in linear_layers(self.model) if path != HEAD]
-        self.formats = [str(self.machine.spec(name)) for name in self.machine.weights]
+        self.formats = [self.machine.spec(name) for name in self.machine.weights]
         self.work, self.costs = costs(self.machine, self.config, self.layers, self.formats, request)
         check_budgets(self.costs, request.budgets)
-        self.head = {HEAD: str(self.machine.spec(self.machine.head))}
+        self.head = self.machine.spec(self.machine.head)
         calibration = calibration_tokens(self.tokenizer, CALIBRATION_TOKENS)
         self.loss = sensitivities(self.model, calibration, self.layers, self.formats)
+        self.conditions = Conditions(
+            "C4 web pages",
+            calibration.numel() // CONTEXT * CONTEXT,
+            "Wikipedia articles",
+            COMPUTE,
+            str(next(self.model.parameters()).dtype).removeprefix("torch."),
+        )
         self._fast: torch.nn.Module | None = None
 
-    def choose(self, budgets: Mapping[str, float]) -> Plan:
-        """Return the plan with the least expected loss within budgets, the head's format added."""
+    def select(self, budgets: Mapping[str, float]) -> Selection:
+        """Return the formats with the least expected loss within budgets."""
         from hwsim.study.selection import select
 
-        layers = select(self.loss, self.costs, budgets)
-        return Plan(layers | self.head, self.request.model)
+        return select(self.loss, self.costs, budgets, time_limit_s=self.request.time_limit)
 
-    def uniform(self, text: str) -> dict[str, str]:
+    def choice(self, selection: Selection) -> Choice:
+        """Return a selection's formats, the head's added."""
+        by_text = {str(spec): spec for spec in self.formats}
+        formats = {path: by_text[text] for path, text in selection.formats.items()}
+        return {**formats, HEAD: self.head}
+
+    def plan(self, choice: Choice) -> Plan:
+        """Return a choice as a plan."""
+        return Plan({path: str(spec) for path, spec in choice.items()}, self.request.model)
+
+    def uniform(self, spec: FormatSpec) -> Choice:
         """Return one format for every block layer, the head's format added."""
-        return dict.fromkeys(self.layers, text) | self.head
+        return {**dict.fromkeys(self.layers, spec), HEAD: self.head}
 
-    def bits(self, formats: Mapping[str, str]) -> float:
+    def cost(self, name: str, choice: Choice) -> float:
+        """Return the total of a choice in one of the budgets."""
+        table = self.costs[name].to_dict("index")
+        return float(sum(table[path][str(choice[path])] for path in self.layers))
+
+    def bits(self, choice: Choice) -> float:
         """Return the effective bits over the block layers."""
-        table = self.costs[BITS].to_dict("index")
-        return float(sum(table[path][formats[path]] for path in self.layers))
+        return self.cost(BITS, choice)
 
-    def neighbours(self, bits: float) -> list[str]:
+    def alternatives(self, choice: Choice) -> dict[str, Selection | None]:
+        """Return what each cost alone would choose, allowed no more of it than ``choice`` takes.
+
+        None where the solver had nothing in time. A cost that was the only budget is left out.
+        """
+        others = [name for name in self.costs if self.request.budgets.keys() != {name}]
+        results: dict[str, Selection | None] = {}
+        for name in track(others, "comparing budgets", len(others)):
+            try:
+                results[name] = self.select({name: self.cost(name, choice) * (1 + SLACK)})
+            except HwsimError:
+                results[name] = None
+        return results
+
+    def neighbours(self, bits: float) -> list[FormatSpec]:
         """Return the best uniform format of the widths just below and just above some bits.
 
         Best is the least expected loss among formats of one element width.
         """
         totals = self.loss.sum()
-        best: dict[int, str] = {}
-        for text in sorted(self.formats, key=lambda text: float(totals[text])):
-            best.setdefault(parse_spec(text).format.element_bits, text)
-        ordered = sorted(best.values(), key=lambda text: self.bits(self.uniform(text)))
-        below = [t for t in ordered if self.bits(self.uniform(t)) <= bits][-1:]
-        above = [t for t in ordered if self.bits(self.uniform(t)) > bits][:1]
+        best: dict[int, FormatSpec] = {}
+        for spec in sorted(self.formats, key=lambda spec: float(totals[str(spec)])):
+            best.setdefault(spec.element_bits, spec)
+        ordered = sorted(best.values(), key=lambda spec: self.bits(self.uniform(spec)))
+        below = [s for s in ordered if self.bits(self.uniform(s)) <= bits][-1:]
+        above = [s for s in ordered if self.bits(self.uniform(s)) > bits][:1]
         return below + above
 
-    def quantize(self, formats: Mapping[str, str]) -> tuple[dict[str, QuantizedTensor], float]:
+    def quantize(self, choice: Choice) -> tuple[dict[str, QuantizedTensor], float]:
         """Return the codes of a choice and the whole model's bits a weight."""
         from quant.models.apply import quantized
 
-        with quantized(self.model, formats) as report:
+        with quantized(self.model, choice) as report:
             return report.tensors, report.whole_model_bits
 
     def perplexity(self, tensors: Mapping[str, QuantizedTensor], label: str) -> Perplexity:
@@ -92,35 +136,40 @@ class Study:
         from quant.models.load import load_model
 
         if self._fast is None:
-            self._fast, _ = load_model(self.request.model, dtype="bfloat16")
+            self._fast, _ = load_model(self.request.model, dtype=COMPUTE)
         with replaced(self._fast, tensors):
             return perplexity(self._fast, self.text, self.request.context, label=label)
 
     def measure(
-        self, name: str, formats: Mapping[str, str]
+        self, name: str, choice: Choice, *, is_plan: bool = False
     ) -> tuple[Candidate, dict[str, QuantizedTensor]]:
         """Quantize, simulate and evaluate a choice."""
         from hwsim.study.sensitivity import total
 
-        tensors, whole = self.quantize(formats)
-        planned = self.work.with_weights({path: t.spec for path, t in tensors.items()})
+        tensors, whole = self.quantize(choice)
         return Candidate(
             name,
-            self.bits(formats),
+            is_plan,
+            self.bits(choice),
             whole,
-            simulate(planned, self.machine),
+            simulate(self.work.with_weights(choice), self.machine),
             self.perplexity(tensors, name),
-            total(self.loss, formats),
+            total(self.loss, choice),
         ), tensors
 
     def exact(self, tensors: Mapping[str, QuantizedTensor]) -> list[ExactLayer]:
-        """Run all linear layers of the middle block bit-exactly on real tokens."""
-        block = f"model.layers.{int(self.config['num_hidden_layers']) // 2}."
-        inside = {path: t for path, t in tensors.items() if path.startswith(block)}
-        inputs = self._activations(tensors, list(inside))
+        """Run the linear layers of the middle block bit-exactly on real tokens.
+
+        Empty where the machine's elements have no bit-exact model.
+        """
+        arithmetic = exact_arithmetic(self.machine)
+        if arithmetic is None:
+            return []
+        inside = [path for path in middle_block(self.layers) if path in tensors]
+        inputs = self._activations(tensors, inside)
         return [
-            run_exactly(path, tensor, inputs[path])
-            for path, tensor in track(inside.items(), "bit-exact block", len(inside))
+            run_exactly(path, tensors[path], inputs[path], arithmetic)
+            for path in track(inside, "bit-exact block", len(inside))
         ]
 
     def _activations(
@@ -129,18 +178,17 @@ class Study:
         """Inputs of some layers of the quantized model on the first evaluation tokens."""
         import torch
 
-        from quant.models.apply import linear_layers, replaced
+        from quant.layers.hooks import watched
+        from quant.layers.matrices import columns, linear_layers
+        from quant.models.apply import replaced
 
-        found: dict[str, np.ndarray[Any, Any]] = {}
+        inputs: dict[str, np.ndarray[Any, Any]] = {}
         with replaced(self.model, tensors), torch.inference_mode():
-            modules = linear_layers(self.model)
-            hooks = [
-                modules[path].register_forward_pre_hook(
-                    lambda _, args, path=path: found.update({path: args[0][0].numpy()})
-                )
-                for path in paths
-            ]
-            self.model(self.text[None, : self.request.exact_tokens], use_cache=False)
-            for hook in hooks:
-                hook.remove()
-        return found
+            modules = {path: linear_layers(self.model)[path] for path in paths}
+
+            def keep(path: str, seen: torch.Tensor) -> None:
+                inputs[path] = columns(modules[path], seen).numpy()
+
+            with watched(modules, inputs=keep):
+                self.model(self.text[None, : self.request.exact_tokens], use_cache=False)
+        return inputs
