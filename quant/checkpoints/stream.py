@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 1 << 28
 JOURNAL = "journal.json"
+CODES, REST = "quantized", "rest"
+"""How the names of shards begin."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def _rounded(name: str, weight: torch.Tensor, method: Method, spec: FormatSpec) 
 class _Shard:
     """Arrays that wait to be written, and the tensors of the source they stand for."""
 
-    kind: str
+    prefix: str
+    save: Callable[[dict[str, Any], Path], None]
     arrays: dict[str, Any] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     size: int = 0
@@ -157,20 +160,20 @@ class _Writer:
 
     def add_layer(self, name: str, path: str, tensor: QuantizedTensor) -> None:
         self.layers[path] = (tensor.spec, tensor.shape)  # hqq changes the rule of its format
-        self._add("quantized", name, {f"{path}.{k}": v for k, v in parts(tensor).items()})
+        self._add(CODES, _save_arrays, name, {f"{path}.{k}": v for k, v in parts(tensor).items()})
 
     def add_rest(self, name: str, tensor: torch.Tensor) -> None:
-        self._add("rest", name, {name: tensor.contiguous()})
+        self._add(REST, _save_tensors, name, {name: tensor.contiguous()})
 
     def finish(self, folder: Path) -> StreamReport:
         for shard in list(self.shards.values()):
             self._write(shard)
         done = self.journal["done"]
         hashes = {}
-        for kind in ("quantized", "rest"):
-            names = sorted(name for name in done if name.startswith(kind))
+        for prefix in (CODES, REST):
+            names = sorted(name for name in done if name.startswith(prefix))
             for index, name in enumerate(names):
-                final = f"{kind}-{index + 1:05d}-of-{len(names):05d}.safetensors"
+                final = f"{prefix}-{index + 1:05d}-of-{len(names):05d}.safetensors"
                 (self.work / name).replace(self.work / final)
                 hashes[final] = done[name]["sha256"]
         (self.work / JOURNAL).unlink()
@@ -178,8 +181,14 @@ class _Writer:
         replace_folder(self.work, folder)
         return StreamReport(self.layers)
 
-    def _add(self, kind: str, name: str, arrays: dict[str, Any]) -> None:
-        shard = self.shards.setdefault(kind, _Shard(kind))
+    def _add(
+        self,
+        prefix: str,
+        save: Callable[[dict[str, Any], Path], None],
+        name: str,
+        arrays: dict[str, Any],
+    ) -> None:
+        shard = self.shards.setdefault(prefix, _Shard(prefix, save))
         shard.arrays |= arrays
         shard.sources.append(name)
         shard.size += sum(array.nbytes for array in arrays.values())
@@ -188,13 +197,11 @@ class _Writer:
 
     def _write(self, shard: _Shard) -> None:
         from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-        from safetensors.torch import save_file as save_torch
 
-        number = sum(name.startswith(shard.kind) for name in self.journal["done"])
-        path = self.work / f"{shard.kind}.{number:05d}"
+        number = sum(name.startswith(shard.prefix) for name in self.journal["done"])
+        path = self.work / f"{shard.prefix}.{number:05d}"
         try:
-            (save_file if shard.kind == "quantized" else save_torch)(shard.arrays, path)
+            shard.save(shard.arrays, path)
         except (SafetensorError, OSError) as error:
             raise HwsimError(f"{path}: cannot be written: {error}") from None
         paths = [name.removesuffix(".weight") for name in shard.sources]
@@ -205,7 +212,19 @@ class _Writer:
             "layers": {path: (str(spec), *shape) for path, (spec, shape) in known.items()},
         }
         write_text(self.work / JOURNAL, json.dumps(self.journal))
-        del self.shards[shard.kind]
+        del self.shards[shard.prefix]
+
+
+def _save_arrays(arrays: dict[str, Any], path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(arrays, path)
+
+
+def _save_tensors(tensors: dict[str, Any], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path)
 
 
 def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
