@@ -110,6 +110,11 @@ def cast(
 
     Raises:
         RequestError: An option or a dtype is unknown, the type is too wide, a value has no code.
+
+    Example:
+        >>> e2m1 = FloatType(2, 1)
+        >>> decode(cast([0.3, 2.5, 100.0], e2m1), e2m1).tolist()
+        [0.5, 2.0, 6.0]
     """
     _check(ties=(ties, Ties), nan=(nan, NanRule))
     _check(overflow=(overflow, Beyond), infinity=(infinity, Beyond))

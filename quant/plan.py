@@ -91,6 +91,11 @@ def assign(formats: Formats, paths: Iterable[str]) -> dict[str, FormatSpec]:
     Raises:
         RequestError: an unknown format, or a pattern or path that matches nothing, with the
             nearest paths.
+
+    Example:
+        >>> found = assign({"*": "bitmod4", "*.down": "int8"}, ["a.up", "a.down", "lm_head"])
+        >>> {path: str(spec) for path, spec in found.items()}
+        {'a.up': 'bitmod4:g128:fp16', 'a.down': 'int8:g128:fp16'}
     """
     patterns = _patterns(formats)
     known = list(paths)

@@ -10,6 +10,10 @@ def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
     """Return which rows of ``[designs, objectives]`` are not dominated; all are minimised.
 
     A row is dominated if another is nowhere larger and somewhere smaller; equal rows both stay.
+
+    Example:
+        >>> pareto_front([[1, 4], [2, 2], [3, 3]]).tolist()
+        [True, True, False]
     """
     points = np.asarray(values, dtype=np.float64)
     no_worse = (points[:, None] <= points[None]).all(axis=2)

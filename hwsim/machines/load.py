@@ -28,6 +28,11 @@ def load_accelerator(name: str | Path) -> Accelerator:
     Raises:
         RequestError: an unknown name, or a file with faults; all that can be seen together are
             listed, each with its key.
+
+    Example:
+        >>> machine = load_accelerator("bitmod")
+        >>> machine.kind, machine.steps(machine.spec("bitmod3"))
+        ('bit-serial', 2)
     """
     path = Path(name)
     if path.suffix != ".toml":

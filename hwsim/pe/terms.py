@@ -111,7 +111,12 @@ def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
 
 
 def term_count(format_: str | Format | FormatSpec, exponent_bits: int | None = None) -> int:
-    """Return the PE cycles that a block of weights of a format takes."""
+    """Return the PE cycles that a block of weights of a format takes.
+
+    Example:
+        >>> [term_count(name) for name in ("fp3", "bitmod3", "int8")]
+        [1, 2, 4]
+    """
     if isinstance(format_, FormatSpec):
         return term_count(format_.format, exponent_bits)
     name = format_ if isinstance(format_, str) else format_.name

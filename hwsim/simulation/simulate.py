@@ -46,6 +46,13 @@ def simulate(
 
     Raises:
         RequestError: an op that the machine cannot run; the message names its path and kind.
+
+    Example:
+        >>> import roofline
+        >>> formats = {"weights": "bitmod3:g128:int8", "kv": "int8:g128:int8"}
+        >>> work = roofline.workload("smollm2-135m", "decode", head="int8:g128:int8", **formats)
+        >>> simulate(work, "bitmod").cycles
+        3124536
     """
     machine = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
     if codes:

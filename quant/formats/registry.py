@@ -268,6 +268,10 @@ def get_format(name: str) -> Format:
 
     Raises:
         RequestError: no such format; the message gives the nearest names.
+
+    Example:
+        >>> get_format("bitmod3").special_values
+        (3.0, -3.0, 6.0, -6.0)
     """
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)

@@ -12,7 +12,12 @@ U8 = NDArray[np.uint8]
 
 
 def pack(codes: U8, bits: int) -> U8:
-    """Return ``codes [rows, n]`` packed, ``[rows, ceil(n*bits/8)]``."""
+    """Return ``codes [rows, n]`` packed, ``[rows, ceil(n*bits/8)]``.
+
+    Example:
+        >>> pack(np.array([[1, 2, 3, 4]], np.uint8), 3).tolist()
+        [[209, 8]]
+    """
     if bits == 8:
         return codes.copy()
     planes = (codes[:, :, None] >> np.arange(bits, dtype=np.uint8)) & np.uint8(1)

@@ -200,6 +200,12 @@ def analyze(
         hardware: A specification, a built-in name, or a TOML file.
         calibration: Measured efficiencies (``roofline.calibration.laws``): expected instead
             of least times.
+
+    Example:
+        >>> import roofline
+        >>> bound = analyze(roofline.workload("llama-2-7b", phase="decode"), "h100-sxm")
+        >>> round(bound.time_s, 5), bound.bound_share()
+        (0.00427, {'compute': 0.0, 'memory': 1.0})
     """
     spec = hardware if isinstance(hardware, HardwareSpec) else load_hardware(hardware)
     parts = work.parts if isinstance(work, Scenario) else ((work, 1),)

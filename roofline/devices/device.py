@@ -138,6 +138,10 @@ def load_hardware(name: str | Path) -> HardwareSpec:
 
     Raises:
         RequestError: an unknown name, or a file with faults (all are listed).
+
+    Example:
+        >>> load_hardware("h100-sxm").memory_bandwidth.value
+        3350000000000.0
     """
     if Path(name).suffix == ".toml":
         return _load(Path(name))
