@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 METHOD = "How weights are rounded (`quant list`), such as gptq, or a .py file with a method."
 Calibration = Annotated[
-    int, typer.Option(help="Tokens of the calibration text (C4), for methods that look.", min=512)
+    int,
+    typer.Option(
+        "--calibration-tokens",
+        help="Tokens of the calibration text (C4), for methods that look at inputs.",
+        min=512,
+    ),
 ]
 STREAMED_FROM = 4 << 30
 """Bytes of a local folder from which ``quant quantize`` streams it."""

@@ -27,14 +27,13 @@ def sweep(
     batch: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Sequences that run together. {options.RANGES}.", show_default=str(options.BATCH)
+            help=f"{options.SCENARIO['batch']} {options.RANGES}.", show_default=str(options.BATCH)
         ),
     ] = None,
     context: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Tokens that a sequence holds in one pass, as in `roofline report`. "
-            f"{options.RANGES}.",
+            help=f"{options.CONTEXT}: {options.STEP}. {options.RANGES}.",
             show_default="2048",
         ),
     ] = None,

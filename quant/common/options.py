@@ -21,6 +21,7 @@ SCENARIO = {
     "generate": "Tokens generated after the prompt.",
     "batch": "Sequences that run together.",
 }
+CONTEXT = "Tokens that a sequence holds in one pass through the model"
 LISTS = "Repeat it, or use commas, for several"
 RANGES = f"{LISTS}; FIRST:LAST[:STEP] is a range"
 FORMATS = {
@@ -71,8 +72,7 @@ def scenario_option(flag: str, why: str = "", least: int = 1) -> Any:  # noqa: A
 
 def context_option(why: str, least: int = 0) -> Any:  # noqa: ANN401  typer's own
     """Return ``--context``: the tokens that a sequence holds in one pass through the model."""
-    text = "Tokens that a sequence holds in one pass through the model"
-    return typer.Option("--context", help=f"{text}: {why}.", min=least)
+    return typer.Option("--context", help=f"{CONTEXT}: {why}.", min=least)
 
 
 STEP = "the new ones of a prefill, or those cached before a decode step; one pass, no scenario"

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import math
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,8 @@ TABLES = ("table", "json", "csv", "md", "html", "parquet")
 """Forms of a result that is rows."""
 FIGURES = (*TABLES, "svg", "png", "pdf")
 """Forms of a result that is also drawn."""
+UNKNOWN = 80
+"""Cells of a line of a terminal that does not tell."""
 SUFFIXES = {".txt": "table", ".htm": "html", ".toml": "toml"} | {f".{f}": f for f in FIGURES[1:]}
 NEEDS = {"parquet": ("pyarrow", "parquet")} | dict.fromkeys(
     ("svg", "png", "pdf"), ("matplotlib", "codesign")
@@ -206,14 +207,15 @@ def room() -> int | None:
 
     The environment's COLUMNS counts for terminals and pipes.
     """
-    try:
-        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
-            return None
-    except (OSError, ValueError):  # a stream of another kind, such as one that a test put there
-        pass
     given = os.environ.get("COLUMNS", "")
-    wide = given.isdigit() and int(given) > 0
-    return shutil.get_terminal_size().columns if wide or sys.stdout.isatty() else None
+    try:
+        number = sys.stdout.fileno()
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            return None
+        own = os.get_terminal_size(number).columns or UNKNOWN
+    except (OSError, ValueError):  # a pipe, or a stream of another kind
+        own = None
+    return int(given) if given.isdigit() and int(given) > 0 else own
 
 
 def plain(table: Table, encoding: str) -> Table:

@@ -222,7 +222,7 @@ def test_markdown_and_warnings() -> None:
         (["sweep", "smollm2-135m", "h100-sxm", "--batch", "4:1"], "batch '4:1'"),
         (
             ["serve", "smollm2-135m", "h100-sxm", "--generate", "0"],
-            "'--generate': Input should be greater than or equal to 1, not 0",
+            "'--generate': Input should be greater than or equal to 1, not '0'",
         ),
         (["list", "hardware", "zzz"], "no hardware with 'zzz'"),
         (["report", "smolm2-135m", "h100-sxm"], "nearest: smollm2-135m"),
@@ -230,7 +230,7 @@ def test_markdown_and_warnings() -> None:
         (["report", "smollm2-135m", "h100-sxm", "--weights", "int44"], "nearest: int4"),
         (
             ["report", "smollm2-135m", "h100-sxm", "--batch", "-3"],
-            "'--batch': Input should be greater than or equal to 1, not -3",
+            "'--batch': Input should be greater than or equal to 1, not '-3'",
         ),
         (["report", "smollm2-135m", "/nowhere.toml"], "nowhere.toml"),
     ],

@@ -1,0 +1,178 @@
+"""Write docs/cli.md, the reference of the three commands, from the commands themselves.
+
+``python scripts/cli_reference.py`` writes it; with ``--check`` it says whether it is up to date.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/cli.md"
+COMMANDS = ("quant", "roofline", "hwsim")
+SCHEMAS = {
+    "quant.list/1": ("quant list", "formats, methods, models"),
+    "quant.show/1": ("quant show", "name, element_bits, effective_bits, source, codes"),
+    "quant.eval/2": (
+        "quant eval",
+        "model, tokens, context, activations, kv, head, results (weights, method, perplexity, "
+        "ln_ppl, se, delta_ln_ppl, delta_se, effective_bits)",
+    ),
+    "roofline.report/1": (
+        "roofline report",
+        "model, phase, batch, context, formats, hardware, time_s, ideal_s, memory_bytes, fits, "
+        "largest, bound_share, ops; with --compat llm_viewer",
+    ),
+    "roofline.compare/1": ("roofline compare", "model, phase, batch, context, rows"),
+    "roofline.sweep/1": ("roofline sweep", "rows: a combination each"),
+    "roofline.serve/2": (
+        "roofline serve",
+        "model, hardware, prompt, generate, batch, formats, plan, calibrated, ttft_s, tpot_s, "
+        "decode_s, tokens_per_s, expected_error, fits",
+    ),
+    "roofline.list/1": ("roofline list", "models or hardware"),
+    "roofline.validation/1": ("roofline validate", "kernels, serving"),
+    "hwsim.list/1": ("hwsim list", "accelerators"),
+    "hwsim.simulate/1": (
+        "hwsim simulate",
+        "model, accelerator, prompt, generate, batch, plan, formats, cycles, compute_cycles, "
+        "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops",
+    ),
+    "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
+    "hwsim.checkpoint/1": (
+        "quant quantize",
+        "`manifest.json` of the folder ([checkpoints](checkpoints.md))",
+    ),
+}
+"""JSON schemas: which command prints or writes one, and its keys."""
+HEAD = """\
+# Commands
+
+Made by `python scripts/cli_reference.py` from the commands' own help; edit that, not this.
+
+**Number formats** are `--weights`, `--activations`, `--kv` and `--head` in all three commands: a
+format in one string (`NAME[:gGROUP|row][:SCALE][:RULE]`, [formats](formats.md)), or plain bits: 2
+to 6 and 8 are integers, 16 is fp16.
+
+**Form and place.** `--output table|json|csv|md|html` is the form of a result, `-o PATH` the file.
+Without `--output` the file's suffix chooses: `.txt` (table), `.json`, `.csv`, `.md`, `.html`,
+`.parquet`, and where there is a figure `.svg`, `.png`, `.pdf`. A suffix that contradicts
+`--output`, or that a command does not offer, is refused before any work is done. With `--output`
+any other name will do (`-o /dev/stdout`). Where the result is a folder (`quant quantize`, `hwsim
+codesign`), PATH is the folder. Files are whole or absent.
+
+**Tables** take the width that they have: files and pipes get whole columns, terminals their own
+width; `COLUMNS` in the environment sets it for terminals and pipes. What does not fit is folded, or
+written as a block of lines a row; nothing is cut. Signs that the terminal's encoding lacks are
+written with those that it has.
+
+**Lists.** An option that may be given several times also takes commas: `--weights int4 --weights
+bitmod4` is `--weights int4,bitmod4`; so do lists of devices. `--batch`, `--context` and `--tp` of a
+sweep take ranges too, `FIRST:LAST[:STEP]`, the last included.
+
+**Scenarios.** `--prompt`, `--generate` and `--batch` are 256, 32 and 1 in every command that does
+not say why not. `--context` is the tokens that a sequence holds in one pass through the model.
+
+**All commands** have `--help`, `--version` and `--quiet` (no progress on standard error). Exit
+codes: 0 done, 1 the work failed, 2 the request is wrong (one line says what, and what is allowed),
+130 interrupted.
+"""
+
+
+def reference() -> str:
+    """Return the page."""
+    parts = [HEAD, *(text for name in COMMANDS for text in _application(name)), _schemas()]
+    return "\n".join(parts)
+
+
+def schemas_in_sources() -> set[str]:
+    """Return the schemas that the packages' sources name."""
+    pattern = re.compile(r'"((?:quant|roofline|hwsim)\.\w+/\d+)"')
+    files = (path for name in COMMANDS for path in (ROOT / name).rglob("*.py"))
+    return {found for path in files for found in pattern.findall(path.read_text("utf-8"))}
+
+
+def _application(name: str) -> Iterator[str]:
+    group: Any = typer.main.get_command(importlib.import_module(f"{name}.cli").app)
+    yield f"## {name}\n\n{_prose(group.help)}\n"
+    for sub, command in group.commands.items():
+        yield f"### {name} {sub}\n\n{_prose(command.help)}\n"
+        needed = [_argument(p) for p in command.params if _is_argument(p)]
+        needed += [
+            f"{p.opts[0]} PATH" for p in command.params if p.required and not _is_argument(p)
+        ]
+        yield f"`{' '.join([name, sub, *needed])}`\n"
+        yield "| argument or option | meaning | default |\n|---|---|---|"
+        yield "".join(f"{_row(p)}\n" for p in command.params)
+        yield f"{_example(command.epilog)}\n"
+
+
+def _prose(text: str) -> str:
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _is_argument(parameter: Any) -> bool:  # noqa: ANN401  typer's copy of click's
+    return bool(parameter.param_type_name == "argument")
+
+
+def _argument(parameter: Any) -> str:  # noqa: ANN401  as above
+    text = parameter.name.upper() + ("..." if parameter.nargs != 1 else "")
+    return text if parameter.required else f"[{text}]"
+
+
+def _row(parameter: Any) -> str:  # noqa: ANN401  as above
+    names = ", ".join(parameter.opts)
+    if parameter.secondary_opts:
+        names += f"/{parameter.secondary_opts[0]}"
+    shown = _argument(parameter) if _is_argument(parameter) else names
+    meaning = " ".join(parameter.help.split()).replace("|", "\\|")
+    return f"| `{shown}` | {meaning} | {default_of(parameter)} |"
+
+
+def default_of(parameter: Any) -> str:  # noqa: ANN401  as above
+    """Return the words for what holds when a parameter is not given."""
+    if parameter.required:
+        return "required"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    if parameter.secondary_opts:
+        chosen = parameter.opts if parameter.default else parameter.secondary_opts
+        return f"`{chosen[0]}`"
+    return f"`{parameter.default}`"
+
+
+def _example(epilog: str) -> str:
+    return f"Example: `{epilog.partition('Example: ')[2].strip()}`"
+
+
+def _schemas() -> str:
+    rows = [f"| `{name}` | `{by}` | {keys} |" for name, (by, keys) in SCHEMAS.items()]
+    text = "JSON begins with `schema`; the number counts up when a key changes. Units are SI "
+    text += "unless the key names another; numbers are raw, and what is no finite number is null."
+    return "\n".join(
+        ["## JSON", "", text, "", "| schema | command | keys |", "|---|---|---|", *rows, ""]
+    )
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    if "--check" in sys.argv:
+        if PAGE.read_text("utf-8") != reference():
+            sys.exit(f"{PAGE} is not up to date: python scripts/cli_reference.py")
+        if schemas_in_sources() != set(SCHEMAS):
+            sys.exit(f"SCHEMAS and the sources differ: {schemas_in_sources() ^ set(SCHEMAS)}")
+    else:
+        PAGE.write_text(reference(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
