@@ -76,10 +76,10 @@ def test_a_fit_finds_the_law_that_made_the_times() -> None:
     compute, memory = (10 ** rng.uniform(-6, -3, 200) for _ in range(2))
     law = 3e-6 + combine(compute / 0.6, memory / 0.8, np.array(3.0))
     cases = Cases(compute, memory, np.ones(200), np.zeros(200, dtype=np.intp), law)
-    found = fit(cases, "none")
-    assert (found.compute, found.memory) == pytest.approx((0.6, 0.8), rel=1e-3)
-    assert found.floor_s == pytest.approx(3e-6, rel=1e-2)
-    assert found.error < 1e-3
+    fitted_law = fit(cases, "none")
+    assert (fitted_law.compute, fitted_law.memory) == pytest.approx((0.6, 0.8), rel=1e-3)
+    assert fitted_law.floor_s == pytest.approx(3e-6, rel=1e-2)
+    assert fitted_law.error < 1e-3
 
 
 def test_kernels_are_predicted_as_well_as_asked() -> None:
@@ -108,9 +108,9 @@ def test_expected_times_are_never_under_the_least() -> None:
         spec = load_hardware(device)
         for phase in ("prefill", "decode"):
             work = roofline.workload("llama-3.1-8b", phase, 4, 900)
-            found = roofline.analyze(work, spec, load_calibration(spec))
-            assert found.time_s > found.ideal_s
-            assert 0 < found.expected_error < 0.5
+            analysis = roofline.analyze(work, spec, load_calibration(spec))
+            assert analysis.time_s > analysis.ideal_s
+            assert 0 < analysis.expected_error < 0.5
 
 
 def test_what_is_not_measured_is_borrowed_and_said() -> None:

@@ -52,9 +52,9 @@ def test_numbers_equal_the_reference(key: str) -> None:
 
 @pytest.mark.parametrize("key", GOLDEN)
 def test_what_no_source_names_is_flagged(key: str) -> None:
-    found = GOLDEN[key]["found"]
+    seen = GOLDEN[key]["found"]
     spec = load_hardware(key)
-    named = " ".join(entry for entries in found.values() for entry in entries)
+    named = " ".join(entry for entries in seen.values() for entry in entries)
     assert spec.memory_bandwidth.from_memory == ("bandwidth" not in named)
     for kind, peak in spec.peak_ops.items():
         assert peak.source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import roofline
@@ -111,3 +113,13 @@ def test_operands_that_no_peak_holds_are_said() -> None:
     assert "fp32 x fp32" in roofline.analyze(wide, "tpu-v5e").unheld
     assert roofline.analyze(wide, "h100-sxm").unheld == ()
     assert roofline.analyze(SMALL, "tpu-v5e").unheld == ()
+
+
+def test_peaks_do_not_depend_on_which_op_comes_first() -> None:
+    spec = roofline.load_hardware("tpu-v5e")
+    assert spec.vector_ops is None
+    work = roofline.workload("smollm2-135m", activations="int8")
+    turned = replace(work, template=replace(work.template, ops=work.template.ops[::-1]))
+    peaks = {op.op.name: op.peak for op in roofline.analyze(work, spec).ops}
+    assert {op.op.name: op.peak for op in roofline.analyze(turned, spec).ops} == peaks
+    assert peaks["model.norm"] == spec.peak_ops["bf16"].value

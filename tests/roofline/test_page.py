@@ -97,8 +97,8 @@ def in_python(model: str, setting: dict[str, Any]) -> tuple[float, float, int, i
         tp=setting["tp"],
     )
     law = load_calibration(spec) if setting["calibrated"] == "calibrated" else None
-    found, most = roofline.analyze(work, spec, law), limits(work, spec)
-    return found.time_s, found.memory.total, most.batch, most.context
+    analysis, most = roofline.analyze(work, spec, law), limits(work, spec)
+    return analysis.time_s, analysis.memory.total, most.batch, most.context
 
 
 @pytest.mark.parametrize("model", MODELS)
