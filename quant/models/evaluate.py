@@ -78,7 +78,7 @@ def perplexity(
         model: A causal language model of transformers.
         tokens: ``[n]`` token ids; a last part shorter than ``context`` is not used.
         context: Tokens of a window, at least 2.
-        bos: A token that each window begins with, counted in its length (``data.leading_token``).
+        bos: A token that each window begins with, counted in its length (``texts.leading_token``).
         label: What the progress bar says.
 
     Raises:

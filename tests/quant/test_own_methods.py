@@ -19,8 +19,8 @@ from quant.layers.blocks import Block, CalibrationData, as_batches
 from quant.layers.matrices import matrix, set_matrix
 from quant.layers.statistics import LayerStatistics
 from quant.methods.base import BlockMethod, CalibrationNeed, LayerMethod, Method, ModelMethod
-from quant.methods.registry import METHODS, get_method, load_method, method_rows, register
-from quant.plan import Plan, method_of
+from quant.methods.registry import METHODS, register
+from quant.plan import Plan
 from quant.tensors.tensor import QuantizedTensor
 
 
@@ -252,53 +252,6 @@ def test_a_streamed_layer_that_is_refused_is_named(folder: Path, tmp_path: Path)
         quant.quantize_checkpoint(folder, tmp_path / "out", "hif4", method="hqq")
 
 
-def test_names_are_taken_once() -> None:
-    first = METHODS["smaller"]
-    assert register(first) is first
-    with pytest.raises(RequestError, match="method 'smaller' is taken"):
-        register(Smaller())
-
-    class Taken(Smaller):
-        name = "gptq"
-
-    class Upper(Smaller):
-        name = "Upper"
-
-    class File(Smaller):
-        name = "mine.py"
-
-    class Nameless(LayerMethod):
-        source = "this file"
-        quantize = Smaller.quantize
-
-    with pytest.raises(RequestError, match="method 'gptq' is taken"):
-        register(Taken())
-    for method in (Upper(), File(), Nameless()):
-        with pytest.raises(RequestError, match="lower-case letters are needed"):
-            register(method)
-    with pytest.raises(RequestError, match="is no method: an instance"):
-        register(Smaller)  # type: ignore[arg-type]
-    assert get_method("gptq").source.startswith("GPTQ")
-    with pytest.raises(RequestError, match="nearest: smaller"):
-        method_of("int4", "smaler")
-
-
-def test_listed_beside_the_others() -> None:
-    rows = {row["name"]: row for row in method_rows()}
-    wanted = {"name": "folding", "calibration": "required", "scope": "block", "source": "this file"}
-    assert rows["folding"] == wanted
-    assert rows["clip"]["calibration"] == "optional"
-    assert (rows["rtn"]["calibration"], rows["rtn"]["scope"]) == ("none", "layer")
-
-
-def test_the_method_is_the_one_named_else_the_plans_else_rtn() -> None:
-    plan = Plan({"*": "int4"}, method="smaller")
-    assert method_of("int4") is method_of({"*": "int4"}) is METHODS["rtn"]
-    assert method_of(plan) is METHODS["smaller"]
-    assert method_of(plan, "clip") is METHODS["clip"]
-    assert method_of(plan, METHODS["hqq"]) is METHODS["hqq"]
-
-
 def test_codes_that_do_not_fit_are_refused() -> None:
     class Forgetful(Alike):
         name = "forgetful"
@@ -329,49 +282,3 @@ def test_peqa_asks_for_text(batch: torch.Tensor | dict[str, torch.Tensor]) -> No
     model = nn.Sequential(nn.Linear(4, 4))
     with pytest.raises(RequestError, match="calibration must be token ids"):
         quant.quantize_model(model, "int4:g4", method="peqa", calibration=[batch])
-
-
-FILE = """
-from dataclasses import dataclass
-import quant
-from quant.methods.base import LayerMethod
-from quant.methods.registry import register
-
-@dataclass
-class Half(LayerMethod):
-    part: float = 0.5
-    name = "half"
-    source = "a file"
-
-    def quantize(self, weight, spec, statistics):
-        return quant.quantize(weight * self.part, spec)
-
-register(Half())
-"""
-
-
-def test_a_file_of_the_users_is_run_once(tmp_path: Path) -> None:
-    path = tmp_path / "own.py"
-    path.write_text(FILE)
-    method = load_method(path)
-    assert load_method(path) is method is get_method("half")
-    assert len(quant.quantize_model(Small(), "int4", method="half").layers) == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x = 1", "0 methods are registered"),
-        (FILE + "\nclass Other(Half):\n    name = 'other'\nregister(Other())", "2 methods are"),
-        (FILE + "\n1 / 0", "ZeroDivisionError: division by zero"),
-        (FILE.replace('"half"', '"rtn"'), "method 'rtn' is taken"),
-        (None, "no such Python file"),
-    ],
-)
-def test_files_without_a_method_are_refused(text: str | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "own.py"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(RequestError, match=rf"own\.py: .*{message}"):
-        load_method(path)
-    assert ("half" in METHODS) == ("2 methods" in message)
