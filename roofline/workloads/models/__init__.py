@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.request
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib import resources
@@ -152,6 +150,9 @@ def _from_hub(hub_id: str) -> str:
     The hub's own download is not used for the request: without a network it would try for half a
     minute before saying so.
     """
+    import http.client
+    import urllib.request
+
     try:
         from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
