@@ -38,7 +38,7 @@ def validation_report(validation: Validation) -> Report:
 def tables(validation: Validation) -> list[Table]:
     """Return what the validation is, and the errors of kernels and of servers."""
     return [
-        Table((), (), TITLE, "", (f"made by `{COMMAND}`", *NOTES)),
+        Table((), (), TITLE, "", (f"made by {COMMAND}", *NOTES)),
         kernel_table(validation.kernels),
         serving_table(validation.serving),
     ]
