@@ -80,7 +80,8 @@ class FloatType:
         normal = exponent > 0
         significand = mantissa + normal * 2**self.mantissa_bits
         power = np.where(normal, exponent, 1) - self.bias - self.mantissa_bits
-        positive = np.ldexp(significand.astype(np.float32), power)
+        with np.errstate(over="ignore"):  # BF16's Inf and NaN, which are set below
+            positive = np.ldexp(significand.astype(np.float32), power)
         if self.specials == "nan":
             positive[-1] = np.nan
         if self.specials == "ieee":
