@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [target for target in sorted(targets) if not (path.parent / target).exists()] == []
 
 
+@cache
 def options() -> dict[str, set[str]]:
     """Command to its options; the commands of a package are joined under its name."""
     found: dict[str, set[str]] = {}
