@@ -59,10 +59,6 @@ def sweep(
     batches = numbers(batch, [options.BATCH], "batch")
     contexts = numbers(context, [2048], "context")
     devices, shares = listed(hardware, (), "hardware"), numbers(tp, [1], "tp")
-    formats = [
-        format_names(values, ["fp16"], what)
-        for what, values in (("weights", weights), ("kv", kv), ("activations", activations))
-    ]
     import roofline
     from roofline.reports.report import sweep_report
 
@@ -72,7 +68,9 @@ def sweep(
         phase,
         batches,
         contexts,
-        *formats,
+        format_names(weights, ["fp16"], "weights"),
+        format_names(kv, ["fp16"], "kv"),
+        format_names(activations, ["fp16"], "activations"),
         shares,
         calibrated=calibrated,
         head=format_name(head),
@@ -113,12 +111,13 @@ def serve_(
         "activations": format_name(activations),
         "kv": format_name(kv),
         "head": format_name(head),
+        "plan": planned(plan),
         "tp": tp,
         "ep": ep,
     }
     spec = roofline.load_hardware(hardware)
     law = roofline.load_calibration(spec) if calibrated else None
-    served = roofline.serve(model, spec, prompt, generate, batch, law, plan=planned(plan), **given)
+    served = roofline.serve(model, spec, prompt, generate, batch, law, **given)
     request: dict[str, Any] = {"model": model, "hardware": spec.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, **given}
     request |= {"plan": str(plan) if plan else None, "calibrated": calibrated}

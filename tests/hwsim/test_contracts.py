@@ -23,11 +23,12 @@ from quant.formats.scales import SCALES
 from quant.methods.registry import METHODS
 from roofline.devices.device import hardware_names
 from roofline.workloads.ops import Op
+from roofline.workloads.setting import WorkloadOptions
 from roofline.workloads.transforms import linearize_attention
 
 SLOW = {"awq", "omniquant", "peqa", "smoothquant"}
 """Methods that train or search: minutes."""
-MODELS = (
+MODELS: tuple[tuple[str, WorkloadOptions], ...] = (
     ("llama-2-7b", {}),
     ("mixtral-8x7b-v0.1", {"tp": 2, "ep": 2, "pp": 2}),
     ("deepseek-v3", {}),
@@ -41,7 +42,7 @@ MODELS = (
 def one_of_each_kind() -> list[Op]:
     """Ops of every kind that built-in models have, in a format of weights of four bits."""
     works = [
-        roofline.workload(model, "decode", 1, 64, weights="int4", **options)  # type: ignore[arg-type]
+        roofline.workload(model, "decode", 1, 64, **{"weights": "int4", **options})
         for model, options in MODELS
     ]
     works += [linearize_attention(works[0]), roofline.workload("resnet-50", "prefill", 1, 1)]
