@@ -117,8 +117,8 @@ def blocks(document: Path) -> list[Block]:
             number, above = end + 1, []
         elif line.startswith("<!--"):
             for comment in COMMENT.finditer(line):
-                words = (comment[name] or "" for name in ("how", "prefix", "text"))
-                above.append(Directive(*words, line=number))
+                how, prefix, text = (comment[name] or "" for name in ("how", "prefix", "text"))
+                above.append(Directive(how, prefix, text, line=number))
         elif line.strip():
             above = []
     return found

@@ -29,7 +29,7 @@ from roofline.workloads.transforms import linearize_attention
 SLOW = {"awq", "omniquant", "peqa", "smoothquant"}
 """Methods that train or search: minutes."""
 MODELS: tuple[tuple[str, WorkloadOptions], ...] = (
-    ("llama-2-7b", {}),
+    ("llama-2-7b", {"weights": "int4"}),
     ("mixtral-8x7b-v0.1", {"tp": 2, "ep": 2, "pp": 2}),
     ("deepseek-v3", {}),
     ("mamba-2.8b", {}),
@@ -41,10 +41,7 @@ MODELS: tuple[tuple[str, WorkloadOptions], ...] = (
 
 def one_of_each_kind() -> list[Op]:
     """Ops of every kind that built-in models have, in a format of weights of four bits."""
-    works = [
-        roofline.workload(model, "decode", 1, 64, **{"weights": "int4", **options})
-        for model, options in MODELS
-    ]
+    works = [roofline.workload(model, "decode", 1, 64, **options) for model, options in MODELS]
     works += [linearize_attention(works[0]), roofline.workload("resnet-50", "prefill", 1, 1)]
     kinds = {op.kind: op for work in works for op in work.template.ops}
     return list(kinds.values())
