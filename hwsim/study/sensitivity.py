@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -190,5 +191,5 @@ def _save(frame: pd.DataFrame, path: Path) -> None:
 
 def _load(path: Path) -> pd.DataFrame:
     """A kept table, to the last bit as it was."""
-    frame = pd.read_csv(path, dtype={"layer": str}, float_precision="round_trip")
-    return frame.set_index("layer").rename_axis(None)
+    texts = pd.read_csv(path, dtype=str).set_index("layer").rename_axis(None)
+    return texts.astype(np.float64)

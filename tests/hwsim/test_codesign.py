@@ -118,7 +118,7 @@ def test_every_wrong_setting_is_named() -> None:
     for name in numbers:
         for wrong in (0, -1, float("nan")):
             with pytest.raises(RequestError, match=f"{name} {wrong}"):
-                Request("m", "a", 4.0, **{name: wrong})
+                Request("m", "a", **{"max_effective_bits": 4.0, name: wrong})  # type: ignore[arg-type]  # one may be no int
     with pytest.raises(RequestError, match="exact_tokens 300: at most the 200"):
         Request("m", "a", 4.0, tokens=200, context=100, exact_tokens=300)
 
