@@ -123,11 +123,12 @@ def first_packet(format_: Format, scale: str) -> SideBand:
 @pytest.fixture(autouse=True)
 def own_registries() -> Iterator[None]:
     """What a test registers is gone after it."""
-    kept = [(entries, dict(entries)) for entries in (registry.FORMATS, SCALES)]
+    formats, kinds = dict(registry.FORMATS), dict(SCALES)
     yield
-    for entries, before in kept:
-        entries.clear()
-        entries.update(before)  # type: ignore[arg-type]  each is given what it had
+    registry.FORMATS.clear()
+    registry.FORMATS.update(formats)
+    SCALES.clear()
+    SCALES.update(kinds)
 
 
 def test_a_format_of_ones_own_needs_a_number() -> None:

@@ -126,11 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import wavedrom
 
     parser = argparse.ArgumentParser("tests.rtl.wave", description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/pe_group.svg"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/pe_group.svg"))
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         source = picture(trace(Path(folder)))
-    write_text(given.output, wavedrom.render(json.dumps(source)).tostring())
+    write_text(given.out, wavedrom.render(json.dumps(source)).tostring())
 
 
 if __name__ == "__main__":

@@ -177,8 +177,8 @@ def side_bands_are_numbers() -> None:
     check(inner.word == 0b0_1_10_110010 and SideBand.of(inner.word) == inner, inner)
 
 
-def _model_clocks(packets: Sequence[Packet], weight: Weights, tile: Tile) -> int:
-    model, results = TileModel(packets, weight, tile), 0
+def _model_clocks(packets: Sequence[Packet], layer: Weights, tile: Tile) -> int:
+    model, results = TileModel(packets, layer, tile), 0
     wanted = tile.rows * sum(packet.final for packet in packets)
     weight, act = sum(len(p.weights) for p in packets), sum(len(p.words) for p in packets)
     for clock in range(100000):
