@@ -194,6 +194,8 @@ def eval_(
 
     methods = [_method(name) for name in listed(method, (), "method")]
     names = format_names(weights, (), "weights")
+    if head and not names and plan is None:
+        raise RequestError(f"head {head!r}: --weights or --plan is needed too")
     choices: dict[str, Formats] = {text: _formats(text, head, None) for text in names}
     if plan is not None:
         choices[str(plan)] = _formats("", head, plan)

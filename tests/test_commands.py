@@ -232,6 +232,63 @@ def test_a_suffix_that_contradicts_the_form_is_refused(name: str, tmp_path: Path
     assert json.loads(named.read_text())["schema"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("quant eval", ["nothing", "--head", "int8"], "--weights or --plan is needed too"),
+        ("quant eval", ["nothing", "--weights", "int4,,int3"], "between commas is empty"),
+        ("quant eval", ["nothing", "--kv", "int44"], "nearest: int4"),
+        ("quant eval", ["nothing", "--method", "rtn,gptk"], "nearest: gptq"),
+        ("quant eval", ["nothing", "--dtype", "float61"], "nearest: float16"),
+        ("quant quantize", ["nothing", "-o", "x"], "one of --weights and --plan is needed"),
+        ("quant quantize", ["nothing", "-o", "x", "--weights", "99"], "unknown format '99'"),
+        ("roofline report", ["gpt2", "h100-sxm", "--batch", "many"], "not 'many'"),
+        ("roofline report", ["gpt2", "h100-sxm", "--output", "svg"], "'svg' is not one of 'table'"),
+        ("roofline report", ["gpt2", "h100-sxm", "-o", "x.html", "--past", "3"], "past 3"),
+        ("roofline calibrate", ["h100-sxm", "-o", "x.csv"], "must end in .toml"),
+        ("hwsim simulate", ["gpt2", "bitmod", "--kv", "fp16"], "cannot run 'fp16'"),
+        ("hwsim simulate", ["gpt2", "bitmod", "--head", "bitmod5"], "nearest: bitmod"),
+        ("hwsim simulate", ["gpt2", "bitmod", "--activations", "int8"], "takes fp16 activations"),
+        ("hwsim margins", ["nothing", "bitmod", "--budget", "3.3,x"], "numbers such as 3.3,3.7"),
+        ("hwsim margins", ["nothing", "bitmod", "--output", "json"], "'json' is not one of 'md'"),
+        ("hwsim codesign", ["nothing", "bitmod"], "a budget is needed"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line_before_any_work(
+    name: str,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A model called "nothing" is unknown: were it loaded, the message would say so.
+    monkeypatch.chdir(tmp_path)
+    code, out, errors = run(name, *arguments)
+    assert (code, out) == (2, ""), errors
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_number_formats_of_a_simulation() -> None:
+    def simulated(*arguments: str) -> dict[str, Any]:
+        code, out, errors = run(
+            "hwsim simulate", "smollm2-135m", "bitmod", *SMALL, "--output", "json", *arguments
+        )
+        assert code == 0, errors
+        content: dict[str, Any] = json.loads(out)
+        return content
+
+    own, other = simulated(), simulated("--kv", "4", "--head", "4", "--activations", "fp16")
+    assert {key: other[key] for key in ("weights", "activations", "kv", "head")} == {
+        "weights": own["weights"],
+        "activations": own["activations"],
+        "kv": "int4:g128:int8",
+        "head": "int4:g128:int8",
+    }
+    assert other["energy_j"]["dram"] < own["energy_j"]["dram"]
+
+
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for suffix, message in {"parquet": "hwsim[parquet]", "png": "hwsim[codesign]"}.items():
