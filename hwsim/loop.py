@@ -52,13 +52,16 @@ def codesign(
     prompt: int = 256,
     generate: int = 32,
     batch: int = 1,
+    tokens: int = 16384,
+    context: int = 1024,
+    exact_tokens: int = 64,
+    time_limit: float = 120.0,
     out: Path | None = None,
 ) -> Plan:
     """Return the plan with the least expected loss for a model on a machine within budgets.
 
     A plan that the solver did not prove optimal in its time comes with a warning that says how far
-    from optimal it may be; ``hwsim.loop.run`` takes all settings of a ``Request`` and returns all
-    results.
+    from optimal it may be. ``hwsim.loop.run`` returns all results, not the plan alone.
 
     Args:
         model: Built-in name, folder or hub id.
@@ -69,6 +72,10 @@ def codesign(
         prompt: Tokens of the prompt.
         generate: Tokens generated.
         batch: Sequences.
+        tokens: Evaluation tokens.
+        context: Tokens of an evaluation window.
+        exact_tokens: Evaluation tokens that one block computes bit-exactly.
+        time_limit: Seconds that the solver may take for a choice.
         out: If given, the plan is measured too, and report and checkpoint are written there.
 
     Raises:
@@ -76,14 +83,18 @@ def codesign(
             is stated), or a folder with other files.
     """
     request = Request(
-        model,
-        accelerator,
-        max_effective_bits,
-        max_prefill_time,
-        max_decode_time,
-        prompt,
-        generate,
-        batch,
+        model=model,
+        accelerator=accelerator,
+        max_effective_bits=max_effective_bits,
+        max_prefill_time=max_prefill_time,
+        max_decode_time=max_decode_time,
+        prompt=prompt,
+        generate=generate,
+        batch=batch,
+        tokens=tokens,
+        context=context,
+        exact_tokens=exact_tokens,
+        time_limit=time_limit,
     )
     if out is None:
         study = Study(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from hwsim.machines.elements.base import ProcessingElement
 from hwsim.report import facts, prose
 from hwsim.report.codesign import candidate_table, layer_table, markdown, write_report
 from hwsim.report.figures import NONE, accuracy_points, draw_accuracy, draw_format_map, format_map
+from hwsim.study.margins import measure_margins
 from hwsim.study.request import BITS, DECODE, PREFILL, Request
 from hwsim.study.result import CodesignResult
 from hwsim.study.selection import Selection
@@ -319,7 +321,7 @@ def test_maps_of_blocks_that_differ() -> None:
 def test_codesign_warns_of_a_plan_that_is_not_proved(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"max_effective_bits": 4.5, "prompt": 16, "generate": 2}
+    options: dict[str, Any] = {"max_effective_bits": 4.5, **SIZES}
     proved = hwsim.codesign(str(folder / "model"), "bitmod", **options)
     select = Study.select
     monkeypatch.setattr(
@@ -327,6 +329,33 @@ def test_codesign_warns_of_a_plan_that_is_not_proved(
     )
     with pytest.warns(UserWarning, match="stopped after 120 s, within 5 % of optimal"):
         assert hwsim.codesign(str(folder / "model"), "bitmod", **options) == proved
+
+
+def test_margins_say_what_they_measured(folder: Path) -> None:
+    model = str(folder / "model")
+    text = measure_margins(model, "bitmod", [4.5], 2, 2048, 0)
+    study = Study(Request(model, "bitmod", 4.5, tokens=2048))
+    plan = study.choice(study.select({BITS: 4.5}))
+    assert f"| plan at 4.5 | {study.bits(plan):.4f} | " in text
+    assert "for their expected losses: at 4.5 proved optimal." in text
+    shown = [float(bits) for bits in re.findall(r"random \d \| ([\d.]+) \|", text)]
+    assert len(shown) == 2
+    assert max(shown) <= 4.5
+    # Three bits do not suffice for bitmod3 with its scales: no such random plan, none is reported.
+    with pytest.raises(RequestError, match="random plans at 3 bits: bitmod3 alone takes 3"):
+        measure_margins(model, "bitmod", [3.0], 1, 2048, 0)
+
+
+def test_codesign_has_every_setting_of_a_request() -> None:
+    """With the same defaults; the folder is the only other argument."""
+    settings = {field.name: field.default for field in dataclasses.fields(Request)}
+    parameters = dict(inspect.signature(hwsim.codesign).parameters)
+    assert parameters.pop("out").default is None
+    assert list(parameters) == list(settings)
+    given = {name: parameter.default for name, parameter in parameters.items()}
+    assert {n: v for n, v in given.items() if v is not inspect.Parameter.empty} == {
+        n: v for n, v in settings.items() if v is not dataclasses.MISSING
+    }
 
 
 def test_codesign_refuses_a_foreign_folder_before_it_works(tmp_path: Path) -> None:
