@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import typer
+import typer.core
+import typer.main
 
 REPORT = Path(__file__).parent.parent / "reports/start.md"
 TRIES = 5
@@ -64,7 +65,9 @@ def seconds(code: str, tries: int = TRIES, cache: Path | None = None) -> float:
 def commands(program: str) -> list[str]:
     """Return the names of a program's commands."""
     app = importlib.import_module(f"{program}.cli").app
-    return list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  a group
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return list(group.commands)
 
 
 def helped(program: str, command: str) -> str:

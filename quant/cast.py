@@ -79,7 +79,7 @@ def convention(producer: Producer, element: FloatType) -> Convention:
     bounded = producer == "torch" and element == SCALAR_TYPES["e4m3fn"]
     beyond: Beyond = "saturate" if bounded or producer == "saturating" else "special"
     nan: NanRule = "ones" if producer == "torch" else "quiet"
-    if element.specials == "none":
+    if not element.has_specials:
         nan = "flipped_zero" if producer == "ml_dtypes" else "error"
     return Convention(overflow=beyond, infinity=beyond, nan=nan)
 
@@ -140,11 +140,10 @@ def _cast(
 ) -> I64:
     """Return the codes of one flat block; every option is known to be valid."""
     sign: I64 = np.signbit(x) * np.int64(element.negative_zero)
-    missing = {"none": 0, "fnuz": 0, "nan": 1, "ieee": 1 << element.mantissa_bits}
-    largest = element.negative_zero - 1 - missing[element.specials]
+    largest = element.negative_zero - 1 - element.reserved
     magnitude = _round(x, element, ties)
     codes = np.minimum(magnitude, largest) | sign
-    if element.specials == "fnuz":
+    if element.is_unsigned_zero:
         codes[codes == element.negative_zero] = 0
     over = np.isfinite(x) & (magnitude > largest) & (ties != "zero")
     for where, rule in ((over, overflow), (np.isinf(x), infinity)):
@@ -152,7 +151,7 @@ def _cast(
             most = decode(largest, element)
             raise RequestError(f"{x[where][0]:g} is out of range (allowed: ±{most:g}, or saturate)")
         # The code after the largest: Inf (ieee), NaN (nan), NaN in the place of -0 (fnuz).
-        special = rule == "special" and element.specials != "none"
+        special = rule == "special" and element.has_specials
         codes[where] = (largest + special) | sign[where]
     if (lost := np.isnan(x)).any():
         codes[lost] = _nan_codes(sign[lost], element, nan, largest)
@@ -182,12 +181,12 @@ def _round(x: F64, element: FloatType, ties: Ties) -> I64:
 
 def _nan_codes(sign: I64, element: FloatType, rule: NanRule, largest: int) -> I64:
     """Return the codes of NaNs with these sign bits."""
-    if rule == "zero" or (rule == "flipped_zero" and element.specials == "fnuz"):
+    if rule == "zero" or (rule == "flipped_zero" and element.is_unsigned_zero):
         return np.zeros_like(sign)
     if rule == "flipped_zero":
         return np.bitwise_xor(sign, element.negative_zero)
-    ieee, top_bit = element.specials == "ieee", (1 << element.mantissa_bits) >> 1
-    if rule == "error" or element.specials == "none" or (ieee and not top_bit):
+    ieee, top_bit = element.has_infinity, (1 << element.mantissa_bits) >> 1
+    if rule == "error" or not element.has_specials or (ieee and not top_bit):
         raise RequestError(f"NaN has no code with nan={rule!r} (allowed: zero, flipped_zero)")
     if ieee and rule == "ones":
         return np.bitwise_or(sign, element.negative_zero - 1)

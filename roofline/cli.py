@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,8 +26,23 @@ if TYPE_CHECKING:
 
 COMPAT: dict[str, Literal["main", "pr27"]] = {"llm-viewer": "main", "llm-viewer-pr27": "pr27"}
 """Name on the command line to the version of LLM-Viewer."""
-PAGE = {"past": 0, "new_tokens": 1, "pp": 1, "ep": 1, "flash": True, "plan": None}
+_ORDINARY = {"past": 0, "new_tokens": 1, "pp": 1, "ep": 1, "plan": None, "calibration": None}
+PAGE = {**_ORDINARY, "flash": True}
 """What the HTML page cannot recompute has these values."""
+LLM_VIEWER = {**_ORDINARY, "head": "fp16", "calibrated": False}
+"""What LLM-Viewer's formulas do not know has these values."""
+NewTokens = Annotated[
+    int, typer.Option(help="Tokens of a decode step; more to verify a draft.", min=1)
+]
+Stages = Annotated[int, typer.Option(help="Stages of consecutive layers, a device each.")]
+Flash = Annotated[
+    bool | None,
+    typer.Option(
+        "--flash/--no-flash",
+        help="Attention as one kernel, or as three ops.",
+        show_default="flash; with --compat no-flash",
+    ),
+]
 app = application(
     "roofline",
     "What bounds a model on a device: memory, compute or the link.\n\n"
@@ -53,20 +69,11 @@ def report(
     head: options.Head = "fp16",
     plan: options.PlanFile = None,
     past: options.Past = 0,
-    new_tokens: Annotated[
-        int, typer.Option(help="Tokens of a decode step; more to verify a draft.", min=1)
-    ] = 1,
+    new_tokens: NewTokens = 1,
     tp: options.TensorParallel = 1,
-    pp: Annotated[int, typer.Option(help="Stages of consecutive layers, a device each.")] = 1,
+    pp: Stages = 1,
     ep: options.ExpertParallel = 1,
-    flash: Annotated[
-        bool | None,
-        typer.Option(
-            "--flash/--no-flash",
-            help="Attention as one kernel, or as three ops.",
-            show_default="flash; with --compat no-flash",
-        ),
-    ] = None,
+    flash: Flash = None,
     calibrated: options.Calibrated = False,
     calibration: Annotated[
         Path | None,
@@ -93,6 +100,9 @@ def report(
     formats = {"weights": weights, "activations": activations, "kv": kv, "head": head}
     request: dict[str, Any] = {"model": model, "phase": phase, "batch": batch, "context": context}
     if compat is not None:
+        given_too = {"plan": plan, "head": head, "past": past, "new_tokens": new_tokens, "pp": pp}
+        given_too |= {"ep": ep, "calibrated": calibrated, "calibration": calibration}
+        _check_known(given_too, LLM_VIEWER, f"--compat {compat}")
         output.write(_compat(compat, request, hardware, formats, bool(flash), tp))
         return
     import roofline
@@ -113,7 +123,7 @@ def report(
     }
     asked = {**given, "plan": str(plan) if plan else None}
     if output.form == "html":
-        _check_page(asked)
+        _check_known({**asked, "calibration": calibration}, PAGE, "the HTML page")
     work = roofline.workload(model, phase, batch, context, **given)
     _warn(work, model)
     spec = roofline.load_hardware(hardware)
@@ -187,11 +197,11 @@ def list_(
     )
 
 
-def _check_page(request: dict[str, Any]) -> None:
-    """Refuse what the page cannot recompute, before any work is done for it."""
-    for key, value in PAGE.items():
+def _check_known(request: Mapping[str, Any], known: Mapping[str, Any], who: str) -> None:
+    """Refuse options that a page or another tool's formulas do not know, before any work."""
+    for key, value in known.items():
         if request[key] != value:
-            raise RequestError(f"{key} {request[key]!r}: the HTML page knows {value!r} only")
+            raise RequestError(f"{key} {str(request[key])!r}: {who} knows {str(value)!r} only")
 
 
 def _page(model: str, spec: HardwareSpec, request: dict[str, Any], calibrated: bool) -> str:

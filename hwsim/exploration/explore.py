@@ -45,6 +45,9 @@ def explore(
         if name not in OBJECTIVES:
             raise unknown_name("objective", name, OBJECTIVES)
     designs = space.designs()
+    for machine, text in designs:  # before the first of them runs
+        if text is not None:
+            machine.spec(text)
     results = [
         _row(machine, text, work) for machine, text in track(designs, "exploring", len(designs))
     ]

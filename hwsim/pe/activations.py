@@ -39,7 +39,7 @@ class ActivationFormat:
         name: What users type.
         element: Its minifloat; None for two's complement integers of 8 bits.
         source: Standard that defines it.
-        id: Its number in the parameters of the Verilog (``activation_e``), for ever.
+        id: Its number in the parameters of the Verilog (``activation_e``), which never changes.
         numpy: numpy's own type of such numbers, which rounds as ``quant.cast`` and faster; None:
             numpy has none.
     """
@@ -70,7 +70,7 @@ class ActivationFormat:
         """The largest exponent of a finite word."""
         if self.element is None:
             return 1
-        reserved = 1 if self.element.specials == "ieee" else 0
+        reserved = int(self.element.has_infinity)
         return (1 << self.element.exponent_bits) - 1 - reserved
 
     @property
@@ -93,8 +93,8 @@ class ActivationFormat:
         width, top = self.element.mantissa_bits, 2**self.element.exponent_bits - 1
         field, fraction = raw >> width & top, raw & (2**width - 1)
         mantissa = fraction + (field > 0) * np.int32(2**width)
-        ends = {"ieee": field == top, "nan": (field == top) & (fraction == 2**width - 1)}
-        finite = ~ends[self.element.specials]
+        # Codes above the largest finite one, by magnitude: Inf and NaN.
+        finite = ((field << width) + fraction) < 2 ** (self.bits - 1) - self.element.reserved
         return Fields(raw >> (self.bits - 1) & 1, np.maximum(field, 1), mantissa, finite)
 
     def words(self, values: NDArray[Any]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
         raise RequestError(f"the PE takes scales {allowed}, not {weight.spec.scale.name!r}")
     if weight.spec.scale_rule.has_float_zero:
         raise RequestError("the PE takes integer zero points, not the rule 'float-zero'")
-    table = term_table(weight.spec.format.name, rule.exponent_bits if rule else None)
+    table = term_table(weight.spec.format, rule.exponent_bits if rule else None)
     rule = rule or Arithmetic(exponent_bits=table.exponent_bits)
     size = min(weight.spec.group_size, weight.shape[1])
     if size > MAX_GROUP:

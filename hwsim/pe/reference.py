@@ -81,7 +81,7 @@ def decode(word: int, format_: ActivationFormat) -> Activation:
     width, exponent_bits = format_.element.mantissa_bits, format_.element.exponent_bits
     field, fraction = word >> width & 2**exponent_bits - 1, word & 2**width - 1
     all_ones = field == 2**exponent_bits - 1
-    if all_ones and (format_.element.specials == "ieee" or fraction == 2**width - 1):
+    if all_ones and (format_.element.has_infinity or fraction == 2**width - 1):
         raise ValueError(f"{format_.name} word {word:#06x} is infinite or NaN")
     hidden = 2**width if field else 0
     return Activation(word >> (format_.bits - 1), max(field, 1), hidden | fraction)

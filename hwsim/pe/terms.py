@@ -83,11 +83,11 @@ def pe_formats(exponent_bits: int | None = None) -> list[str]:
     return [name for name in BUILT_IN if _table(FORMATS[name], exponent_bits)]
 
 
-def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
+def term_table(format_: str | Format, exponent_bits: int | None = None) -> TermTable:
     """Return the terms of a format.
 
     Args:
-        name: Format.
+        format_: A format, or the name of one in the registry.
         exponent_bits: Width of the machine's term exponents; None: the widest. Of the tables
             that fit, it is the one of the fewest steps, then of the narrowest exponents.
 
@@ -95,7 +95,8 @@ def term_table(name: str, exponent_bits: int | None = None) -> TermTable:
         RequestError: unknown format, one whose levels are no short sums of signed powers of two,
             or one that needs wider exponents.
     """
-    entry = get_format(str(name))
+    entry = format_ if isinstance(format_, Format) else get_format(format_)
+    name = entry.name
     if exponent_bits is not None:
         exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
     table = _table(entry, exponent_bits)
@@ -119,8 +120,7 @@ def term_count(format_: str | Format | FormatSpec, exponent_bits: int | None = N
     """
     if isinstance(format_, FormatSpec):
         return term_count(format_.format, exponent_bits)
-    name = format_ if isinstance(format_, str) else format_.name
-    return term_table(name, exponent_bits).steps
+    return term_table(format_, exponent_bits).steps
 
 
 @lru_cache(maxsize=1024)

@@ -20,7 +20,7 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.energy import array_energy_j, buffer_energy_j, dram_cycles, dram_energy_j
 from hwsim.simulation.result import OpResult, SimulationResult
-from quant.common.errors import RequestError
+from quant.common.errors import RequestError, unknown_name
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
 from roofline.workloads.op_work import OpWork
@@ -55,9 +55,12 @@ def simulate(
         3124536
     """
     machine = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
-    if codes:
-        work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
     parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
+    if codes:
+        for part, _ in parts:
+            _check_codes(part, codes)
+        work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
+        parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
     ops = (result for part, n in parts for result in _results(part, n, machine))
     return SimulationResult(machine, tuple(ops))
 
@@ -99,6 +102,17 @@ def _results(work: Workload, repeats: float, machine: Accelerator) -> Iterator[O
             yield replace(result, name=part.name)
 
 
+def _check_codes(work: Workload, codes: Mapping[str, QuantizedTensor]) -> None:
+    """Refuse codes of a layer that the workload does not have, or of another shape."""
+    matrices = work.matrices
+    for path, tensor in codes.items():
+        if path not in matrices:
+            raise unknown_name("layer", path, matrices)
+        shape = (matrices[path].out_features, matrices[path].in_features)
+        if tensor.shape != shape:
+            raise RequestError(f"codes of {path} have shape {tensor.shape}: {shape} is needed")
+
+
 def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
     try:
         if op.link_bytes > 0:
@@ -108,6 +122,8 @@ def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResu
             return _multiply(op, gemm, operands, phase, repeats, machine)
         if gemm is not None or op.macs > 0:
             raise RequestError("multiplies, but gives no product of two operands in formats")
+        if op.ops > 0 and op.bytes == 0:
+            raise RequestError("operates on nothing that it moves: its cost is not known")
     except RequestError as error:
         raise RequestError(f"{op.name} ({op.op}): {error}") from None
     return _move(op, phase, repeats, machine)

@@ -68,6 +68,26 @@ class FloatType:
         return 1 + self.exponent_bits + self.mantissa_bits
 
     @property
+    def has_infinity(self) -> bool:
+        """Whether the largest exponent holds Inf and NaN."""
+        return self.specials == "ieee"
+
+    @property
+    def has_specials(self) -> bool:
+        """Whether some codes are no finite numbers."""
+        return self.specials != "none"
+
+    @property
+    def is_unsigned_zero(self) -> bool:
+        """Whether the code of −0 is NaN."""
+        return self.specials == "fnuz"
+
+    @property
+    def reserved(self) -> int:
+        """Codes of each sign above the largest finite one."""
+        return {"none": 0, "fnuz": 0, "nan": 1, "ieee": 1 << self.mantissa_bits}[self.specials]
+
+    @property
     def negative_zero(self) -> int:
         """The code of −0."""
         return 1 << (self.bits - 1)

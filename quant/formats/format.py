@@ -41,8 +41,8 @@ class Format:
         unused: Codes that are never produced.
         scale_top: The level that the largest weight is scaled to; None: the candidate's largest.
         layout: Which arrays hold the weights; a grid: level times scale.
-        id: The format's number in the packets of the Verilog, for ever: a new format takes a new
-            one; None: the Verilog has it not.
+        id: The format's number in the packets of the Verilog, which never changes: a new format
+            takes a new one; None: the Verilog has it not.
     """
 
     name: str

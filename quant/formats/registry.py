@@ -241,7 +241,7 @@ _ENTRIES = (
     Format("fp16", PlainType(16), "IEEE 754-2019 binary16"),
     Format("bf16", PlainType(16), "bfloat16: the upper half of binary32"),
 )
-# The number of a format in the packets of the Verilog. A number stays with its format for ever: a
+# The number of a format in the packets of the Verilog. A number stays with its format: a
 # new format that the Verilog is to have takes the next one, wherever its entry stands.
 # fmt: off
 _IDS = {

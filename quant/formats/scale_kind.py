@@ -38,7 +38,7 @@ class ScaleKind:
         row_bits: Stored bits that a row adds.
         multiplied_bits: Bits of the integer that a bit-serial PE multiplies a group's sum by; None:
             it takes no such scale.
-        id: The kind's number in the packets of the Verilog, for ever; None: the Verilog has it not.
+        id: The kind's number in the packets of the Verilog; it never changes; None: it has none.
         takes_tensor_scale: Whether a float32 scale of the tensor may lie above the groups'.
         is_coarse: Whether stored values lie so far apart (a power of two, three bits of mantissa)
             that candidates are compared under the stored scale, and that nothing can be learned
@@ -65,12 +65,15 @@ class ScaleKind:
         Args:
             raw: Finite, not negative.
             tensor: The tensor's scale, that the groups' are relative to; None: there is none.
+
+        Raises:
+            RequestError: a kind that says not how.
         """
-        raise NotImplementedError
+        raise RequestError(f"scale {self.name!r} does not say how it is stored")
 
     def store_under(self, raw: F32, above: Scales) -> Scales:
         """Store other scales ``[out, n]`` under the row and tensor scales of ``above``."""
-        return self.store(raw)
+        return self.store(raw, above.tensor)
 
     def used(
         self,
@@ -79,8 +82,12 @@ class ScaleKind:
         tensor: np.float32 | None = None,
         inverse: bool = False,
     ) -> F32:
-        """Return the value of stored scales, ``[out, groups]`` float32."""
-        raise NotImplementedError
+        """Return the value of stored scales, ``[out, groups]`` float32.
+
+        Raises:
+            RequestError: a kind that says not which.
+        """
+        raise RequestError(f"scale {self.name!r} does not say what its stored values mean")
 
     def is_number(self, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
         """Return which stored scales stand for a finite number that is not negative."""

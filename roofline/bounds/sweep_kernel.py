@@ -58,15 +58,14 @@ def sweep_points(
             most = max(most, held)
             ideal = max(compute, memory, exchange)
             seconds = counts[k] * ideal
-            if calibrated:
-                seconds = 0.0
-                if traffic + sent > 0:
-                    a = compute * laws[0, k]
-                    b = max(memory, exchange) * laws[1, k]
-                    longer = max(a, b, TINY)
-                    power = laws[2, k]
-                    body = longer * (1 + (min(a, b) / longer) ** power) ** (1 / power)
-                    seconds = counts[k] * max(body, ideal * laws[3, k]) + floors[k]
+            # What moves nothing is inside another kernel: its least time, no launch.
+            if calibrated and traffic + sent > 0:
+                a = compute * laws[0, k]
+                b = max(memory, exchange) * laws[1, k]
+                longer = max(a, b, TINY)
+                power = laws[2, k]
+                body = longer * (1 + (min(a, b) / longer) ** power) ** (1 / power)
+                seconds = counts[k] * max(body, ideal * laws[3, k]) + floors[k]
             total += seconds
             if memory > compute and memory >= exchange:
                 bound += seconds

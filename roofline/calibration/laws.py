@@ -97,7 +97,7 @@ class Calibration:
         body = combine(parts[0] * laws.per_compute, moved * laws.per_memory, laws.sharpness)
         body = np.maximum(body, parts.max(axis=0) * laws.bounded)
         idle = (moved_bytes(table) + table[:, Quantity.LINK_BYTES]) == 0
-        body[idle] = 0.0
+        body[idle] = parts.max(axis=0)[idle]  # inside another kernel: its least time, no launch
         times: Array = body[template.index] + laws.floors * ~idle[template.index]
         return times
 

@@ -80,7 +80,13 @@ def test_quantize_streams_a_local_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         'schema = "grid/1"\nname = "stream-mine"\nlevels = [-1.0, -0.25, 0.0, 0.5]\n'
     )
-    line = ["quantize", str(tmp_path / "tiny"), "--weights", str(tmp_path / "mine.toml"), "--stream"]
+    line = [
+        "quantize",
+        str(tmp_path / "tiny"),
+        "--weights",
+        str(tmp_path / "mine.toml"),
+        "--stream",
+    ]
     done = command(*line, "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "7 layers at 2.450 effective bits" in done.stdout

@@ -52,7 +52,7 @@ function timesOf(kind, numbers, launches, device, calibrated) {
     const [compute, memory, sharpness, launch, miss, bounded] = device.laws[kind.law];
     const busy = moved + numbers.link_bytes > 0;
     const expected = combine(parts.compute / compute, Math.max(parts.memory, parts.link) / memory, sharpness);
-    time = busy ? Math.max(time * bounded, expected) : 0;
+    time = busy ? Math.max(time * bounded, expected) : time;
     floor = busy ? launch * launches : 0;
     error = miss;
   }
