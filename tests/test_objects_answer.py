@@ -14,7 +14,8 @@ from tests.import_graph import ROOT, modules
 
 KINDS = {
     "base", "calibration", "element", "format", "kind", "layout", "method", "name", "rule",
-    "rules", "scale", "scale_kind", "specials", "scale_rule", "scales", "scope", "selection", "ties", "what",
+    "rules", "scale", "scale_kind", "scale_rule", "scales", "scope", "selection", "specials",
+    "ties", "what",
 }  # fmt: skip
 """Attributes that say which kind something is."""
 FREE = {"formats", "compat"}

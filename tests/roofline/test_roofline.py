@@ -218,7 +218,7 @@ def test_markdown_and_warnings() -> None:
             "'genz' is not one of 'llm-viewer'",
         ),
         (["report", "smollm2-135m", "h100-sxm", "--tp", "2"], "2 devices do not divide heads = 9"),
-        (["report", "smollm2-135m", "h100-sxm", "--output", "html", "--pp", "2"], "pp 2"),
+        (["report", "smollm2-135m", "h100-sxm", "--output", "html", "--pp", "2"], "pp '2'"),
         (["sweep", "smollm2-135m", "h100-sxm", "--batch", "4:1"], "batch '4:1'"),
         (
             ["serve", "smollm2-135m", "h100-sxm", "--generate", "0"],
