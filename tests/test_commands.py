@@ -244,7 +244,7 @@ def test_a_suffix_that_contradicts_the_form_is_refused(name: str, tmp_path: Path
         ("quant quantize", ["nothing", "-o", "x", "--weights", "99"], "unknown format '99'"),
         ("roofline report", ["gpt2", "h100-sxm", "--batch", "many"], "not 'many'"),
         ("roofline report", ["gpt2", "h100-sxm", "--output", "svg"], "'svg' is not one of 'table'"),
-        ("roofline report", ["gpt2", "h100-sxm", "-o", "x.html", "--past", "3"], "past 3"),
+        ("roofline report", ["gpt2", "h100-sxm", "-o", "x.html", "--past", "3"], "past '3'"),
         ("roofline calibrate", ["h100-sxm", "-o", "x.csv"], "must end in .toml"),
         ("hwsim simulate", ["gpt2", "bitmod", "--kv", "fp16"], "cannot run 'fp16'"),
         ("hwsim simulate", ["gpt2", "bitmod", "--head", "bitmod5"], "nearest: bitmod"),
