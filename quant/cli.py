@@ -124,7 +124,7 @@ def quantize_(
         bool | None,
         typer.Option(
             help="Tensor by tensor, for models larger than memory: local folders, methods that "
-            "look at one layer (rtn, clip, hqq). Goes on where a run was cut.",
+            "look at one layer without inputs. Goes on where a run was cut.",
             show_default="folders above 4 GiB",
         ),
     ] = None,

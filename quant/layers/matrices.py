@@ -69,7 +69,7 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def matrix(layer: nn.Module) -> F32:
-    """Return a layer's weight as ``[out, in]`` float32.
+    """Return a copy of a layer's weight as ``[out, in]`` float32.
 
     Raises:
         RequestError: it is on the meta device.
@@ -79,7 +79,8 @@ def matrix(layer: nn.Module) -> F32:
     if weight.device.type == "meta":
         raise RequestError("its weight is on the meta device: load the model first")
     values = weight.detach().float().cpu().reshape(weight.shape[0], -1)
-    return (values.T if is_transposed(layer) else values).contiguous().numpy()
+    own: F32 = (values.T if is_transposed(layer) else values).contiguous().numpy()
+    return own.copy()
 
 
 def set_matrix(layer: nn.Module, values: F32) -> None:

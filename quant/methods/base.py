@@ -113,7 +113,7 @@ class LayerMethod(Method):
         """Round a layer.
 
         Args:
-            weight: ``[out, in]``, finite.
+            weight: ``[out, in]`` float32, finite; a copy, which the method may change.
             spec: The format.
             statistics: Of the layer's inputs; None without calibration.
 
@@ -166,9 +166,10 @@ class LayerMethod(Method):
         self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
     ) -> QuantizedTensor:
         try:
-            return self.quantize(weight, spec, statistics)
+            tensor = self.quantize(weight, spec, statistics)
         except RequestError as error:
             raise RequestError(f"layer {path}: {error}") from None
+        return _checked(self, tensor)
 
 
 class BlockMethod(Method):
@@ -282,6 +283,17 @@ def _by_blocks(
         yield path, quantize(matrix(model.get_submodule(path)), spec)
 
 
+def _checked(method: Method, tensor: object) -> QuantizedTensor:
+    """Refuse what is no QuantizedTensor, such as the rounded weights themselves."""
+    from quant.tensors.tensor import QuantizedTensor
+
+    if not isinstance(tensor, QuantizedTensor):
+        raise RequestError(
+            f"method {method.name!r} returned {type(tensor).__name__}: a QuantizedTensor is needed"
+        )
+    return tensor
+
+
 def _all_of(
     method: Method, tensors: Mapping[str, QuantizedTensor], wanted: Iterable[str]
 ) -> Rounded:
@@ -291,4 +303,4 @@ def _all_of(
             f"method {method.name!r} must return the codes of the layers that it was given, "
             f"all and no others: {', '.join(faults[:3])}"
         )
-    yield from tensors.items()
+    yield from ((path, _checked(method, tensor)) for path, tensor in tensors.items())

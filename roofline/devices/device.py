@@ -14,7 +14,7 @@ from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
 from quant.formats.spec import FormatSpec
-from roofline.devices.operands import WIDER, operand_kind
+from roofline.devices.operands import PEAKS, WIDER, operand_kind
 
 FOLDER = resources.files("roofline.devices") / "builtin"
 
@@ -55,7 +55,8 @@ class HardwareSpec:
 
     Attributes:
         name: Device.
-        peak_ops: Data type to operations per second (two a MAC), dense, of the matrix units.
+        peak_ops: Data type (one of ``roofline.devices.operands.PEAKS``) to operations per second
+            (two a MAC), dense, of the matrix units.
         memory_bandwidth: Byte/s.
         memory_capacity: Byte.
         peak_weights: Weight format name to operations per second, where the weights' format and
@@ -155,6 +156,9 @@ def load_hardware(name: str | Path) -> HardwareSpec:
 
 def _load(path: Path) -> HardwareSpec:
     spec = parse(load_toml(path), HardwareSpec, str(path))
+    for kind in spec.peak_ops:
+        if kind not in PEAKS:
+            raise RequestError(f"{path}: peak_ops: {unknown_name('data type', kind, PEAKS)}")
     faults = [
         f"{key} = {number.value}"
         for key, number in _numbers(spec, "")

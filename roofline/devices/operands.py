@@ -17,6 +17,8 @@ WIDER = {
     "fp32": ("fp32",),
 }
 """Which peaks an operation of a type may use, narrowest first: it is converted upwards."""
+PEAKS = (*WIDER, "tf32")
+"""Data types that a device may state a peak for; no operand of ours is TF32."""
 _FLOATS = ("fp4", "fp6", "fp8")
 
 

@@ -11,7 +11,7 @@ import pytest
 import roofline
 from quant.common.errors import RequestError
 from quant.formats.spec import parse_spec
-from roofline.devices.device import load_hardware
+from roofline.devices.device import FOLDER, load_hardware
 
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden/hw_specs.json").read_text()
@@ -65,7 +65,21 @@ def test_what_no_source_names_is_flagged(key: str) -> None:
 
 def test_names_are_spelled_as_people_do() -> None:
     assert load_hardware("NVIDIA_H100_SXM") is load_hardware("h100-sxm")
-    assert len(roofline.hardware_names()) == len(GOLDEN)
+    assert {load_hardware(key).name for key in GOLDEN} <= set(roofline.hardware_names())
+
+
+@pytest.mark.parametrize("name", roofline.hardware_names())
+def test_a_file_is_called_what_its_device_is_called(name: str) -> None:
+    assert load_hardware(name).name == name
+
+
+def test_a_peak_of_an_unknown_type_is_refused(tmp_path: Path) -> None:
+    text = (FOLDER / "h100-sxm.toml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("[peak_ops.int8]", "[peak_ops.int9]"), encoding="utf-8")
+    assert "int9" in path.read_text(encoding="utf-8")
+    with pytest.raises(RequestError, match=r"peak_ops: unknown data type 'int9' .*int8"):
+        load_hardware(path)
 
 
 def test_narrow_operands_find_the_narrowest_peak_that_holds_them() -> None:
