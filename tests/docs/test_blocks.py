@@ -48,11 +48,6 @@ def program(block: Block) -> str:
     return text
 
 
-def quick() -> list[Block]:
-    """The Python blocks that take seconds."""
-    return [block for block in PYTHON if block.how == "run"]
-
-
 def prepared(block: Block, folder: Path) -> tuple[Path, Path]:
     """Write a block's program and files to a folder; return both, as ``run_python`` wants them."""
     folder.mkdir(exist_ok=True)
@@ -62,17 +57,31 @@ def prepared(block: Block, folder: Path) -> tuple[Path, Path]:
     return path, folder
 
 
+QUICK = [block for block in PYTHON if block.how == "run"]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What went wrong with each quick block; one process for all."""
+    """What went wrong with each quick block and each example in Python; one process for all."""
     at = tmp_path_factory.mktemp("blocks")
-    jobs = [prepared(block, at / str(number)) for number, block in enumerate(quick())]
-    return dict(zip(map(str, quick()), run_python(jobs, at), strict=True))
+    jobs = [prepared(block, at / str(number)) for number, block in enumerate(QUICK)]
+    shutil.copytree(ROOT / "examples", at / "examples")
+    jobs += [(at / "examples" / path.name, at) for path in EXAMPLES]
+    names = [*map(str, QUICK), *(path.name for path in EXAMPLES)]
+    return dict(zip(names, run_python(jobs, at), strict=True))
 
 
-@pytest.mark.parametrize("block", quick(), ids=str)
+@pytest.mark.parametrize("block", QUICK, ids=str)
 def test_python_blocks_run(block: Block, faults: dict[str, str]) -> None:
     assert not faults[str(block)], faults[str(block)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_python_examples_run(path: Path, faults: dict[str, str]) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"# python examples/{path.name}"
+    assert not faults[path.name], faults[path.name]
 
 
 @pytest.mark.slow
