@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.commands import COMMANDS, run_command, run_python
-from tests.docs.markdown import DOCUMENTS, ROOT, Block, all_blocks, blocks
+from tests.docs.markdown import DOCUMENTS, ROOT, Block, all_blocks, blocks, shell_lines
 
 BLOCKS = all_blocks()
 PYTHON = [block for block in BLOCKS if block.language == "python"]
@@ -143,3 +143,10 @@ def test_a_comment_that_would_be_ignored_is_found() -> None:
         written = sum(text.count(f"<!-- {how}") for how in ("continues", "slow", "smaller", "not "))
         understood = sum(len(block.directives) for block in blocks(document))
         assert written == understood, document
+
+
+def test_the_set_up_of_contributors_is_the_first_half_of_the_readmes_test_command() -> None:
+    after = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- test -->")[1]
+    command = shell_lines(after.split("```")[1].removeprefix("sh\n"))[0]
+    first = next(block for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "sh")
+    assert shell_lines(first.text) == [command.split(" && ")[0]]
