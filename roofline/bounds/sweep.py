@@ -110,8 +110,8 @@ def _steps(work: Workload, batches: npt.NDArray[Any], contexts: npt.NDArray[Any]
     size, batch = np.ones(len(batches)), batches.astype(np.float64)
     tokens = contexts.astype(np.float64)
     if work.phase == "prefill":
-        return Step(batch, tokens, size * work.step.past)  # type: ignore[arg-type]
-    return Step(batch, size * work.step.queries, tokens)  # type: ignore[arg-type]
+        return Step(batch, tokens, size * work.step.past)  # type: ignore[arg-type]  # arrays
+    return Step(batch, size * work.step.queries, tokens)  # type: ignore[arg-type]  # arrays
 
 
 def _points(

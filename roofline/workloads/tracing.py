@@ -226,7 +226,7 @@ def _modes(recorder: _Recorder) -> tuple[Any, Any]:
             recorder.record_attention(flags, (query.shape, key.shape, value.shape))
             return result
 
-    class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         def __torch_dispatch__(
             self, func: Value, types: Value, args: Value = (), kwargs: Value = None
         ) -> Value:
@@ -236,4 +236,4 @@ def _modes(recorder: _Recorder) -> tuple[Any, Any]:
                 recorder.record(func._schema.name.removeprefix("aten::"), values, result)
             return result
 
-    return Functions(), Kernels()  # type: ignore[no-untyped-call]
+    return Functions(), Kernels()  # type: ignore[no-untyped-call]  # torch's

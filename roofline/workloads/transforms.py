@@ -59,7 +59,7 @@ def prune_heads(work: Workload, ratio: float) -> Workload:
         if isinstance(op, Attention):
             passed.add(module)
             sizes = {"heads": round(op.heads * part), "kv_heads": round(op.kv_heads * part)}
-            ops.append(replace(op, **sizes))  # type: ignore[arg-type]
+            ops.append(replace(op, **sizes))  # type: ignore[arg-type]  # fields by name
         elif isinstance(op, Linear) and module in kept:
             ops.append(_narrow(op, part, inputs=module in passed))
         elif isinstance(op, Elementwise) and module in kept:

@@ -62,7 +62,7 @@ class CodebookCodec:
         grid = Grid(levels, numbers, thresholds, levels.max(axis=1), False, 0)
         ones = np.ones((weight.shape[0], 1), np.float32)
         rows = np.arange(weight.shape[0])[:, None]  # every row its own candidate: beyond 8 bits
-        groups = Fit(Scales(ones, None, ones), rows, ones * 0)  # type: ignore[arg-type]
+        groups = Fit(Scales(ones, None, ones), rows, ones * 0)  # type: ignore[arg-type]  # as above
         return Columns(grid, groups, lambda codes: _arrays(codes, centers), refits=False)
 
 
