@@ -19,17 +19,12 @@ import typer.core
 import typer.main
 
 REPORT = Path(__file__).parent.parent / "reports/start.md"
-TRIES = 5
+TRIES = 3
 IMPORTS = ("quant", "roofline", "hwsim")
 WEIGHT = "import numpy as np; w = np.random.default_rng(0).standard_normal((256, 1024))"
 CALLS = {
     "quant.quantize(w, 'bitmod3:int8')": (
         f"{WEIGHT}; import quant; quant.quantize(w, 'bitmod3:int8')"
-    ),
-    "qt.dequantize()": f"{WEIGHT}; import quant; quant.quantize(w, 'int4').dequantize()",
-    "hwsim.pe.matmul(qt, x)": (
-        f"{WEIGHT}; import quant, hwsim; qt = quant.quantize(w, 'bitmod3:int8'); "
-        "hwsim.pe.matmul(qt, w[:1])"
     ),
     "roofline.analyze(...)": (
         "import roofline; "
