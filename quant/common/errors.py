@@ -17,6 +17,10 @@ class RequestError(HwsimError, ValueError):
     """The request is wrong (exit code 2): the message says what, and what is allowed."""
 
 
+class ArgumentTypeError(RequestError, TypeError):
+    """An argument has a wrong type: the message says which, and what is allowed."""
+
+
 def unknown_name(
     kind: str, name: str, known: Iterable[str], aliases: Iterable[str] = ()
 ) -> RequestError:
