@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, checked hashes."""
+"""Files that are whole or absent: atomic writes, streams written through, hashes."""
 
 from __future__ import annotations
 
@@ -11,68 +11,79 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quant.common.errors import RequestError
+from quant.common.locks import locked_file
+
+STREAMS = (Path("/dev"), Path("/proc"))
+"""What a path leads to through these is open already: it is written to, never replaced."""
+MOST_LINKS = 40
+"""As many as the kernel follows."""
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it only if the block succeeds.
 
-    The file is flushed to the disk before the rename, so that a killed run or a full disk leaves
-    either the old file or the new one, never half of one. What is no file, such as ``/dev/stdout``
-    or a pipe, is yielded itself: nothing may take its place.
+    The file is flushed to the disk before the rename and its folder after it, so that a killed run
+    or a full disk leaves either the old file or the new one, never half of one; what a killed run
+    leaves beside it (``.NAME.part``) is taken over by the next one. A new file has the ordinary
+    mode (umask), an older one keeps its own. A link stays: what it leads to is replaced. A device,
+    a FIFO or an open stream (``/dev/stdout``) is written to when the block has succeeded.
+
+    Raises:
+        RequestError: the target is a folder.
     """
     if target.is_dir():
         raise RequestError(f"{target} is a folder: the name of a file is needed")
-    if target.exists() and not target.is_file():
-        yield target
+    if is_stream(target):
+        with tempfile.TemporaryDirectory() as folder:
+            ready = Path(folder) / (target.name or "out")
+            yield ready
+            _pour(ready, target)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    final = Path(os.path.realpath(target))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with locked_file(part_of(final)) as part:
+        try:
+            yield part
+            if final.exists():
+                part.chmod(final.stat().st_mode & 0o7777)
+            sync(part)
+            part.replace(final)
+        finally:
+            part.unlink(missing_ok=True)
+    sync(final.parent)
 
 
-@contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` that takes its place only if the block succeeds.
+def part_of(final: Path) -> Path:
+    """Return where something is made before it takes its name: beside it, hidden."""
+    return final.with_name(f".{final.name}.part")
 
-    An older ``target`` is replaced as a whole.
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is, or leads to, what nothing may take the place of."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return True
+    step = path.absolute()
+    for _ in range(MOST_LINKS):
+        if any(step.is_relative_to(folder) for folder in STREAMS):
+            return path.exists()
+        if not step.is_symlink():
+            break
+        step = Path(os.path.normpath(step.parent / step.readlink()))
+    return False
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk.
+
+    Raises:
+        OSError: the disk did not take it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    number = os.open(path, os.O_RDONLY)
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        replace_folder(temporary, target)
+        os.fsync(number)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def check_folder(target: Path, marker: str) -> None:
-    """Raise a RequestError unless ``target`` may be replaced: absent, empty, or with ``marker``."""
-    if target.exists() and not target.is_dir():
-        raise RequestError(f"{target} is a file: the name of a folder is needed")
-    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
-        raise RequestError(f"{target} holds other files (no {marker}): choose another folder")
-
-
-def replace_folder(ready: Path, target: Path) -> None:
-    """Rename a folder to ``target`` beside it; an older ``target`` is removed as a whole."""
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-        target.replace(old / "old")
-        ready.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        ready.replace(target)
+        os.close(number)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -85,3 +96,10 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pour(ready: Path, stream: Path) -> None:
+    """Write a file's content to a stream; at the end of what a redirection wrote before."""
+    number = os.open(stream, os.O_WRONLY | os.O_APPEND)
+    with os.fdopen(number, "wb") as out, ready.open("rb") as source:
+        shutil.copyfileobj(source, out)

@@ -1,0 +1,103 @@
+"""What a run into a folder shall make, and whether it may: decided before the work for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quant.common.errors import RequestError
+from quant.common.folders import recover
+from quant.common.manifest import MANIFEST, differing, is_ours, normal, whole_manifest
+from quant.common.progress import say
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a run shall make, and where.
+
+    Attributes:
+        folder: The target.
+        schema: Name and version of what the folder holds, such as ``hwsim.checkpoint/2``.
+        request: All that the result depends on, as JSON can hold it.
+        overwrite: Take the place of an earlier result of another request.
+        owned: The place belongs to us alone (the cache): whatever is there may go, and another
+            run that makes the same is waited for.
+    """
+
+    folder: Path
+    schema: str
+    request: Mapping[str, Any]
+    overwrite: bool = False
+    owned: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(os.path.realpath(self.folder)))
+        object.__setattr__(self, "request", normal(self.request))
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the manifest of a finished run of the same request; None: there is work to do.
+
+        Raises:
+            RequestError: nothing may be written there: a file, a folder with what is not ours, or
+                an earlier result of another request that is not to be overwritten.
+        """
+        recover(self.folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RequestError(f"{self.folder} is a file: the name of a folder is needed")
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            check_parent(self.folder)
+            return None
+        try:
+            found = whole_manifest(self.folder)
+        except RequestError as error:
+            self._check_damaged(error)
+            return None
+        if found["schema"] == self.schema and found.get("request") == self.request:
+            return found
+        self._check_replaceable(found)
+        return None
+
+    def _check_damaged(self, error: RequestError) -> None:
+        """Something is there, and it is no whole result."""
+        if self.owned:
+            say(f"{error}; made anew")
+            return
+        if not is_ours(self.folder, self.schema):
+            raise RequestError(
+                f"{self.folder} holds files that are not ours (no {MANIFEST} of {self.schema}): "
+                "choose another folder"
+            )
+        if not self.overwrite:
+            raise RequestError(f"{error}; --overwrite (overwrite=True) makes it anew")
+
+    def _check_replaceable(self, found: Mapping[str, Any]) -> None:
+        """A whole result is there, of something else."""
+        if self.owned:
+            return
+        if not is_ours(self.folder, self.schema):
+            raise RequestError(
+                f"{self.folder} holds a result of another kind ({found['schema']}): choose another "
+                "folder"
+            )
+        if not self.overwrite:
+            raise RequestError(
+                f"{self.folder} holds the finished result of another request (it differs in "
+                f"{differing(found.get('request', {}), self.request)}): choose another folder, or "
+                "--overwrite (overwrite=True) takes its place"
+            )
+
+
+def check_parent(folder: Path) -> None:
+    """Raise a RequestError where no folder could be made, before the work for it is done."""
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise RequestError(f"{folder}: {above} is a file, not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise RequestError(f"{folder}: nothing can be written in {above}")
+    if folder.exists() and (os.path.ismount(folder) or Path.cwd().is_relative_to(folder)):
+        raise RequestError(
+            f"{folder} is in use as a whole (mounted, or where this runs): name a folder inside it"
+        )
