@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.formats.elements import Codebook
@@ -62,7 +63,10 @@ def user_format(
         >>> quant.quantize(np.ones((2, 8)), entry).effective_bits
         4.0
     """
-    values = tuple(float(value) for value in levels)
+    name, source = arguments.text("name", name), arguments.text("source", source)
+    values = arguments.several("levels", levels, arguments.number)
+    arguments.choice("ties", ties, get_args(Ties))
+    group_size = arguments.integer("group_size", group_size, 1)
     _check(name, values)
     bits = max(1, math.ceil(math.log2(len(values))))
     entry = Format(
@@ -77,7 +81,7 @@ def load_grid(path: str | Path) -> Format:
     Raises:
         RequestError: no such file, no TOML, unknown keys, or levels that make no grid.
     """
-    data = parse(load_toml(Path(path)), GridFile, str(path))
+    data = parse(load_toml(arguments.path("path", path)), GridFile, str(path))
     return user_format(
         data.name, data.levels, ties=data.ties, group_size=data.group_size, source=data.source
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.formats import rules
 from quant.formats.elements import Codebook, FloatType, IntType, PlainType
@@ -273,7 +274,7 @@ def get_format(name: str) -> Format:
         >>> get_format("bitmod3").special_values
         (3.0, -3.0, 6.0, -6.0)
     """
-    if name not in FORMATS:
+    if arguments.text("format", name) not in FORMATS:
         raise unknown_name("format", name, FORMATS)
     return FORMATS[name]
 
@@ -284,6 +285,7 @@ def register(format_: Format) -> Format:
     Raises:
         RequestError: the name belongs to another format, or its ``id`` does.
     """
+    arguments.one_of("format", format_, Format, "a Format")
     if FORMATS.get(format_.name, format_) != format_:
         raise RequestError(f"format {format_.name!r} is taken: choose another name")
     for other in FORMATS.values():

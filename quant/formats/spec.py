@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeAlias
 
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.formats.format import Format
 from quant.formats.layout import ROW, ArrayTypes, group_text
@@ -16,6 +18,8 @@ from quant.formats.scales import FP16, SCALES, scale_kind
 
 DEFAULT_GROUP = 128
 DEFAULT_SCALE = "fp16"
+FORMAT = "NAME[:gGROUP|row][:SCALE][:RULE], such as 'bitmod3:g128:int8', or a FormatSpec,"
+"""What is allowed as a format, in words."""
 _LONG = 1 << 20
 """Numbers of a row that is long enough for its scales to be spread evenly."""
 
@@ -34,8 +38,12 @@ class FormatSpec:
     rule: ScaleRule | None = None
 
     def __post_init__(self) -> None:
-        if self.group_size < 1:
-            raise RequestError(f"group size {self.group_size} is not allowed: at least 1")
+        arguments.one_of("format", self.format, Format, "a Format (parse_spec reads texts)")
+        size = arguments.integer("group size", self.group_size, 1)
+        object.__setattr__(self, "group_size", size)
+        arguments.one_of("scale", self.scale, ScaleKind, "a ScaleKind (scale_kind reads texts)")
+        if self.rule is not None:
+            arguments.one_of("rule", self.rule, ScaleRule, "a ScaleRule or None")
         if self.scale != self.format.scale and SCALES.get(self.scale.name) != self.scale:
             raise unknown_name("scale", self.scale.name, SCALES)
         if self.rule is not None and self.rule not in self.format.rules:
@@ -139,7 +147,10 @@ class FormatSpec:
         return self.storage_bits(rows, columns) / max(1, rows * columns)
 
 
-@lru_cache(maxsize=4096)
+FormatLike: TypeAlias = str | FormatSpec
+"""A format as users give it: ``NAME[:gGROUP][:SCALE]``, or parsed."""
+
+
 def parse_spec(
     text: str, default_group: int = DEFAULT_GROUP, default_scale: str = DEFAULT_SCALE
 ) -> FormatSpec:
@@ -156,6 +167,15 @@ def parse_spec(
         >>> str(parse_spec("mxfp4")), parse_spec("bitmod3:int8").effective_bits(4096, 4096)
         ('mxfp4:g32:e8m0', 3.08203125)
     """
+    return _parsed(
+        arguments.text("format", text),
+        arguments.integer("default_group", default_group, 1),
+        arguments.text("default_scale", default_scale),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str, default_group: int, default_scale: str) -> FormatSpec:
     name, *parts = text.strip().split(":")
     entry = _entry(name)
     group = entry.group_size or default_group
@@ -163,7 +183,7 @@ def parse_spec(
     rules = {own.name: own for own in entry.rules}
     own_scale = {} if entry.scale is None else {entry.scale.name: entry.scale}
     for part in (part.lower() for part in parts):
-        if re.fullmatch(r"g\d+", part):
+        if re.fullmatch(r"g[0-9]{1,18}", part):
             group = int(part[1:])
         elif part == "row":
             group = ROW
@@ -176,6 +196,23 @@ def parse_spec(
             allowed = f"gN (a group size), row, a scale ({', '.join(SCALES)}){named}"
             raise RequestError(f"format {text!r}: {part!r} is not allowed; use {allowed}")
     return FormatSpec(entry, group, scale, rule)
+
+
+def as_spec(format_: FormatLike, name: str = "format") -> FormatSpec:
+    """Return the specification that a user's format means.
+
+    Args:
+        format_: A format string, or a specification.
+        name: The argument, for the error.
+
+    Raises:
+        RequestError: as ``parse_spec``.
+    """
+    if isinstance(format_, FormatSpec):
+        return format_
+    if not isinstance(format_, str):
+        raise arguments.wrong_type(name, format_, FORMAT)
+    return parse_spec(format_)
 
 
 def specification(
@@ -196,13 +233,26 @@ def specification(
     if isinstance(format_, Format):
         size = format_.group_size or DEFAULT_GROUP
         format_ = FormatSpec(format_, size, format_.scale or FP16)
-    spec = parse_spec(format_) if isinstance(format_, str) else format_
+    spec = as_spec(format_)
     size = spec.group_size if group_size is None else group_size
-    kind = scale_kind(scale) if isinstance(scale, str) else scale or spec.scale
+    kind = spec.scale if scale is None else scale_of(scale)
     spec = FormatSpec(spec.format, size, kind, spec.rule)
     if spec.format.is_plain:
         raise RequestError(f"format {spec.format.name!r} is stored as it is: nothing to quantize")
     return spec
+
+
+def scale_of(scale: str | ScaleKind) -> ScaleKind:
+    """Return the kind of scale that a user's argument means.
+
+    Raises:
+        RequestError: an unknown name, or neither a name nor a kind.
+    """
+    if isinstance(scale, ScaleKind):
+        return scale
+    if not isinstance(scale, str):
+        raise arguments.wrong_type("scale", scale, f"one of {', '.join(SCALES)}, or a ScaleKind,")
+    return scale_kind(scale)
 
 
 def _entry(name: str) -> Format:

@@ -9,7 +9,7 @@ import numpy as np
 from quant.common.errors import RequestError
 from quant.formats.elements import IntType
 from quant.formats.spec import FormatSpec
-from quant.tensors.tensor import QuantizedTensor
+from quant.tensors.tensor import QuantizedTensor, fault_of
 
 
 def parts(tensor: QuantizedTensor) -> dict[str, np.ndarray]:
@@ -27,15 +27,8 @@ def check_parts(
     """
     if spec.format.is_plain or min(shape) < 1:
         raise RequestError(f"layer {path}: format {spec}, shape {shape}: nothing quantized")
-    wanted = spec.arrays(shape)
-    for part in sorted({*wanted, *arrays}):
-        given = arrays.get(part)
-        has = None if given is None else given.shape
-        size, kind = wanted.get(part, (None, ""))
-        if has != size:
-            raise RequestError(f"layer {path}: {part} has shape {has}, {size} is needed")
-        if given is not None and given.dtype != kind:
-            raise RequestError(f"layer {path}: {part} is {given.dtype}, {kind} is needed")
+    if fault := fault_of(spec, shape, arrays):
+        raise RequestError(f"layer {path}: {fault}")
     _check_values(path, spec, arrays)
 
 

@@ -6,10 +6,12 @@ be used, as stored.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.formats.format import Format
@@ -31,8 +33,9 @@ def quantize(
     """Round a weight to the nearest codes of a format.
 
     Args:
-        weight: ``[out, in]`` array or torch tensor of any float type and memory order; more
-            dimensions are flattened to ``[out, -1]``. All values must be finite.
+        weight: ``[out, in]`` array or torch tensor of any real type and memory order; more
+            dimensions are flattened to ``[out, -1]``. All values must be finite. Integers are
+            numbers like others; complex numbers, bools, objects and texts are refused.
         format: ``NAME[:gGROUP|row][:SCALE][:RULE]``, such as ``"bitmod3:g128:int8"``, or a
             Format of your own.
         group_size: Overrides the string's group size (default 128, or the format's own); the last
@@ -43,7 +46,8 @@ def quantize(
 
     Raises:
         RequestError: an unknown format, scale or rule, an empty or meta weight, NaN or Inf (with
-            its index), or a format that is not quantized (fp32, fp16, bf16).
+            its index), or a format that is not quantized (fp32, fp16, bf16). An argument of a
+            wrong type is an ``ArgumentTypeError``, which is a RequestError and a TypeError.
 
     Example:
         >>> qt = quantize(np.eye(4, 128, dtype=np.float32), "bitmod3", scale="int8")
@@ -51,6 +55,7 @@ def quantize(
         ((4, 128), np.True_)
     """
     spec = specification(format, group_size, scale)
+    arguments.choice("backend", backend, get_args(Backend))
     array = as_matrix(weight, check=not spec.format.layout.is_grid)  # fit looks at all anyway
     return round_to_nearest(array, spec, backend=backend)
 
@@ -84,19 +89,44 @@ def as_matrix(weight: Any, *, check: bool = True) -> F32:  # noqa: ANN401  as ab
     ``check=False``: whoever asks will see to it that all values are finite.
 
     Raises:
-        RequestError: it is empty, has fewer than two dimensions, is on the meta device, or holds
-            NaN or Inf.
+        RequestError: it is no array of real numbers, is empty, has fewer than two dimensions, is
+            on the meta device, or holds NaN or Inf.
     """
-    if hasattr(weight, "detach"):
-        if weight.device.type == "meta":
-            raise RequestError("a weight on the meta device has no values: load it first")
-        weight = weight.detach().float().cpu().numpy()
-    array = np.ascontiguousarray(weight, dtype=np.float32)
+    array = real_array("weight", weight)
     if array.ndim < 2 or array.size == 0:
         raise RequestError(f"a weight of shape {array.shape} cannot be quantized: [out, in] needed")
+    with np.errstate(over="ignore"):  # beyond float32 is Inf, which is refused
+        array = np.ascontiguousarray(array, dtype=np.float32)
     array = array.reshape(array.shape[0], -1)
     if check and not _all_finite(array):
         raise not_finite(array)
+    return array
+
+
+def real_array(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401  as above
+    """Return an argument as an array of real numbers, of its own shape and type.
+
+    Tensors of types that numpy lacks become float32.
+
+    Raises:
+        RequestError: on the meta device, or of complex numbers, bools, objects or texts.
+    """
+    if hasattr(values, "detach") and hasattr(values, "device"):
+        if values.device.type == "meta":
+            raise RequestError(f"a {name} on the meta device has no values: load it first")
+        if values.dtype.is_complex:
+            raise arguments.wrong_type(name, values, f"real numbers, not {values.dtype},")
+    try:
+        if hasattr(values, "detach") and hasattr(values, "device"):
+            values = values.detach().cpu()
+            if values.dtype.is_floating_point and values.dtype.itemsize != 8:
+                values = values.float()
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise arguments.wrong_type(name, values, f"an array ({error})") from None
+    # Types of ml_dtypes, such as bfloat16, are numbers that numpy has no letter for.
+    if array.dtype.kind not in "fiu" and (array.dtype.kind != "V" or array.dtype.type is np.void):
+        raise arguments.wrong_type(name, values, f"an array of real numbers, not {array.dtype},")
     return array
 
 

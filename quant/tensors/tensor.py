@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quant.common import arguments
+from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.formats.spec import FormatSpec
 from quant.rounding.layouts.codec import Arrays, need_grid, scales_used, unpacked
@@ -50,10 +53,23 @@ class QuantizedTensor:
     micro_exponents: U8 | None = None
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        arguments.one_of("spec", self.spec, FormatSpec, "a FormatSpec")
+        object.__setattr__(self, "shape", _sizes(self.shape))
+        arguments.table("extra", self.extra, _array)
+        if fault := fault_of(self.spec, self.shape, self.arrays):
+            raise RequestError(fault)
+
     @classmethod
     def of(cls, spec: FormatSpec, shape: tuple[int, int], arrays: Arrays) -> QuantizedTensor:
-        """Return the tensor of a layout's arrays, by name."""
-        own = {name: array for name, array in arrays.items() if name in PARTS}
+        """Return the tensor of a layout's arrays, by name.
+
+        Raises:
+            RequestError: arrays that the format does not have for that shape, or a plain format.
+        """
+        arrays = arguments.table("arrays", arrays, _array)
+        own: dict[str, Any] = {"codes": None, "scales": None}  # both are asked for
+        own |= {name: array for name, array in arrays.items() if name in PARTS}
         extra = {name: array for name, array in arrays.items() if name not in PARTS}
         return cls(spec, shape, **own, extra=extra)
 
@@ -111,6 +127,31 @@ class QuantizedTensor:
     def dequantize(self) -> F32:
         """Return the weights that the codes mean, ``[out, in]`` float32: ``level * scale``."""
         return codec_of(self.spec.format.layout).decode(self.arrays, self.spec, self.shape)
+
+
+def fault_of(spec: FormatSpec, shape: tuple[int, int], arrays: Arrays) -> str:
+    """Return what is wrong with the shapes and types of a tensor's arrays; empty: nothing."""
+    wanted = spec.arrays(shape)
+    for part in sorted({*wanted, *arrays}):
+        given = arrays.get(part)
+        has = None if given is None else given.shape
+        size, kind = wanted.get(part, (None, ""))
+        if has != size:
+            return f"{part} has shape {has}, {size} is needed"
+        if given is not None and given.dtype != kind:
+            return f"{part} is {given.dtype}, {kind} is needed"
+    return ""
+
+
+def _sizes(shape: object) -> tuple[int, int]:
+    sizes = arguments.several("shape", shape, partial(arguments.integer, least=1))
+    if len(sizes) != 2:
+        raise RequestError(f"shape {sizes} is not allowed: (out, in) is needed")
+    return sizes[0], sizes[1]
+
+
+def _array(name: str, value: object) -> NDArray[Any]:
+    return arguments.one_of(name, value, np.ndarray, "a numpy array")
 
 
 PARTS = tuple(sorted({part.name for part in fields(QuantizedTensor)} - {"spec", "shape", "extra"}))

@@ -170,9 +170,10 @@ def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     saved(tmp_path / "c")
     before = (tmp_path / "c/manifest.json").read_text()
-    bad = {"x": quant.QuantizedTensor(quant.parse_spec("int4"), (1, 2), None, None)}  # type: ignore[arg-type]
-    with pytest.raises(AttributeError):
-        quant.save_quantized(tmp_path / "c", {**bad, "y": object()})  # type: ignore[dict-item]
+    bad = quant.quantize(np.ones((1, 2)), "int4")
+    object.__setattr__(bad, "codes", bad.codes[:, :0])
+    with pytest.raises(RequestError, match="layer x: codes has shape"):
+        quant.save_quantized(tmp_path / "c", {"x": bad})
     assert (tmp_path / "c/manifest.json").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 

@@ -155,9 +155,9 @@ def test_user_grids(tmp_path: Path) -> None:
     ("levels", "message"),
     [
         ([1.0], "1 levels: 2 to 256"),
-        ([1.0, float("nan")], "level nan is not allowed"),
+        ([1.0, float("nan")], "levels\\[1\\] nan is not allowed"),
         ([1.0, 2.0, 1.0], "level 1 stands twice"),
-        ([0.0, float("inf")], "level inf is not allowed"),
+        ([0.0, float("inf")], "levels\\[1\\] inf is not allowed"),
     ],
 )
 def test_levels_that_make_no_grid(levels: list[float], message: str) -> None:
