@@ -5,10 +5,10 @@ Everything is imported when first used, so that ``import hwsim`` stays light.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all that is done here
 if TYPE_CHECKING:
+    from typing import Any
+
     from hwsim import pe as pe
     from hwsim.exploration.explore import explore as explore
     from hwsim.exploration.space import DesignSpace as DesignSpace
@@ -34,6 +34,8 @@ __all__ = [*_HOME, *_ROOMS]  # noqa: PLE0604  the tables above are the one list 
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute may be anything
+    import importlib
+
     if name in _ROOMS:
         return importlib.import_module(f"hwsim.{name}")
     if name not in _HOME:

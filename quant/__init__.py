@@ -1,20 +1,14 @@
 """Low-bit number formats and the quantization of tensors and torch models.
 
-What needs torch or numba is imported when first used, so that ``import quant`` stays light.
+Names are imported when first used, so that ``import quant`` stays light.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from quant.formats.format import Format
-from quant.formats.registry import FORMATS, get_format
-from quant.formats.spec import FormatSpec, parse_spec
-from quant.tensors.quantize import quantize
-from quant.tensors.tensor import QuantizedTensor
-
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all that is done here
 if TYPE_CHECKING:
+    from typing import Any
+
     from quant.checkpoints.compressed_tensors import (
         export_compressed_tensors as export_compressed_tensors,
     )
@@ -23,6 +17,11 @@ if TYPE_CHECKING:
     from quant.checkpoints.gguf import load_gguf as load_gguf
     from quant.checkpoints.stream import quantize_checkpoint as quantize_checkpoint
     from quant.formats.custom import user_format as user_format
+    from quant.formats.format import Format as Format
+    from quant.formats.registry import FORMATS as FORMATS
+    from quant.formats.registry import get_format as get_format
+    from quant.formats.spec import FormatSpec as FormatSpec
+    from quant.formats.spec import parse_spec as parse_spec
     from quant.layers.matrices import QuantizedLinear as QuantizedLinear
     from quant.models.activations import rounded_activations as rounded_activations
     from quant.models.apply import quantize_model as quantize_model
@@ -33,18 +32,27 @@ if TYPE_CHECKING:
     from quant.models.texts import calibration_tokens as calibration_tokens
     from quant.models.texts import evaluation_tokens as evaluation_tokens
     from quant.plan import Plan as Plan
+    from quant.tensors.quantize import quantize as quantize
+    from quant.tensors.tensor import QuantizedTensor as QuantizedTensor
 
 _HOME = {
+    "FORMATS": "formats.registry",
+    "Format": "formats.format",
+    "FormatSpec": "formats.spec",
     "Perplexity": "models.evaluate",
     "Plan": "plan",
     "QuantizedLinear": "layers.matrices",
+    "QuantizedTensor": "tensors.tensor",
     "calibration_tokens": "models.texts",
     "evaluation_tokens": "models.texts",
     "export_compressed_tensors": "checkpoints.compressed_tensors",
+    "get_format": "formats.registry",
     "load_gguf": "checkpoints.gguf",
     "load_model": "models.load",
     "load_quantized": "checkpoints.folder",
     "perplexity": "models.evaluate",
+    "parse_spec": "formats.spec",
+    "quantize": "tensors.quantize",
     "quantize_checkpoint": "checkpoints.stream",
     "quantize_model": "models.apply",
     "quantized": "models.apply",
@@ -52,21 +60,18 @@ _HOME = {
     "save_quantized": "checkpoints.folder",
     "user_format": "formats.custom",
 }
-__all__ = [  # noqa: PLE0604  the table above is the one list of late names
-    "FORMATS",
-    "Format",
-    "FormatSpec",
-    "QuantizedTensor",
-    "get_format",
-    "parse_spec",
-    "quantize",
-    *_HOME,
-]
+__all__ = [*_HOME]  # noqa: PLE0604  the table above is the one list of names
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute may be anything
+    import importlib
+
     if name not in _HOME:
         raise AttributeError(f"module 'quant' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"quant.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,10 +5,10 @@ Names are imported when first used, so that ``import roofline`` stays light.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, whose import takes longer than all that is done here
 if TYPE_CHECKING:
+    from typing import Any
+
     from roofline.bounds.analysis import Analysis as Analysis
     from roofline.bounds.analysis import analyze as analyze
     from roofline.bounds.serving import Serving as Serving
@@ -52,6 +52,8 @@ __all__ = [*_HOME]  # noqa: PLE0604  the table above is the one list of names
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  a module attribute may be anything
+    import importlib
+
     if name not in _HOME:
         raise AttributeError(f"module 'roofline' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"roofline.{_HOME[name]}"), name)

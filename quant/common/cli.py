@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from quant.common.boundary import guarded
 from quant.common.errors import HwsimError, RequestError
 from quant.common.options import Quiet
-from quant.common.signs import degrade_stdout
 
 # typer's own copy of click names the errors of a command line; its public root is this one.
 UsageError: Any = typer.BadParameter.__mro__[1]
-INTERRUPTED = "interrupted; finished parts are kept"
 EXAMPLE = "Example: "
 """Begins the last paragraph of the docstring of every command."""
 
@@ -103,29 +101,25 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
 
 def run(app: typer.Typer, name: str) -> None:
     """Run a typer application; errors become one line on standard error and an exit code."""
-    degrade_stdout()
+    guarded(name, lambda: _call(app, name))
+
+
+def _call(app: typer.Typer, name: str) -> int:
+    """Parse the command line and run the command; return the exit code.
+
+    Not by typer's own ``main``, which takes the early end of a file (EOFError) for Ctrl-C.
+    """
+    group = typer.main.get_command(app)
     try:
-        code = app(prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
-    except RequestError as error:
-        _fail(name, error, 2)
-    except UsageError as error:
-        _fail(name, f"{_said(error)} (see --help)", 2)
+        with group.make_context(name, sys.argv[1:]) as context:
+            code = group.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
     except typer.Abort:
-        _fail(name, INTERRUPTED, 130)
-    except HwsimError as error:
-        _fail(name, error, 1)
-    except BrokenPipeError:
-        # Who reads has enough (`quant list | head`): nothing more is written, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _fail(name, error, 1)
-    except KeyboardInterrupt:
-        _fail(name, INTERRUPTED, 130)
-    else:
-        if isinstance(code, int):
-            sys.exit(code)
+        raise KeyboardInterrupt from None
+    except UsageError as error:
+        raise RequestError(f"{_said(error)} (see --help)") from None
+    return code if isinstance(code, int) else 0
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -140,9 +134,3 @@ def _said(error: Any) -> str:  # noqa: ANN401  typer's copy of click's UsageErro
     faults = getattr(error.__cause__, "errors", None)  # typer checks values with pydantic
     value = repr(faults()[0]["input"]) if faults else ""
     return message if value in message else f"{message}, not {value}"
-
-
-def _fail(name: str, error: object, code: int) -> None:
-    message = " ".join(str(error).split())
-    print(f"{name}: {message}", file=sys.stderr)
-    sys.exit(code)

@@ -22,9 +22,14 @@ def silence() -> None:
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = os.environ["TQDM_DISABLE"] = "1"
 
 
+def is_silent() -> bool:
+    """Whether nothing but results and errors is to be said."""
+    return bool(os.environ.get(_QUIET))
+
+
 def say(message: str) -> None:
     """Print what is being done now on standard error, unless silenced."""
-    if not os.environ.get(_QUIET):
+    if not is_silent():
         _stderr().print(message, highlight=False, markup=False)
 
 
@@ -48,7 +53,7 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=stderr,
-        disable=bool(os.environ.get(_QUIET)) or not stderr.is_terminal,
+        disable=is_silent() or not stderr.is_terminal,
     )
 
 

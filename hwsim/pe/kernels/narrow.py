@@ -17,7 +17,7 @@ the accumulators of a token wait in ``states`` meanwhile.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numba
 import numpy as np
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.operands import I32
 from hwsim.pe.terms import TermTable
-from quant.common.jit import Kernel, jit, parallel
+from quant.common.jit import OPTIONS, Kernel, cached, jit, parallel
 from quant.formats.elements import F32
 from quant.rounding.packing import U8
 
@@ -65,8 +65,7 @@ def packed_terms(table: TermTable) -> I16:
 
 def _inlined(kernel: Kernel) -> Kernel:
     """``jit`` for a stage: LLVM then keeps what steps share in registers."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True}
-    return cast(Kernel, numba.njit(**options)(kernel))
+    return cached(kernel, OPTIONS | {"forceinline": True})
 
 
 def _leading_zeros(value: np.int32) -> np.int32:

@@ -1,0 +1,14 @@
+"""The ``hwsim`` command as a program: signals and faults are answered before the rest is loaded."""
+
+from __future__ import annotations
+
+from quant.common.start import start
+
+
+def main() -> None:
+    """Run the ``hwsim`` command."""
+    start("hwsim", "hwsim.cli:main")
+
+
+if __name__ == "__main__":
+    main()
