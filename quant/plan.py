@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.files import write_text
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FORMAT, FormatSpec, as_spec, parse_spec
 from quant.methods.base import Method
 from quant.methods.registry import DEFAULT_METHOD, get_method
 
@@ -24,7 +25,8 @@ class Plan:
     """Formats by torch module path.
 
     Attributes:
-        layers: Module path, or a pattern with ``*``, to ``NAME[:gGROUP][:SCALE]``.
+        layers: Module path, or a pattern with ``*``, to ``NAME[:gGROUP][:SCALE]``; specifications
+            become their texts.
         model: The model it was made for; empty for any.
         method: How weights are rounded.
         schema: The file's version.
@@ -36,6 +38,10 @@ class Plan:
     schema: Literal["plan/1"] = field(default="plan/1", kw_only=True)
 
     def __post_init__(self) -> None:
+        layers = arguments.table("layers", self.layers, _format_text)
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "model", arguments.text("model", self.model))
+        arguments.choice("schema", self.schema, ("plan/1",))
         faults = []
         try:
             get_method(self.method)
@@ -61,17 +67,18 @@ class Plan:
         head = {"schema": self.schema, "model": self.model, "method": self.method}
         return tomli_w.dumps({**head, "layers": dict(self.layers)})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the plan to a file, atomically."""
-        write_text(path, self.to_toml())
+        write_text(arguments.path("path", path), self.to_toml())
 
     @classmethod
-    def load(cls, path: Path) -> Plan:
+    def load(cls, path: str | Path) -> Plan:
         """Return the plan of a TOML file.
 
         Raises:
             RequestError: not TOML, an unknown key or format; all faults at once.
         """
+        path = arguments.path("path", path)
         data = load_toml(path)
         if data.get("schema") != "plan/1":
             raise RequestError(f"{path}: schema is {data.get('schema')!r}: 'plan/1' is needed")
@@ -119,15 +126,45 @@ def method_of(formats: Formats, method: str | Method = "") -> Method:
     """
     if isinstance(method, Method):
         return method
+    if not isinstance(method, str):
+        raise arguments.wrong_type("method", method, "a name (`quant list`) or a Method")
     planned = formats.method if isinstance(formats, Plan) else DEFAULT_METHOD
     return get_method(method or planned)
+
+
+def check_formats(formats: Formats, method: Method) -> None:
+    """Refuse a format that a method does not take, where that shows before the layers are known.
+
+    A format of several patterns may turn out to be no layer's, and methods that look at blocks
+    round layers outside of them, such as the head, to nearest: those are left to
+    ``quantize_model``, which knows the layers.
+
+    Raises:
+        RequestError: as ``Method.check_format``, and an unknown format.
+    """
+    patterns = {path: spec for path, spec in _patterns(formats).items() if path != HEAD}
+    for path, spec in patterns.items():
+        inside = re.search(r"\.\d+\.", path) is not None and "*" not in path
+        if not spec.format.is_plain and (inside or patterns.keys() == {"*"}):
+            method.check_format(spec)
 
 
 def _patterns(formats: Formats) -> dict[str, FormatSpec]:
     if isinstance(formats, Plan):
         return formats.specs
-    texts = formats if isinstance(formats, Mapping) else {"*": formats}
-    return {p: parse_spec(f) if isinstance(f, str) else f for p, f in texts.items()}
+    if isinstance(formats, Mapping):
+        return arguments.table("formats", formats, _spec)
+    if not isinstance(formats, str | FormatSpec):
+        raise arguments.wrong_type("formats", formats, f"{FORMAT} a mapping of them, or a Plan")
+    return {"*": as_spec(formats, "formats")}
+
+
+def _spec(name: str, format_: object) -> FormatSpec:
+    return as_spec(format_, name)  # type: ignore[arg-type]  # which it checks
+
+
+def _format_text(name: str, format_: object) -> str:
+    return str(format_) if isinstance(format_, FormatSpec) else arguments.text(name, format_)
 
 
 def _short(paths: list[str]) -> list[str]:

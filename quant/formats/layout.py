@@ -81,11 +81,14 @@ class Layout:
         is_grid: Whether a weight is a level times the scale of its group, so that scales can be
             fitted, clipped and learned.
         has_own_scale: Whether the kind of scale and the group size are fixed by the format.
+        rounds_by_columns: Whether the columns of a weight can be rounded one after the other
+            (GPTQ); False where a codec's ``columns`` raises.
     """
 
     name: str
     is_grid: ClassVar[bool] = False
     has_own_scale: ClassVar[bool] = False
+    rounds_by_columns: ClassVar[bool] = True
 
     def check(self, spec: Specified) -> None:
         """Raise a RequestError for a group size or kind of scale that the layout does not allow."""
@@ -149,6 +152,7 @@ class PairLayout(Layout):
 
     base: str = "int4"
     name: str = "pairs"
+    rounds_by_columns: ClassVar[bool] = False
 
     def check(self, spec: Specified) -> None:
         """One group a row."""
@@ -162,6 +166,7 @@ class Hif4Layout(Layout):
 
     name: str = "blocks"
     has_own_scale: ClassVar[bool] = True
+    rounds_by_columns: ClassVar[bool] = False
 
     def group_bits(self, spec: Specified) -> int:
         """The scale, eight and sixteen one-bit exponents."""

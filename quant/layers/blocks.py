@@ -97,6 +97,12 @@ def blocks(
             bar.advance(task)
 
 
+def layers_in_blocks(model: nn.Module) -> set[str]:
+    """Return the module paths of the layers that ``blocks`` gives."""
+    path = _main_list(model)
+    return {p for p in linear_layers(model) if not path or p.startswith(f"{path}.")}
+
+
 def as_batches(calibration: CalibrationData) -> list[Batch]:
     """Return calibration data as a list of batches.
 

@@ -7,11 +7,12 @@ needs, write its ``quantize``, and ``quant.methods.registry.register`` an instan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from quant.common.errors import RequestError
+from quant.methods.running import all_of, by_blocks, checked, inside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from quant.formats.spec import FormatSpec
     from quant.layers.blocks import Block, CalibrationData
     from quant.layers.statistics import LayerStatistics
+    from quant.methods.running import Rounded
     from quant.tensors.tensor import QuantizedTensor
-
-    Rounded = Iterator[tuple[str, QuantizedTensor]]
 
 
 class CalibrationNeed(Enum):
@@ -62,6 +62,22 @@ class Method(ABC):
     def is_streamable(self) -> bool:
         """Whether it can round a weight by itself, without a model or inputs."""
         return False
+
+    def check_format(self, spec: FormatSpec) -> None:  # noqa: B027  a default, not a gap
+        """Raise a RequestError for a format that the method does not take: by default it takes all.
+
+        Asked before a model is loaded or a weight is read. ``quantize`` may still refuse a format
+        that this lets pass.
+        """
+
+    def covered(
+        self, model: nn.Module, paths: Iterable[str], calibration: CalibrationData | None
+    ) -> list[str]:
+        """Return which of the layers to round the method rounds itself: by default all.
+
+        The others, outside of the blocks that it looks at, are rounded to nearest.
+        """
+        return list(paths)
 
     @property
     @abstractmethod
@@ -142,11 +158,19 @@ class LayerMethod(Method):
         from quant.layers.matrices import matrix
 
         if calibration is not None and self.uses_calibration:
-            yield from _by_blocks(model, specs, calibration, self._round_block)
+            yield from by_blocks(model, specs, calibration, self._round_block)
             return
         for path in track(specs, f"quantizing ({self.name})", len(specs)):
             weight = matrix(model.get_submodule(path))
             yield path, self._round(path, weight, specs[path], None)
+
+    def covered(
+        self, model: nn.Module, paths: Iterable[str], calibration: CalibrationData | None
+    ) -> list[str]:
+        """With calibration those in blocks, else all."""
+        if calibration is None or not self.uses_calibration:
+            return list(paths)
+        return inside(model, paths)
 
     def quantize_alone(self, weight: F32, spec: FormatSpec) -> QuantizedTensor:
         """Round a weight ``[out, in]`` by itself."""
@@ -169,7 +193,7 @@ class LayerMethod(Method):
             tensor = self.quantize(weight, spec, statistics)
         except RequestError as error:
             raise RequestError(f"layer {path}: {error}") from None
-        return _checked(self, tensor)
+        return checked(self.name, tensor)
 
 
 class BlockMethod(Method):
@@ -210,12 +234,18 @@ class BlockMethod(Method):
     ) -> Rounded:
         """Round block by block; layers outside of blocks, such as the head, to nearest."""
         seen = calibration if self.uses_calibration else None
-        yield from _by_blocks(
+        yield from by_blocks(
             model, specs, seen, self._round_block, references=self.needs_references
         )
 
+    def covered(
+        self, model: nn.Module, paths: Iterable[str], calibration: CalibrationData | None
+    ) -> list[str]:
+        """Those in blocks."""
+        return inside(model, paths)
+
     def _round_block(self, block: Block, specs: Mapping[str, FormatSpec]) -> Rounded:
-        yield from _all_of(self, self.quantize(block, specs), specs)
+        yield from all_of(self.name, self.quantize(block, specs), specs)
 
 
 class ModelMethod(Method):
@@ -259,48 +289,4 @@ class ModelMethod(Method):
         from quant.layers.matrices import linear_layers
 
         seen = calibration if self.uses_calibration else None
-        yield from _all_of(self, self.quantize(model, linear_layers(model), specs, seen), specs)
-
-
-def _by_blocks(
-    model: nn.Module,
-    specs: Mapping[str, FormatSpec],
-    calibration: CalibrationData | None,
-    round_block: Callable[[Block, Mapping[str, FormatSpec]], Rounded],
-    *,
-    references: bool = False,
-) -> Rounded:
-    from quant.layers.blocks import blocks
-    from quant.layers.matrices import matrix
-    from quant.tensors.quantize import quantize
-
-    left = dict(specs)
-    for block in blocks(model, calibration, references=references):
-        inside = {path: left.pop(path) for path in block.layers if path in left}
-        if inside:
-            yield from round_block(block, inside)
-    for path, spec in left.items():
-        yield path, quantize(matrix(model.get_submodule(path)), spec)
-
-
-def _checked(method: Method, tensor: object) -> QuantizedTensor:
-    """Refuse what is no QuantizedTensor, such as the rounded weights themselves."""
-    from quant.tensors.tensor import QuantizedTensor
-
-    if not isinstance(tensor, QuantizedTensor):
-        raise RequestError(
-            f"method {method.name!r} returned {type(tensor).__name__}: a QuantizedTensor is needed"
-        )
-    return tensor
-
-
-def _all_of(
-    method: Method, tensors: Mapping[str, QuantizedTensor], wanted: Iterable[str]
-) -> Rounded:
-    """Yield the codes of each layer that was asked for, and of no other."""
-    if faults := sorted(tensors.keys() ^ set(wanted)):
-        raise RequestError(
-            f"method {method.name!r} must return the codes of the layers that it was given, "
-            f"all and no others: {', '.join(faults[:3])}"
-        )
-    yield from ((path, _checked(method, tensor)) for path, tensor in tensors.items())
+        yield from all_of(self.name, self.quantize(model, linear_layers(model), specs, seen), specs)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from quant.methods.base import BlockMethod, CalibrationNeed, LayerMethod, Method, ModelMethod
+from quant.methods.running import free_scales
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +55,12 @@ class Hqq(LayerMethod):
     name = "hqq"
     source = "HQQ (mobiusml.github.io/hqq_blog, 2023)"
 
+    def check_format(self, spec: FormatSpec) -> None:
+        """Grids only."""
+        from quant.methods.hqq import own_spec
+
+        own_spec(spec)
+
     def quantize(
         self, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
     ) -> QuantizedTensor:
@@ -69,6 +76,13 @@ class Gptq(LayerMethod):
     name = "gptq"
     source = "GPTQ (arXiv 2210.17323)"
     calibration = CalibrationNeed.REQUIRED
+
+    def check_format(self, spec: FormatSpec) -> None:
+        """Those whose columns can be rounded one after the other."""
+        from quant.rounding.layouts.codec import not_by_columns
+
+        if not spec.format.layout.rounds_by_columns:
+            raise not_by_columns(spec)
 
     def quantize(
         self, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
@@ -116,6 +130,10 @@ class OmniQuant(BlockMethod):
     source = "OmniQuant (arXiv 2308.13137)"
     needs_references = True
 
+    def check_format(self, spec: FormatSpec) -> None:
+        """Those whose scales can be trained."""
+        free_scales(self.name, spec)
+
     def quantize(
         self, block: Block, specs: Mapping[str, FormatSpec]
     ) -> Mapping[str, QuantizedTensor]:
@@ -135,6 +153,10 @@ class Peqa(ModelMethod):
     def changes_other_parameters(self) -> bool:
         """No: scales alone are trained."""
         return False
+
+    def check_format(self, spec: FormatSpec) -> None:
+        """Those whose scales can be trained."""
+        free_scales(self.name, spec)
 
     def quantize(
         self,

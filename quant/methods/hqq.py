@@ -33,11 +33,20 @@ def quantize(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     Raises:
         RequestError: a format that is not level times scale.
     """
+    own = own_spec(spec)
+    moves_zeros = own.format.is_asymmetric
+    return _with_zero_points(weight, own) if moves_zeros else _with_scales(weight, own)
+
+
+def own_spec(spec: FormatSpec) -> FormatSpec:
+    """Return the specification that a format is rounded to: with floats as zero points.
+
+    Raises:
+        RequestError: a format that is not level times scale.
+    """
     if not spec.format.layout.is_grid:
         raise RequestError(f"hqq moves scales and zero points of grids: {spec} is none")
-    if spec.format.is_asymmetric:
-        return _with_zero_points(weight, replace(spec, rule=FLOAT_ZERO))
-    return _with_scales(weight, spec)
+    return replace(spec, rule=FLOAT_ZERO) if spec.format.is_asymmetric else spec
 
 
 def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:

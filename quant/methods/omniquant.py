@@ -14,13 +14,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import Block, first
 from quant.layers.matrices import as_weight, matrix
 from quant.layers.statistics import layer_statistics
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
+from quant.methods.running import free_scales
 from quant.rounding.fit import fit
 from quant.tensors.quantize import encode
 from quant.tensors.tensor import QuantizedTensor
@@ -35,8 +35,7 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     known = layer_statistics(block, list(specs))
     rounded = {}
     for path, spec in specs.items():
-        if not spec.has_free_scales:
-            raise RequestError(f"omniquant trains continuous scales: {spec} has none")
+        free_scales("omniquant", spec)
         importance = np.diag(known[path].hessian).copy()
         clipped = fit(weights[path], spec, shrinks=SHRINKS, importance=importance)
         rounded[path] = RoundedWeight(weights[path], spec, clipped)

@@ -19,6 +19,7 @@ from quant.common.progress import track
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CalibrationData, as_batches
 from quant.layers.matrices import as_weight, matrix
+from quant.methods.running import free_scales
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
@@ -74,8 +75,7 @@ def quantize(
     texts = _texts(calibration)
     trained = {}
     for path, spec in specs.items():
-        if not spec.has_free_scales:
-            raise RequestError(f"peqa trains continuous scales: {spec} has none")
+        free_scales("peqa", spec)
         weight = layers[path].weight
         assert isinstance(weight, torch.Tensor)
         rounded = round_to_nearest(matrix(layers[path]), spec)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.methods.base import Method
 from quant.methods.builtin import BUILTIN
@@ -22,7 +23,7 @@ def get_method(name: str) -> Method:
     Raises:
         RequestError: no such method; the message gives the nearest names.
     """
-    if name not in METHODS:
+    if arguments.text("method", name) not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]
 
@@ -34,9 +35,8 @@ def register(method: Method) -> Method:
         RequestError: no method, a name that is taken, or one that would be read as something else.
     """
     if not isinstance(method, Method):
-        raise RequestError(
-            f"{method!r} is no method: an instance of a subclass of LayerMethod, BlockMethod or "
-            "ModelMethod is needed"
+        raise arguments.wrong_type(
+            "method", method, "an instance of a subclass of LayerMethod, BlockMethod or ModelMethod"
         )
     name = getattr(method, "name", "")
     if not name or name != name.strip().lower() or name.endswith(".py"):
@@ -46,12 +46,13 @@ def register(method: Method) -> Method:
     return method
 
 
-def load_method(path: Path) -> Method:
+def load_method(path: str | Path) -> Method:
     """Run a Python file of yours, once in a process, and return the method that it registers.
 
     Raises:
         RequestError: no such file, one that fails, or that registers none or several methods.
     """
+    path = arguments.path("path", path)
     file = path.resolve()
     module = f"method_{path.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}"
     if module not in sys.modules:
