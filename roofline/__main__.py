@@ -1,4 +1,4 @@
-"""The ``roofline`` command as a program: signals and faults are answered before the rest is loaded."""
+"""The ``roofline`` command as a program: the boundary first, then everything else."""
 
 from __future__ import annotations
 

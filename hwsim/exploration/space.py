@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,12 @@ from hwsim.machines.load import load_accelerator
 from hwsim.machines.parts import Buffer
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
+from quant.common.sizes import need_count
 from quant.common.sourced import Sourced
 
 T = TypeVar("T")
+MOST_DESIGNS = 1_000_000
+"""Points of a grid: each is simulated, in some milliseconds."""
 SOURCE = "design space"
 """Where the numbers of an axis come from."""
 
@@ -56,7 +60,14 @@ class DesignSpace:
         return parse(load_toml(path), cls, str(path))
 
     def designs(self) -> list[tuple[Accelerator, str | None]]:
-        """Return every machine with the format its layers take; None: the workload's own."""
+        """Return every machine with the format its layers take; None: the workload's own.
+
+        Raises:
+            RequestError: more than a million.
+        """
+        axes = (self.rows, self.columns, self.bandwidth, self.formats)
+        count = math.prod(max(1, len(axis)) for axis in axes)
+        need_count(count, MOST_DESIGNS, "designs", "give the axes fewer values")
         base = load_accelerator(self.base)
         return [
             (_with_bandwidth(_with_columns(_with_rows(base, rows), columns), bits), text)

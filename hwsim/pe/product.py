@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.operands import Weights, activation_array, block_starts, weights
 from quant.common.errors import RequestError
+from quant.common.sizes import need_memory
 from quant.formats.elements import F32
 from quant.tensors.tensor import QuantizedTensor
 
 Words = NDArray[Any]
+BYTES = 48
+"""Of an activation or a result, about: its fields, aligned ones, and what is summed up."""
 Output = Literal["fp32", "fp16"]
 Nonfinite = Literal["refuse", "nan"]
 Backend = Literal["numba", "reference"]
@@ -68,6 +72,9 @@ def matmul(
         if given not in allowed:
             raise RequestError(f"{name} {given!r}: {', '.join(allowed)} is allowed")
     operand, rule = weights(weight, arithmetic)
+    shape = tuple(getattr(activations, "shape", ()))
+    size = BYTES * (math.prod(shape) + shape[0] * weight.shape[0]) if shape else 0
+    need_memory(size, f"a product of activations {shape} and weights {weight.shape}", "take parts")
     values = activation_array(activations, weight.shape[1])
     words = rule.activations.words(values)
     broken = ~rule.activations.fields(words).finite

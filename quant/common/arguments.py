@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quant.common.errors import ArgumentTypeError, RequestError, unknown_name
+from quant.common.sizes import need_count
 
 T = TypeVar("T")
 LARGEST = 1 << 53
 """Integers above are refused: not every one of them is a float, and none is a count of anything."""
+MOST_VALUES = 10_000_000
+"""Entries of a list."""
 SHOWN = 60
 """Characters of a value in a message."""
 _SHORT = reprlib.Repr()
@@ -219,6 +222,7 @@ def several(
         raise wrong_type(name, value, "a list")
     if array and getattr(value, "ndim", 1) != 1:
         raise wrong_type(name, value, "a list, or an array of one dimension,")
+    need_count(_length(value), MOST_VALUES, f"values of {name}", "give fewer")
     entries = list(value)  # type: ignore[call-overload]  # sized, and has entries
     if len(entries) < least:
         few = "value is" if least == 1 else "values are"
@@ -241,6 +245,13 @@ def table(name: str, value: object, item: Callable[[str, object], T]) -> dict[st
         raise wrong_type(name, value, "a mapping")
     keys = [text(f"{name}: key", key) for key in value]
     return {key: item(f"{name}[{key!r}]", value[key]) for key in keys}
+
+
+def _length(value: Any) -> float:  # noqa: ANN401  anything with a length
+    try:
+        return len(value)
+    except OverflowError:  # a range may be longer than any list
+        return math.inf
 
 
 def _check_limits(name: str, value: float, least: float | None, most: float) -> None:

@@ -47,6 +47,7 @@ def run_program(name: str, where: str, stops: Stops) -> NoReturn:
 
         atexit.register(stops.ignore)  # the first, which is run last
         stops.watch()
+        streams.note()
         _hook(name, stops)
         place_caches()
         return getattr(importlib.import_module(module), function)()

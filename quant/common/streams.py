@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from quant.common.signs import degrade_stdout
 
@@ -24,6 +24,37 @@ class _Closed(io.TextIOBase):
     def write(self, _text: str, /) -> int:
         self.asked = True
         raise OSError(errno.EBADF, CLOSED)
+
+
+class _Noting(io.TextIOWrapper):
+    """Standard output that remembers its own failure, since the error names no file."""
+
+    failure: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def note() -> None:
+    """Let the program's standard output remember its failure, for ``fault``."""
+    old = sys.stdout
+    if type(old) is io.TextIOWrapper:
+        ways: dict[str, Any] = {
+            "encoding": old.encoding, "errors": old.errors, "line_buffering": old.line_buffering,
+            "write_through": old.write_through,
+        }  # fmt: skip
+        sys.stdout = sys.__stdout__ = _Noting(old.detach(), **ways)  # type: ignore[misc]
 
 
 def prepare() -> None:
@@ -76,7 +107,7 @@ def fault() -> str | None:
     """Return why standard output takes nothing; None: it does."""
     if isinstance(sys.stdout, _Closed):
         return CLOSED if sys.stdout.asked else None
-    error = _flushed(sys.stdout)
+    error = _flushed(sys.stdout) or getattr(sys.stdout, "failure", None)
     return FULL.format(reason=error.strerror) if error is not None else None
 
 

@@ -6,6 +6,7 @@ be used, as stored.
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.sizes import need_memory
 from quant.formats.elements import F32
 from quant.formats.format import Format
 from quant.formats.scale_kind import ScaleKind
@@ -20,6 +22,9 @@ from quant.formats.spec import FormatSpec, specification
 from quant.rounding.fit import Backend, Fit, not_finite
 from quant.rounding.layouts.codecs import codec_of
 from quant.tensors.tensor import QuantizedTensor
+
+BYTES = 8
+"""Of a value, about: as float32, its code, and what is compared on the way."""
 
 
 def quantize(
@@ -116,6 +121,9 @@ def real_array(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401  as abov
             raise RequestError(f"a {name} on the meta device has no values: load it first")
         if values.dtype.is_complex:
             raise arguments.wrong_type(name, values, f"real numbers, not {values.dtype},")
+    shape = tuple(getattr(values, "shape", ()))
+    if all(isinstance(size, int) for size in shape):  # may be expanded: larger than what it holds
+        need_memory(BYTES * math.prod(shape), f"a {name} of shape {shape}", "take parts of it")
     try:
         if hasattr(values, "detach") and hasattr(values, "device"):
             values = values.detach().cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from quant.common.errors import RequestError
 from quant.common.progress import track
+from quant.common.sizes import need_memory
 from roofline.bounds.rates import rates_of
 from roofline.bounds.sweep_kernel import sweep_points
 from roofline.calibration.laws import Calibration, load_calibration
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = npt.NDArray[np.float64]
+BYTES = 1024
+"""Of a point, about: the ops' variables of one device and format at a time, and a row."""
 
 
 class _Formats(NamedTuple):
@@ -87,9 +91,12 @@ def sweep(
         RequestError: an empty axis, or a value that ``workload`` does not allow.
     """
     axes = {"hardware": hardware, "batch": batch, "context": context, "weights": weights}
-    for name, values in (axes | {"kv": kv, "activations": activations, "tp": tp}).items():
+    axes |= {"kv": kv, "activations": activations, "tp": tp}
+    for name, values in axes.items():
         if len(values) == 0:
             raise RequestError(f"{name}: at least one value is needed")
+    points = math.prod(map(len, axes.values()))
+    need_memory(BYTES * points, f"a sweep of {points:,} points", "take fewer values")
     specs = [spec if isinstance(spec, HardwareSpec) else load_hardware(spec) for spec in hardware]
     formats = [_Formats(*each) for each in itertools.product(weights, kv, activations, tp)]
     batches, contexts = (axis.ravel() for axis in np.meshgrid(batch, context, indexing="ij"))

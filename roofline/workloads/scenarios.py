@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from quant.common.errors import RequestError
+from quant.common.sizes import need_count
 from roofline.workloads.setting import SettingOptions
 from roofline.workloads.transforms import drop_layers, layers_of
-from roofline.workloads.workload import Model, Scenario, workload
+from roofline.workloads.workload import MOST_STEPS, Model, Scenario, workload
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def chunked_prefill(
     """
     if prompt < 1 or chunk < 1:
         raise RequestError(f"prompt {prompt}, chunk {chunk}: at least 1")
+    need_count(-(-prompt // chunk), MOST_STEPS, "chunks", "take larger ones")
     parts = []
     for past in range(0, prompt, chunk):
         size = min(chunk, prompt - past)
@@ -71,6 +73,7 @@ def speculative(
     """
     if drafted < 1 or not 0 <= acceptance <= 1:
         raise RequestError(f"drafted {drafted}, acceptance {acceptance}: at least 1, and 0 to 1")
+    need_count(drafted, MOST_STEPS, "drafted tokens", "draft fewer")
     small = draft_options or {}
     drafts = [workload(draft, "decode", batch, context + i, **small) for i in range(drafted)]
     whole: SettingOptions = {**options, "logits": "all"}

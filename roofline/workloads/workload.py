@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quant.common.errors import RequestError, unknown_name
+from quant.common.sizes import need_count
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import Step
 from roofline.workloads.models import config_text
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PHASES = ("prefill", "decode")
+MOST_STEPS = 1 << 20
+"""Passes of a scenario; beyond any context that a model is made for."""
 Model = str | Path | Mapping[str, Any]
 Phase = Literal["prefill", "decode"]
 
@@ -231,9 +234,13 @@ def scenario(
         generate: Tokens generated.
         batch: Sequences.
         **options: Passed to ``workload``.
+
+    Raises:
+        RequestError: as ``workload``, or more than 1,048,576 tokens to generate.
     """
     _at_least("prompt", prompt, 1)
     _at_least("generate", generate, 0)
+    need_count(generate, MOST_STEPS, "decode steps", "generate fewer tokens")
     steps = [workload(model, "decode", batch, prompt + i, **options) for i in range(generate)]
     first = workload(model, "prefill", batch, prompt, **options)
     return Scenario(((first, 1), *((step, 1) for step in steps)))
