@@ -11,7 +11,10 @@ import typer
 from quant.common.errors import RequestError
 from quant.common.output import FIGURES, TABLES, Form, suffixes
 from quant.common.progress import silence
+from quant.common.sizes import need_count
 
+MOST_VALUES = 1_000_000
+"""Of a range."""
 PROMPT, GENERATE, BATCH = 256, 32, 1
 """The scenario that commands run unless they say why not."""
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
@@ -31,6 +34,15 @@ FORMATS = {
     "head": "Format of lm_head, or bits, such as int8",
 }
 Item = TypeVar("Item")
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Take the place of a finished result of another request; files that are not of it "
+        "stay.",
+        show_default="off",
+    ),
+]
 
 
 def number_format(what: str, default: str | bool = True, *, several: bool = False) -> Any:  # noqa: ANN401  typer's own
@@ -213,6 +225,8 @@ def _parsed(
     given = list(values or ())
     try:
         results = [parse(part) for part in listed(given, (), what)]
+    except RequestError:
+        raise
     except ValueError:
         raise RequestError(f"{what} {','.join(given)!r}: {needed}") from None
     if not all(results):
@@ -226,4 +240,8 @@ def _range(text: str) -> list[int]:
     first, last, *step = (int(part) for part in text.split(":"))
     if len(step) > 1:
         raise ValueError(text)
-    return list(range(first, last + 1, *step))
+    values = range(first, last + 1, *step)
+    # A length beyond the machine's integers is none; the ends tell it.
+    count = (values.stop - values.start) // values.step
+    need_count(count, MOST_VALUES, f"values of {text}", "take a larger step")
+    return list(values)
