@@ -54,7 +54,6 @@ TENSORS = Cause("no whole safetensors file", OTHER_FILE)
 TOO_LARGE = Cause("a number is too large", "give a smaller one")
 CLASSES: dict[str, Cause] = {
     "zlib.error": DAMAGED,
-    "lzma.LZMAError": DAMAGED,
     "_lzma.LZMAError": DAMAGED,
     "gzip.BadGzipFile": DAMAGED,
     "zipfile.BadZipFile": DAMAGED,
@@ -62,7 +61,6 @@ CLASSES: dict[str, Cause] = {
     "tarfile.TarError": DAMAGED,
     "struct.error": DAMAGED,
     "binascii.Error": DAMAGED,
-    "pickle.PickleError": DAMAGED,
     "_pickle.PickleError": DAMAGED,
     "builtins.EOFError": Cause("the data ends too early", OTHER_FILE),
     "safetensors_rust.SafetensorError": TENSORS,

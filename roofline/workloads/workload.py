@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sizes import need_count
 from quant.formats.spec import FormatSpec
@@ -247,7 +248,4 @@ def scenario(
 
 
 def _at_least(what: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise RequestError(f"{what} {value!r} is not allowed: an integer is needed")
-    if value < least:
-        raise RequestError(f"{what} {value} is not allowed: at least {least}")
+    arguments.integer(what, value, least)
