@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.tensors.tensor import QuantizedTensor
@@ -24,7 +25,10 @@ class QuantizedLayer(nn.Module):
         self, tensor: QuantizedTensor, bias: torch.Tensor | None, dtype: torch.dtype
     ) -> None:
         super().__init__()
-        self.tensor = tensor
+        self.tensor = arguments.one_of("tensor", tensor, QuantizedTensor, "a QuantizedTensor")
+        arguments.one_of("dtype", dtype, torch.dtype, "a torch.dtype")
+        if bias is not None:
+            arguments.one_of("bias", bias, torch.Tensor, "a tensor or None")
         weight = torch.from_numpy(tensor.dequantize()).to(dtype)
         self.register_buffer("weight", self.shaped(weight), persistent=False)
         own = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)

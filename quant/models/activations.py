@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from quant.common import arguments
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec, specification
+from quant.formats.spec import FormatSpec, as_spec, specification
 from quant.layers.matrices import linear_layers
 from quant.plan import HEAD
 from quant.tensors.quantize import quantize
@@ -37,17 +38,19 @@ def rounded_activations(
     Raises:
         RequestError: an unknown format, or ``kv`` for a model without key and value projections.
     """
+    arguments.one_of("model", model, nn.Module, "a torch module")
     layers = {path: layer for path, layer in linear_layers(model).items() if path != HEAD}
     hooks = []
     if inputs is not None:
-        before = _rounding_inputs(specification(inputs))
-        hooks += [layer.register_forward_pre_hook(before) for layer in layers.values()]
+        before = _rounding_inputs(specification(as_spec(inputs, "inputs")))
     if kv is not None:
         named = [layer for path, layer in layers.items() if path.split(".")[-1] in KV_NAMES]
         if not named:
             raise RequestError(f"kv={str(kv)!r}: no layer is called {', '.join(KV_NAMES)}")
-        after = _rounding_outputs(specification(kv))
+        after = _rounding_outputs(specification(as_spec(kv, "kv")))
         hooks += [layer.register_forward_hook(after) for layer in named]
+    if inputs is not None:
+        hooks += [layer.register_forward_pre_hook(before) for layer in layers.values()]
     try:
         yield
     finally:

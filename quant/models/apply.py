@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.scale_kind import ScaleKind
-from quant.formats.spec import specification
+from quant.formats.spec import FormatSpec, specification
 from quant.layers.blocks import CalibrationData
-from quant.layers.matrices import QuantizedLinear, linear_layers, matrix, with_codes
+from quant.layers.matrices import (
+    QuantizedLayer,
+    QuantizedLinear,
+    linear_layers,
+    matrix,
+    with_codes,
+)
 from quant.methods.base import Method
-from quant.plan import Formats, assign, method_of
+from quant.models.load import check_finite
+from quant.models.preflight import check_plan, name_of
+from quant.models.texts import calibration_data
+from quant.plan import Formats, Plan, assign, method_of
+from quant.tensors.errors import POOR, poor_groups
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What quantization did to one layer: its codes, size, and squared error over the weight's."""
+    """What quantization did to one layer: its codes, size, and squared error over the weight's.
+
+    Attributes:
+        tensor: Its codes.
+        relative_error: Squared error over the squared weight.
+        poor_groups: Groups whose relative error ``|Wq - W| / |W|`` is 0.5 or more.
+        groups: All of them.
+    """
 
     tensor: QuantizedTensor
     relative_error: float
+    poor_groups: int = 0
+    groups: int = 0
 
     @property
     def weights(self) -> int:
@@ -58,6 +80,25 @@ class QuantizationReport:
         return {path: layer.tensor for path, layer in self.layers.items()}
 
     @property
+    def poor_groups(self) -> int:
+        """Groups of all layers whose relative error ``|Wq - W| / |W|`` is 0.5 or more."""
+        return sum(layer.poor_groups for layer in self.layers.values())
+
+    @property
+    def groups(self) -> int:
+        """Groups of all layers."""
+        return sum(layer.groups for layer in self.layers.values())
+
+    @property
+    def warning(self) -> str:
+        """How many groups are poor, in a line; empty where none is."""
+        if not self.poor_groups:
+            return ""
+        return (
+            f"{self.poor_groups} of {self.groups} groups have a relative error of {POOR:g} or more"
+        )
+
+    @property
     def effective_bits(self) -> float:
         """Stored bits per weight over the quantized layers."""
         bits = sum(layer.tensor.storage_bits for layer in self.layers.values())
@@ -81,6 +122,8 @@ class QuantizationReport:
                 "weights": layer.weights,
                 "effective_bits": layer.tensor.effective_bits,
                 "relative_error": layer.relative_error,
+                "groups": layer.groups,
+                "poor_groups": layer.poor_groups,
             }
             for path, layer in self.layers.items()
         )
@@ -110,20 +153,31 @@ def quantize_model(
             model's arguments), for the methods that need them.
 
     Raises:
-        RequestError: an unknown format, layer or method, a method without its calibration, or a
-            weight with NaN or Inf (named).
+        RequestError: an unknown format, layer or method, a format that the method does not take, a
+            method without its calibration, a layer that is quantized already, a plan of another
+            model, or a parameter with NaN or Inf (named); nothing is changed then.
     """
+    layers = linear_layers(arguments.one_of("model", model, nn.Module, "a torch module"))
     chosen = method_of(formats, method)
-    if chosen.needs_calibration and calibration is None:
+    seen = None if calibration is None else calibration_data("calibration", calibration)
+    if chosen.needs_calibration and seen is None:
         raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
-    layers = linear_layers(model)
-    specs = {}
-    for path, spec in assign(formats, layers).items():
-        if not spec.format.is_plain:
-            specs[path] = specification(spec, group_size, scale)
-            check_weight(path, layers[path])
+    assigned = assign(formats, layers)
+    if isinstance(formats, Plan):
+        check_plan(formats, name_of(model))
+    specs = {
+        path: specification(spec, group_size, scale)
+        for path, spec in assigned.items()
+        if not spec.format.is_plain
+    }
+    _check_layers(layers, specs)
+    for path in chosen.covered(model, specs, seen):
+        _named(path, chosen.check_format, specs[path])
+    for path in specs:
+        check_weight(path, layers[path])
+    check_finite(type(model).__name__, model)
     reports = {}
-    for path, tensor in chosen.run(model, specs, calibration):
+    for path, tensor in chosen.run(model, specs, seen):
         reports[path] = _put(model, path, tensor)
     return QuantizationReport(reports, *_rest(model))
 
@@ -137,6 +191,7 @@ def quantized(
     calibration: CalibrationData | None = None,
 ) -> Iterator[QuantizationReport]:
     """Quantize a model for the length of a block; afterwards it is as it was."""
+    arguments.one_of("model", model, nn.Module, "a torch module")
     before, values = linear_layers(model), {}
     if method_of(formats, method).changes_other_parameters:
         values = {name: value.detach().clone() for name, value in _values(model).items()}
@@ -166,10 +221,28 @@ def replaced(model: nn.Module, tensors: Mapping[str, QuantizedTensor]) -> Iterat
 
 def check_weight(path: str, layer: nn.Module) -> None:
     """Raise a RequestError that names a layer's first weight that is no finite number."""
+    _named(path, lambda of: as_matrix(matrix(of)), layer)
+
+
+def _check_layers(layers: Mapping[str, nn.Module], specs: Mapping[str, FormatSpec]) -> None:
+    """Refuse layers that are quantized already or have no real weights, before any is read."""
+    for path in specs:
+        layer = layers[path]
+        if isinstance(layer, QuantizedLayer):
+            raise RequestError(
+                f"layer {path} is quantized already ({layer.tensor.spec}): load the model again"
+            )
+        weight = layer.weight
+        if isinstance(weight, torch.Tensor) and not weight.is_floating_point():
+            raise RequestError(f"layer {path}: its weight is {weight.dtype}: floats are needed")
+
+
+def _named(path: str, check: Callable[[T], object], value: T) -> None:
+    """Run a check, and name the layer in its error."""
     try:
-        as_matrix(matrix(layer))
+        check(value)
     except RequestError as error:
-        raise RequestError(f"layer {path}: {error}") from None
+        raise type(error)(f"layer {path}: {error}") from None
 
 
 def _put(model: nn.Module, path: str, tensor: QuantizedTensor) -> LayerReport:
@@ -178,10 +251,13 @@ def _put(model: nn.Module, path: str, tensor: QuantizedTensor) -> LayerReport:
     weight = matrix(layer)
     if tensor.shape != weight.shape:
         raise RequestError(f"layer {path}: codes of {tensor.shape} for a weight of {weight.shape}")
-    difference = tensor.dequantize() - weight
+    rounded = tensor.dequantize()
+    poor, groups = poor_groups(weight, rounded, tensor.spec)
+    difference = rounded - weight
     power = max(float(np.vdot(weight, weight)), 1e-300)
     model.set_submodule(path, with_codes(layer, tensor))
-    return LayerReport(tensor, float(np.vdot(difference, difference)) / power)
+    error = float(np.vdot(difference, difference)) / power
+    return LayerReport(tensor, error, poor, groups)
 
 
 def _values(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
-from quant.common.errors import unknown_name
+from quant.common import arguments
+from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
 from quant.models.evaluate import Perplexity, perplexity
 from quant.models.load import DTYPES, load_model
+from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import calibration_for, evaluation_tokens, leading_token
 from quant.plan import Formats, method_of
 
@@ -42,8 +44,16 @@ class EvaluationSetting:
     kv: FormatSpec | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise unknown_name("dtype", self.dtype, DTYPES)
+        for name, least in (("tokens", 2), ("context", 2), ("calibration", 2)):
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
+        arguments.choice("dtype", self.dtype, DTYPES)
+        for name in ("activations", "kv"):
+            if getattr(self, name) is not None:
+                arguments.one_of(name, getattr(self, name), FormatSpec, "a FormatSpec or None")
+        if self.tokens < self.context:
+            raise RequestError(
+                f"tokens {self.tokens}: at least one window of {self.context} is needed"
+            )
 
 
 def compare(
@@ -65,7 +75,15 @@ def compare(
     Returns:
         A row each: ``format, method, perplexity, ln_ppl, se, delta_ln_ppl, delta_se,
         effective_bits``; deltas are to the unquantized model, paired by window.
+
+    Raises:
+        RequestError: as ``load_model``, ``quantize_model`` and ``perplexity``; what the config
+            alone shows, before a weight is read.
     """
+    check_window(known_config(model), setting.context)
+    for choice in choices.values():
+        for method in methods or [method_of(choice)]:
+            check_quantization(model, choice, method)
     loaded, tokenizer = load_model(model)
     text, bos = evaluation_tokens(tokenizer, setting.tokens), leading_token(tokenizer)
     dtype: torch.dtype = getattr(torch, setting.dtype)

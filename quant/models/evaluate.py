@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.common.errors import RequestError
+from quant.common import arguments
+from quant.common.errors import HwsimError, RequestError
 from quant.common.progress import track
+from quant.models.preflight import check_window
+from quant.models.texts import token_ids
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +59,12 @@ class Perplexity:
         return self.value
 
     def difference(self, other: Perplexity) -> tuple[float, float]:
-        """Return ``ln - other.ln`` and its standard error, paired window by window."""
+        """Return ``ln - other.ln`` and its standard error, paired window by window.
+
+        Raises:
+            RequestError: the other has other windows.
+        """
+        arguments.one_of("other", other, Perplexity, "a Perplexity")
         if len(self.window_nll) != len(other.window_nll) or self.context != other.context:
             raise RequestError("paired differences need the same windows")
         delta = np.array(self.window_nll) - np.array(other.window_nll)
@@ -64,7 +73,7 @@ class Perplexity:
 
 def perplexity(
     model: torch.nn.Module,
-    tokens: torch.Tensor,
+    tokens: torch.Tensor | NDArray[np.integer[Any]] | Sequence[int],
     context: int = 1024,
     *,
     bos: int | None = None,
@@ -76,25 +85,62 @@ def perplexity(
 
     Args:
         model: A causal language model of transformers.
-        tokens: ``[n]`` token ids; a last part shorter than ``context`` is not used.
+        tokens: ``[n]`` token ids, a tensor, array or list; a last part shorter than ``context`` is
+            not used.
         context: Tokens of a window, at least 2.
         bos: A token that each window begins with, counted in its length (``texts.leading_token``).
         label: What the progress bar says.
 
     Raises:
-        RequestError: fewer tokens than one window.
+        RequestError: no causal language model, fewer tokens than one window, windows longer than
+            the model has positions, or a token that is not in its vocabulary.
+        HwsimError: a loss that is not finite; the message names the window.
     """
     import torch
 
+    _check_model(model)
+    ids, context = token_ids("tokens", tokens), arguments.integer("context", context, 2)
+    label = arguments.text("label", label)
     own = context if bos is None else context - 1
-    if context < 2 or tokens.numel() < own:
-        raise RequestError(f"{tokens.numel()} tokens: at least one window of {context} is needed")
-    windows = tokens[: tokens.numel() // own * own].view(-1, own)
+    if ids.numel() < own:
+        raise RequestError(f"{ids.numel()} tokens: at least one window of {context} is needed")
+    windows = ids[: ids.numel() // own * own].view(-1, own)
     if bos is not None:
-        windows = torch.nn.functional.pad(windows, (1, 0), value=bos)
+        first = arguments.integer("bos", bos, 0)
+        windows = torch.nn.functional.pad(windows, (1, 0), value=first)
+    _check_fit(model, windows)
+    losses = []
     with torch.inference_mode():
-        losses = [_window_nll(model, window) for window in track(windows, label, len(windows))]
+        for index, window in enumerate(track(windows, label, len(windows))):
+            losses.append(_window_nll(model, window))
+            if not math.isfinite(losses[-1]):
+                raise HwsimError(
+                    f"{label}: the loss of window {index} (tokens {index * own} to "
+                    f"{(index + 1) * own - 1}) is {losses[-1]}: not a finite number"
+                )
     return Perplexity(tuple(losses), context)
+
+
+def _check_model(model: object) -> None:
+    """Refuse what has no decoder and head to run one after the other."""
+    import torch
+
+    allowed = "a causal language model of transformers (with model and lm_head)"
+    parts = dict(arguments.one_of("model", model, torch.nn.Module, allowed).named_children())
+    if missing := {"model", "lm_head"} - parts.keys():
+        kind = type(model).__name__
+        raise RequestError(f"model {kind} has no {', '.join(sorted(missing))}: {allowed} is needed")
+
+
+def _check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
+    """Refuse windows that a model has too few positions or a too small vocabulary for."""
+    config = getattr(model, "config", None)
+    data = config.to_dict() if hasattr(config, "to_dict") else None
+    check_window(data, int(windows.shape[1]))
+    size = getattr(config, "vocab_size", None)
+    if isinstance(size, int) and windows.numel() and int(windows.max()) >= size:
+        most = int(windows.max())
+        raise RequestError(f"token {most} is not allowed: the model's vocabulary has {size}")
 
 
 def _window_nll(model: torch.nn.Module, window: torch.Tensor) -> float:

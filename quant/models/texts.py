@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.methods.base import Method
 from quant.models.catalog import TEXTS
@@ -12,6 +14,8 @@ from quant.models.packages import package_file
 
 if TYPE_CHECKING:
     import torch
+
+    from quant.layers.blocks import CalibrationData
 
 WIKI, C4 = TEXTS.files
 LEAST_WORDS = 200
@@ -39,12 +43,12 @@ def calibration_text() -> str:
 
 def evaluation_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN401  transformers'
     """Return the first ``count`` tokens ``[count]`` int64 of the evaluation text, without BOS."""
-    return _tokens(tokenizer, evaluation_text(), count)
+    return _tokens(tokenizer, evaluation_text, count)
 
 
 def calibration_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN401  as above
     """Return the first ``count`` tokens ``[count]`` int64 of the calibration text, without BOS."""
-    return _tokens(tokenizer, calibration_text(), count)
+    return _tokens(tokenizer, calibration_text, count)
 
 
 def calibration_for(
@@ -62,11 +66,70 @@ def leading_token(tokenizer: Any) -> int | None:  # noqa: ANN401  as above
     return int(first) if first == tokenizer.bos_token_id else None
 
 
-def _tokens(tokenizer: Any, text: str, count: int) -> torch.Tensor:  # noqa: ANN401  as above
+def token_ids(name: str, value: object) -> torch.Tensor:
+    """Return an argument that is token ids as a tensor ``[n]`` int64.
+
+    Args:
+        name: The argument.
+        value: A list, numpy array or tensor of integers, of one dimension.
+
+    Raises:
+        RequestError: anything else, or an id below 0.
+    """
+    import numpy as np
     import torch
 
-    if count < 1:
-        raise RequestError(f"{count} tokens: at least 1 is needed")
+    allowed = "token ids, whole numbers in one dimension,"
+    if isinstance(value, torch.Tensor):
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        ids = value.detach()
+    elif isinstance(value, np.ndarray):
+        whole, ids = value.dtype.kind in "iu", value
+    else:
+        ids = torch.tensor(arguments.several(name, value, arguments.integer), dtype=torch.long)
+        whole = True
+    if not whole or ids.ndim != 1:
+        raise arguments.wrong_type(name, value, allowed)
+    tokens = torch.as_tensor(ids).to(torch.long)
+    if tokens.numel() and tokens.device.type != "meta" and int(tokens.min()) < 0:
+        raise RequestError(f"{name}: token {int(tokens.min())} is not allowed: ids begin at 0")
+    return tokens
+
+
+def calibration_data(name: str, value: object) -> CalibrationData:
+    """Return an argument that is calibration data as token ids ``[n]`` or a list of batches.
+
+    Args:
+        name: The argument.
+        value: Token ids as ``token_ids`` takes them, or batches: tensors, or mappings of the
+            model's arguments.
+
+    Raises:
+        RequestError: anything else.
+    """
+    import numpy as np
+    import torch
+
+    if isinstance(value, np.ndarray) or (isinstance(value, torch.Tensor) and value.ndim == 1):
+        return token_ids(name, value)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise arguments.wrong_type(name, value, "token ids, or a list of batches,")
+    batches = list(value)
+    if batches and not any(isinstance(batch, torch.Tensor | Mapping) for batch in batches):
+        return token_ids(name, batches)
+    for i, batch in enumerate(batches):
+        allowed = "a tensor, or a mapping of the model's arguments,"
+        arguments.one_of(f"{name}[{i}]", batch, (torch.Tensor, Mapping), allowed)
+    return batches
+
+
+def _tokens(tokenizer: Any, source: Callable[[], str], count: int) -> torch.Tensor:  # noqa: ANN401  as above
+    import torch
+
+    count = arguments.integer("count", count, 1)
+    if not callable(tokenizer):
+        raise arguments.wrong_type("tokenizer", tokenizer, "a tokenizer of transformers")
+    text = source()
     # No token is longer than this many characters on average: tokenize a prefix that suffices.
     ids = tokenizer(text[: 16 * count + 1024], add_special_tokens=False, verbose=False)["input_ids"]
     if len(ids) < count:
