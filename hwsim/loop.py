@@ -5,14 +5,20 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from hwsim.study.request import Request
+from hwsim.study.request import Request, check_request
 from hwsim.study.result import CodesignResult
 from hwsim.study.study import Study
+from quant.common import arguments
 from quant.plan import Plan
 
 
 def run(request: Request) -> CodesignResult:
-    """Choose a plan, measure it beside the baseline and its uniform neighbours, run a block."""
+    """Choose a plan, measure it beside the baseline and its uniform neighbours, run a block.
+
+    Raises:
+        RequestError: as ``check_request`` before a weight is read, then as ``codesign``.
+    """
+    check_request(arguments.one_of("request", request, Request, "a Request"))
     study = Study(request)
     selection = study.select(request.budgets)
     choice = study.choice(selection)
@@ -43,8 +49,8 @@ def run(request: Request) -> CodesignResult:
 
 
 def codesign(
-    model: str,
-    accelerator: str,
+    model: str | Path,
+    accelerator: str | Path,
     *,
     max_effective_bits: float | None = None,
     max_prefill_time: float | None = None,
@@ -56,7 +62,7 @@ def codesign(
     context: int = 1024,
     exact_tokens: int = 64,
     time_limit: float = 120.0,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> Plan:
     """Return the plan with the least expected loss for a model on a machine within budgets.
 
@@ -80,11 +86,12 @@ def codesign(
 
     Raises:
         RequestError: unknown names, no budget, or one that is infeasible (the smallest feasible
-            is stated), or a folder with other files.
+            is stated), windows longer than the model has positions, or a folder with other files.
     """
+    folder = None if out is None else arguments.path("out", out)
     request = Request(
-        model=model,
-        accelerator=accelerator,
+        model=model,  # type: ignore[arg-type]  # which makes a text of a path
+        accelerator=accelerator,  # type: ignore[arg-type]  # the same
         max_effective_bits=max_effective_bits,
         max_prefill_time=max_prefill_time,
         max_decode_time=max_decode_time,
@@ -96,16 +103,17 @@ def codesign(
         exact_tokens=exact_tokens,
         time_limit=time_limit,
     )
-    if out is None:
+    check_request(request)
+    if folder is None:
         study = Study(request)
         selection = study.select(request.budgets)
         plan = study.plan(study.choice(selection))
     else:
         from hwsim.report.codesign import check_report_folder, write_report
 
-        check_report_folder(out)
+        check_report_folder(folder)
         result = run(request)
-        write_report(result, out)
+        write_report(result, folder)
         selection, plan = result.selection, result.plan
     if not selection.proved:
         warnings.warn(f"the plan is not proved optimal: {selection}", stacklevel=2)

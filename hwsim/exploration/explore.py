@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from hwsim.exploration.pareto import pareto_front
 from hwsim.exploration.space import DesignSpace
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.load import load_accelerator
 from hwsim.simulation.result import SimulationResult
-from hwsim.simulation.simulate import simulate
-from quant.common.errors import unknown_name
+from hwsim.simulation.simulate import scenario_on, simulate
+from quant.common import arguments
 from quant.common.progress import track
 from quant.plan import HEAD
-from roofline.workloads.workload import Scenario, Workload
+from roofline.workloads.workload import Model, Scenario, Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,14 +24,14 @@ OBJECTIVES = ("time_s", "energy_j", "area_um2", "cycles")
 
 def explore(
     space: DesignSpace,
-    work: Workload | Scenario,
+    work: Workload | Scenario | Model,
     objectives: Sequence[str] = ("time_s", "energy_j", "area_um2"),
 ) -> pd.DataFrame:
     """Simulate every design of a space.
 
     Args:
         space: The grid.
-        work: Workload or scenario.
+        work: Workload or scenario, or a model, as ``simulate`` takes it: in the base's formats.
         objectives: Columns that are minimised, for the front.
 
     Returns:
@@ -41,9 +42,9 @@ def explore(
     """
     import pandas as pd
 
-    for name in objectives:
-        if name not in OBJECTIVES:
-            raise unknown_name("objective", name, OBJECTIVES)
+    arguments.one_of("space", space, DesignSpace, "a DesignSpace")
+    chosen = arguments.several("objectives", objectives, _objective, 1)
+    work = scenario_on(work, load_accelerator(space.base))
     designs = space.designs()
     for machine, text in designs:  # before the first of them runs
         if text is not None:
@@ -52,13 +53,17 @@ def explore(
         _row(machine, text, work) for machine, text in track(designs, "exploring", len(designs))
     ]
     frame = pd.DataFrame(results)
-    frame["pareto"] = pareto_front(frame[list(objectives)].to_numpy())
+    frame["pareto"] = pareto_front(frame[list(chosen)].to_numpy())
     return frame
 
 
-def _row(machine: Accelerator, text: str | None, work: Workload | Scenario) -> dict[str, object]:
+def _objective(name: str, value: object) -> str:
+    return arguments.choice(name, value, OBJECTIVES)
+
+
+def _row(machine: Accelerator, text: str | None, work: Scenario) -> dict[str, object]:
     if text is not None:
-        first = work.parts[0][0] if isinstance(work, Scenario) else work
+        first = work.parts[0][0]
         spec = machine.spec(text)
         work = work.with_weights({path: spec for path in first.linears if path != HEAD})
     result: SimulationResult = simulate(work, machine)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,14 +13,17 @@ from typing import TypeVar
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
 from hwsim.machines.parts import Buffer
+from quant.common import arguments
 from quant.common.config import load_toml, parse
-from quant.common.errors import RequestError
 from quant.common.sizes import need_count
 from quant.common.sourced import Sourced
+from quant.formats.spec import FormatSpec
 
 T = TypeVar("T")
 MOST_DESIGNS = 1_000_000
 """Points of a grid: each is simulated, in some milliseconds."""
+MOST_SIDE = 1 << 20
+"""Rows or columns of an array."""
 SOURCE = "design space"
 """Where the numbers of an axis come from."""
 
@@ -29,7 +33,7 @@ class DesignSpace:
     """A grid of designs around a base; what no axis names stays as the base has it.
 
     Attributes:
-        base: Accelerator name or TOML file.
+        base: Accelerator: a name, a TOML file, or a design.
         rows: Rows of the prefill array; empty: the base's. The decode array's rows, and the port
             of the weight buffer that feeds them, change in the same ratio.
         columns: Columns of the prefill array; empty: the base's. The decode array's columns, and
@@ -38,25 +42,22 @@ class DesignSpace:
         bandwidth: DRAM bits per cycle; empty: the base's.
     """
 
-    base: str = "bitmod"
+    base: str | Path | Accelerator = "bitmod"
     rows: Sequence[int] = field(default_factory=tuple)
     columns: Sequence[int] = field(default_factory=tuple)
     formats: Sequence[str] = field(default_factory=tuple)
     bandwidth: Sequence[float] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name} = {value}"
-            for name in ("rows", "columns", "bandwidth")
-            for value in getattr(self, name)
-            if not 0 < value < float("inf")
-        ]
-        if faults:
-            raise RequestError(f"design space: {', '.join(faults)}: above 0 is needed")
+        if not isinstance(self.base, str | os.PathLike | Accelerator):
+            raise arguments.wrong_type("base", self.base, "a name, a TOML file or an Accelerator")
+        axes = {"rows": _side, "columns": _side, "formats": _format, "bandwidth": _bits}
+        arguments.check_fields(self, {name: _several(check) for name, check in axes.items()})
 
     @classmethod
-    def load(cls, path: Path) -> DesignSpace:
+    def load(cls, path: str | Path) -> DesignSpace:
         """Return the space of a TOML file with the keys of this class."""
+        path = arguments.path("path", path)
         return parse(load_toml(path), cls, str(path))
 
     def designs(self) -> list[tuple[Accelerator, str | None]]:
@@ -78,6 +79,22 @@ class DesignSpace:
                 _axis(self.formats),
             )
         ]
+
+
+def _several(check: Callable[[str, object], T]) -> Callable[[str, object], tuple[T, ...]]:
+    return lambda name, values: arguments.several(name, values, check)
+
+
+def _side(name: str, value: object) -> int:
+    return arguments.integer(name, value, 1, MOST_SIDE)
+
+
+def _bits(name: str, value: object) -> float:
+    return arguments.number(name, value, above=0)
+
+
+def _format(name: str, value: object) -> str:
+    return str(value) if isinstance(value, FormatSpec) else arguments.text(name, value)
 
 
 def _axis(values: Sequence[T]) -> Sequence[T | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.checks import file_faults
 from hwsim.machines.elements.base import element_kind
 from hwsim.machines.file import file_shape
+from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 
@@ -22,8 +24,8 @@ def accelerator_names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in FOLDER.iterdir())
 
 
-def load_accelerator(name: str | Path) -> Accelerator:
-    """Return a built-in design, or one from a TOML file of the same form.
+def load_accelerator(name: str | Path | Accelerator) -> Accelerator:
+    """Return a built-in design, or one from a TOML file of the same form; a design as it is.
 
     Raises:
         RequestError: an unknown name, or a file with faults; all that can be seen together are
@@ -34,7 +36,11 @@ def load_accelerator(name: str | Path) -> Accelerator:
         >>> machine.kind, machine.steps(machine.spec("bitmod3"))
         ('bit-serial', 2)
     """
-    path = Path(name)
+    if isinstance(name, Accelerator):
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise arguments.wrong_type("accelerator", name, "a name, a TOML file or an Accelerator")
+    path = arguments.path("accelerator", name)
     if path.suffix != ".toml":
         if str(name).lower() not in accelerator_names():
             raise unknown_name("accelerator", str(name), accelerator_names())

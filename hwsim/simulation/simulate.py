@@ -20,19 +20,21 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.energy import array_energy_j, buffer_energy_j, dram_cycles, dram_energy_j
 from hwsim.simulation.result import OpResult, SimulationResult
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
+from roofline.workloads.models import is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Gemm, Operands
-from roofline.workloads.workload import Scenario, Workload
+from roofline.workloads.workload import Model, Scenario, Workload, as_scenario
 
 ROUNDING = 1e-9
 """How far rounding may put the bytes of an op below those of its operands."""
 
 
 def simulate(
-    work: Workload | Scenario,
+    work: Workload | Scenario | Model,
     accelerator: Accelerator | str | Path,
     codes: Mapping[str, QuantizedTensor] | None = None,
 ) -> SimulationResult:
@@ -40,12 +42,15 @@ def simulate(
 
     Args:
         work: A workload or scenario; its formats must be ones that the machine runs. Fused
-            attention runs as its parts: scores go through memory.
+            attention runs as its parts: scores go through memory. A model (a name, a folder, a
+            config) stands for a prompt of 256 tokens and 32 generated ones in the formats that the
+            machine has where none is asked for, as ``hwsim simulate`` runs it.
         accelerator: A design, a built-in name, or a TOML file.
         codes: Quantized layers by module path: their formats replace the workload's.
 
     Raises:
-        RequestError: an op that the machine cannot run; the message names its path and kind.
+        RequestError: an op that the machine cannot run; the message names its path and kind. An
+            unknown model or machine, or an argument of a wrong type.
 
     Example:
         >>> import roofline
@@ -54,15 +59,24 @@ def simulate(
         >>> simulate(work, "bitmod").cycles
         3124536
     """
-    machine = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
-    parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
-    if codes:
-        for part, _ in parts:
-            _check_codes(part, codes)
-        work = work.with_weights({path: tensor.spec for path, tensor in codes.items()})
-        parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
-    ops = (result for part, n in parts for result in _results(part, n, machine))
+    machine = load_accelerator(accelerator)
+    run = scenario_on(work, machine)
+    if codes is not None:
+        tensors = arguments.table("codes", codes, _tensor)
+        for part, _ in run.parts:
+            _check_codes(part, tensors)
+        run = run.with_weights({path: tensor.spec for path, tensor in tensors.items()})
+    ops = (result for part, n in run.parts for result in _results(part, n, machine))
     return SimulationResult(machine, tuple(ops))
+
+
+def scenario_on(work: Workload | Scenario | Model, machine: Accelerator) -> Scenario:
+    """Return what runs on a machine, as a scenario; a model runs in the machine's own formats.
+
+    Raises:
+        RequestError: as ``roofline.workloads.workload.as_scenario``.
+    """
+    return as_scenario(work, **(machine_formats(machine) if is_model(work) else {}))
 
 
 def machine_formats(
@@ -84,6 +98,10 @@ def machine_formats(
         "head": str(machine.head),
         "flash": False,
     }
+
+
+def _tensor(name: str, value: object) -> QuantizedTensor:
+    return arguments.one_of(name, value, QuantizedTensor, "a QuantizedTensor")
 
 
 def tiles(gemm: Gemm, rows: int, columns: int, lanes: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.machines.load import load_accelerator
-from hwsim.study.request import BITS, Request
+from hwsim.study.request import BITS, Request, check_request
 from hwsim.study.selection import Selection
 from hwsim.study.study import Choice, Study
 from quant.common.errors import RequestError
@@ -38,10 +38,12 @@ def measure_margins(
     """
     if not budgets:
         raise RequestError("a budget is needed: effective bits")
+    request = Request(model, accelerator, max_effective_bits=budgets[0], tokens=tokens)
     machine = load_accelerator(accelerator)
     for name in (LOW, HIGH):
         machine.spec(name)
-    study = Study(Request(model, accelerator, max_effective_bits=budgets[0], tokens=tokens))
+    check_request(request)
+    study = Study(request)
     low, high = _ends(study)
     middle = budgets[len(budgets) // 2]
     if count:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
+from quant.common import arguments
 from quant.common.errors import RequestError
 
 BITS, PREFILL, DECODE = "effective bits", "prefill time (s)", "decode time per token (s)"
@@ -43,15 +47,11 @@ class Request:
     time_limit: float = 120.0
 
     def __post_init__(self) -> None:
+        arguments.check_fields(self, _CHECKS)
         if not self.budgets:
             raise RequestError(
                 "a budget is needed: max_effective_bits, max_prefill_time or max_decode_time"
             )
-        faults = [f"{name} {value:g}" for name, value in self.budgets.items() if not value > 0]
-        numbers = ("prompt", "generate", "batch", "tokens", "context", "exact_tokens", "time_limit")
-        faults += [f"{n} {getattr(self, n)}" for n in numbers if not getattr(self, n) > 0]
-        if faults:
-            raise RequestError(f"{', '.join(faults)}: above 0 is needed")
         if self.tokens < 2 * self.context:
             raise RequestError(f"tokens {self.tokens}: two windows of {self.context} are needed")
         if self.exact_tokens > self.tokens:
@@ -80,6 +80,52 @@ class Request:
             if value is not None
         ]
         return " ".join(["hwsim codesign", *map(shlex.quote, names), *options])
+
+
+def _name(name: str, value: object) -> str:
+    """A model or machine: a text, or the text of a path; the command line holds it."""
+    given = arguments.plain(value)
+    if not isinstance(given, str | os.PathLike):
+        raise arguments.wrong_type(name, value, "a name or a path")
+    return str(arguments.path(name, given)) if isinstance(given, os.PathLike) else str(given)
+
+
+def _positive(name: str, value: object) -> float:
+    return arguments.number(name, value, above=0)
+
+
+def _count(name: str, value: object) -> int:
+    return arguments.integer(name, value, 1)
+
+
+_BUDGETS = ("max_effective_bits", "max_prefill_time", "max_decode_time")
+_COUNTS = ("prompt", "generate", "batch", "tokens", "exact_tokens")
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("model", "accelerator"), _name),
+    **dict.fromkeys(_BUDGETS, arguments.optional(_positive)),
+    **dict.fromkeys(_COUNTS, _count),
+    "context": partial(arguments.integer, least=2),
+    "time_limit": _positive,
+}
+
+
+def check_request(request: Request) -> None:
+    """Refuse what machine and config alone show, before a weight is read.
+
+    Raises:
+        RequestError: an unknown machine, a model that is quantized already, or windows longer than
+            the model has positions.
+    """
+    from hwsim.machines.load import load_accelerator
+    from quant.models.preflight import check_unquantized, check_window, known_config
+    from roofline.workloads.models import builtin_text, parse_text
+
+    load_accelerator(request.accelerator)
+    check_unquantized(request.model)
+    config, known = known_config(request.model), builtin_text(request.model)
+    if config is None and known is not None:
+        config = parse_text(known[1], known[0])
+    check_window(config, request.context)
 
 
 def _number(value: float) -> str:

@@ -254,6 +254,29 @@ def _length(value: Any) -> float:  # noqa: ANN401  anything with a length
         return math.inf
 
 
+def check_fields(instance: object, checks: Mapping[str, Callable[[str, object], object]]) -> None:
+    """Check fields of a frozen dataclass and put the checked values in their places.
+
+    Raises:
+        RequestError: naming all faults; an ArgumentTypeError where a type is wrong.
+    """
+    faults: list[RequestError] = []
+    for name, check in checks.items():
+        try:
+            object.__setattr__(instance, name, check(name, getattr(instance, name)))
+        except RequestError as error:
+            faults.append(error)
+    if faults:
+        wrong = any(isinstance(fault, ArgumentTypeError) for fault in faults)
+        kind = ArgumentTypeError if wrong else RequestError
+        raise kind("; ".join(map(str, faults)))
+
+
+def optional(check: Callable[[str, object], T]) -> Callable[[str, object], T | None]:
+    """Return a check that lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
 def _check_limits(name: str, value: float, least: float | None, most: float) -> None:
     if least is not None and value < least:
         raise RequestError(f"{name} {shown(value)} is not allowed: at least {least}")

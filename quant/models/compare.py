@@ -12,7 +12,7 @@ import torch
 
 from quant.common import arguments
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatSpec, as_spec
 from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
@@ -44,12 +44,9 @@ class EvaluationSetting:
     kv: FormatSpec | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 2), ("context", 2), ("calibration", 2)):
-            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
-        arguments.choice("dtype", self.dtype, DTYPES)
-        for name in ("activations", "kv"):
-            if getattr(self, name) is not None:
-                arguments.one_of(name, getattr(self, name), FormatSpec, "a FormatSpec or None")
+        sizes = dict.fromkeys(("tokens", "context", "calibration"), _size)
+        arguments.check_fields(self, {**sizes, "dtype": _dtype})
+        arguments.check_fields(self, dict.fromkeys(("activations", "kv"), _format))
         if self.tokens < self.context:
             raise RequestError(
                 f"tokens {self.tokens}: at least one window of {self.context} is needed"
@@ -106,6 +103,18 @@ def compare(
             bits = {"effective_bits": report.effective_bits}
             rows.append(_row(label, method.name, result, base) | bits)
     return rows
+
+
+def _size(name: str, value: object) -> int:
+    return arguments.integer(name, value, 2)
+
+
+def _dtype(name: str, value: object) -> str:
+    return arguments.choice(name, value, DTYPES)
+
+
+def _format(name: str, value: object) -> FormatSpec | None:
+    return None if value is None else as_spec(value, name)  # type: ignore[arg-type]  # checked
 
 
 def _row(label: str, method: str, result: Perplexity, base: Perplexity | None) -> dict[str, Any]:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from quant.common import arguments
 from roofline.bounds.rates import components, onchip_bytes, operand_of, rates_of
+from roofline.calibration.laws import Calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.op_work import OpWork
-from roofline.workloads.workload import Memory, Scenario, Workload
+from roofline.workloads.workload import Memory, Model, Scenario, Workload, as_scenario
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from roofline.calibration.laws import Calibration
 
 Array = npt.NDArray[np.float64]
 BOUNDS = ("compute", "memory", "link")
@@ -189,17 +189,21 @@ def _plain(value: object) -> object:
 
 
 def analyze(
-    work: Workload | Scenario,
+    work: Workload | Scenario | Model,
     hardware: HardwareSpec | str | Path,
     calibration: Calibration | None = None,
 ) -> Analysis:
     """Return the bounds of a workload on a device.
 
     Args:
-        work: A workload, or a scenario (its parts follow one another).
+        work: A workload, or a scenario (its parts follow one another), or a model, which stands
+            for its scenario of 256 prompt tokens and 32 generated ones in fp16.
         hardware: A specification, a built-in name, or a TOML file.
         calibration: Measured efficiencies (``roofline.calibration.laws``): expected instead
             of least times.
+
+    Raises:
+        RequestError: an unknown model or device, or an argument of a wrong type.
 
     Example:
         >>> import roofline
@@ -207,8 +211,10 @@ def analyze(
         >>> round(bound.time_s, 5), bound.bound_share()
         (0.00427, {'compute': 0.0, 'memory': 1.0})
     """
-    spec = hardware if isinstance(hardware, HardwareSpec) else load_hardware(hardware)
-    parts = work.parts if isinstance(work, Scenario) else ((work, 1),)
+    spec = load_hardware(hardware)
+    if calibration is not None:
+        arguments.one_of("calibration", calibration, Calibration, "a Calibration or None")
+    parts = as_scenario(work).parts
     return Analysis(spec, tuple(_part(w, n, spec, calibration) for w, n in parts), calibration)
 
 

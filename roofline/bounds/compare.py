@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from quant.formats.spec import FormatLike
 from roofline.bounds.analysis import analyze
 from roofline.bounds.limits import limits
 from roofline.calibration.laws import load_calibration
 from roofline.devices.device import load_hardware
-from roofline.workloads.setting import FormatLike
 from roofline.workloads.workload import Model, Phase, workload
 
 if TYPE_CHECKING:

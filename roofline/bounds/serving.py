@@ -8,12 +8,13 @@ its share of the new prompts: while a sequence generates ``osl`` tokens, each of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Unpack
 
-from quant.common.errors import RequestError
+from quant.common import arguments
 from roofline.bounds.analysis import analyze
 from roofline.calibration.laws import Calibration
-from roofline.devices.device import HardwareSpec
+from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.setting import WorkloadOptions
 from roofline.workloads.workload import Model, workload
 
@@ -41,7 +42,7 @@ class Serving:
 
 def serve(
     model: Model,
-    hardware: HardwareSpec,
+    hardware: HardwareSpec | str | Path,
     isl: int,
     osl: int,
     concurrency: int,
@@ -52,7 +53,7 @@ def serve(
 
     Args:
         model: As for ``workload``.
-        hardware: Each device.
+        hardware: Each device: a specification, a built-in name, or a TOML file.
         isl: Tokens of a prompt.
         osl: Tokens generated for it.
         concurrency: Sequences at a time.
@@ -62,8 +63,9 @@ def serve(
     Raises:
         RequestError: as ``workload``, or sizes below 1.
     """
-    if min(isl, osl, concurrency) < 1:
-        raise RequestError(f"isl {isl}, osl {osl}, concurrency {concurrency}: at least 1")
+    isl, osl = arguments.integer("isl", isl, 1), arguments.integer("osl", osl, 1)
+    concurrency = arguments.integer("concurrency", concurrency, 1)
+    hardware = load_hardware(hardware)
     middle = isl + osl // 2
     decode = analyze(
         workload(model, "decode", concurrency, middle, **options), hardware, calibration

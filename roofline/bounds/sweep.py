@@ -6,21 +6,23 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from quant.common.errors import RequestError
+from quant.common import arguments
 from quant.common.progress import track
 from quant.common.sizes import need_memory
+from quant.formats.spec import FormatLike, as_spec
 from roofline.bounds.rates import rates_of
 from roofline.bounds.sweep_kernel import sweep_points
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.amounts import Step
 from roofline.workloads.quantities import Quantity, activation_bytes, moved_bytes
-from roofline.workloads.setting import FormatLike, SweepOptions
+from roofline.workloads.setting import SweepOptions
 from roofline.workloads.template import Template
 from roofline.workloads.workload import Model, Phase, Workload, workload
 
@@ -56,7 +58,7 @@ class _Coefficients:
 
 def sweep(
     model: Model,
-    hardware: Sequence[HardwareSpec | str] = ("h100-sxm",),
+    hardware: Sequence[HardwareSpec | str | Path] = ("h100-sxm",),
     phase: Phase = "decode",
     batch: Sequence[int] = (1,),
     context: Sequence[int] = (2048,),
@@ -90,14 +92,17 @@ def sweep(
     Raises:
         RequestError: an empty axis, or a value that ``workload`` does not allow.
     """
-    axes = {"hardware": hardware, "batch": batch, "context": context, "weights": weights}
-    axes |= {"kv": kv, "activations": activations, "tp": tp}
-    for name, values in axes.items():
-        if len(values) == 0:
-            raise RequestError(f"{name}: at least one value is needed")
-    points = math.prod(map(len, axes.values()))
+    integer, several = arguments.integer, arguments.several
+    hardware = several("hardware", hardware, lambda _, value: value, 1)
+    weights, kv = several("weights", weights, _format, 1), several("kv", kv, _format, 1)
+    activations = several("activations", activations, _format, 1)
+    batch, context = several("batch", batch, integer, 1), several("context", context, integer, 1)
+    tp = several("tp", tp, integer, 1)
+    calibrated = arguments.flag("calibrated", calibrated)
+    axes = (hardware, batch, context, weights, kv, activations, tp)
+    points = math.prod(map(len, axes))
     need_memory(BYTES * points, f"a sweep of {points:,} points", "take fewer values")
-    specs = [spec if isinstance(spec, HardwareSpec) else load_hardware(spec) for spec in hardware]
+    specs = [load_hardware(spec) for spec in hardware]
     formats = [_Formats(*each) for each in itertools.product(weights, kv, activations, tp)]
     batches, contexts = (axis.ravel() for axis in np.meshgrid(batch, context, indexing="ij"))
     parts, name = [], ""
@@ -110,6 +115,12 @@ def sweep(
             law = load_calibration(spec) if calibrated else None
             parts.append(_points(work.template, spec, steps, law))
     return _frame(name, phase, specs, formats, (batches, contexts), steps, parts)
+
+
+def _format(name: str, value: object) -> FormatLike:
+    """Check a format, which stays as the user wrote it: the frame says it so."""
+    as_spec(value, name)  # type: ignore[arg-type]  # which it checks
+    return value  # type: ignore[return-value]  # checked
 
 
 def _steps(work: Workload, batches: npt.NDArray[Any], contexts: npt.NDArray[Any]) -> Step:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.files import write_text
@@ -198,16 +199,20 @@ def save(calibrations: list[Calibration], path: Path, command: str) -> None:
     write_text(path, head + tomli_w.dumps({"schema": SCHEMA, "devices": devices}))
 
 
-def load_calibration(spec: HardwareSpec, path: Path | None = None) -> Calibration:
+def load_calibration(
+    spec: HardwareSpec | str | Path, path: str | Path | None = None
+) -> Calibration:
     """Return a device's calibration, with what it lacks from its nearest relatives.
 
     Args:
-        spec: Device.
+        spec: Device: a specification, a built-in name, or a TOML file.
         path: A file that ``roofline calibrate`` wrote; None: the built-in one.
 
     Raises:
         RequestError: the file is none of a calibration.
     """
+    spec = load_hardware(spec)
+    path = None if path is None else arguments.path("path", path)
     if path is None:
         return _builtin(spec.name, _point(spec))
     data = load_toml(path)

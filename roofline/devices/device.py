@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
@@ -89,6 +91,14 @@ class HardwareSpec:
     price: Sourced | None = None
     launch_floor: Sourced | None = None
 
+    def __post_init__(self) -> None:
+        arguments.text("name", self.name)
+        arguments.table("peak_ops", self.peak_ops, _sourced)
+        if self.peak_weights is not None:
+            arguments.table("peak_weights", self.peak_weights, _sourced)
+        for name in ("memory_bandwidth", "memory_capacity"):
+            _sourced(name, getattr(self, name))
+
     def peak(self, weights: FormatSpec, activations: FormatSpec) -> float:
         """Return the operations per second for operands of two formats.
 
@@ -134,8 +144,8 @@ def load_builtin(name: str) -> HardwareSpec:
     return _load(Path(str(FOLDER / f"{name}.toml")))
 
 
-def load_hardware(name: str | Path) -> HardwareSpec:
-    """Return a built-in device, or one from a TOML file of the same form.
+def load_hardware(name: str | Path | HardwareSpec) -> HardwareSpec:
+    """Return a built-in device, or one from a TOML file of the same form; a device as it is.
 
     Raises:
         RequestError: an unknown name, or a file with faults (all are listed).
@@ -144,8 +154,13 @@ def load_hardware(name: str | Path) -> HardwareSpec:
         >>> load_hardware("h100-sxm").memory_bandwidth.value
         3350000000000.0
     """
-    if Path(name).suffix == ".toml":
-        return _load(Path(name))
+    if isinstance(name, HardwareSpec):
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise arguments.wrong_type("hardware", name, "a name, a TOML file or a HardwareSpec")
+    path = arguments.path("hardware", name)
+    if path.suffix == ".toml":
+        return _load(path)
     known = _spelled(str(name))
     if known not in hardware_names():
         if known not in _aliases():
@@ -182,6 +197,10 @@ def _numbers(value: object, path: str) -> Iterator[tuple[str, Sourced]]:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             yield from _numbers(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
+
+
+def _sourced(name: str, value: object) -> Sourced:
+    return arguments.one_of(name, value, Sourced, "a Sourced number")
 
 
 def _spelled(name: str) -> str:

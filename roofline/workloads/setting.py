@@ -6,21 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypedDict
 
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatLike, FormatSpec, parse_spec
 
-FormatLike: TypeAlias = str | FormatSpec
-"""A format as users give it: ``NAME[:gGROUP][:SCALE]``, or parsed."""
 Logits: TypeAlias = Literal["last", "all"]
 PLAIN = parse_spec("fp16")
-
-
-def as_spec(format_: FormatLike) -> FormatSpec:
-    """Return the specification that a user's format means.
-
-    Raises:
-        RequestError: as ``parse_spec``.
-    """
-    return parse_spec(format_) if isinstance(format_, str) else format_
 
 
 @dataclass(frozen=True)

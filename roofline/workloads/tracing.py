@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from quant.common import arguments
 from quant.common.errors import RequestError
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from quant.plan import assign
 from roofline.workloads.amounts import Step
 from roofline.workloads.ops import Op, has_matrix
-from roofline.workloads.setting import FormatLike, as_spec
 from roofline.workloads.template import Template
 from roofline.workloads.tracing_ops import Call, attention_op, ops_of
 from roofline.workloads.workload import Workload
@@ -57,17 +57,20 @@ def trace(
     """
     import torch
 
-    if not isinstance(module, torch.nn.Module):
-        raise RequestError(f"trace: a torch module is needed, not {type(module).__name__}")
+    arguments.one_of("module", module, torch.nn.Module, "a torch module")
+    name = arguments.text("name", name)
+    if not isinstance(inputs, Mapping | Sequence) or isinstance(inputs, str | bytes):
+        raise arguments.wrong_type("inputs", inputs, "a list of tensors, or a mapping to tensors,")
     named: dict[str, torch.Tensor] = dict(inputs) if isinstance(inputs, Mapping) else {}
     placed: tuple[torch.Tensor, ...] = () if isinstance(inputs, Mapping) else tuple(inputs)
     tensors = [*named.values(), *placed]
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors):
         raise RequestError("trace: inputs must be tensors, at least one")
-    recorder = _Recorder(module, as_spec(activations))
+    formats = as_spec(weights, "weights")
+    recorder = _Recorder(module, as_spec(activations, "activations"))
     with recorder.listening():
         recorder.call(placed, named)
-    ops = _formats(recorder.ops, as_spec(weights), plan)
+    ops = _formats(recorder.ops, formats, plan)
     size = tensors[0].shape
     context = int(size[1]) if len(size) > 1 else 1
     label = name or type(module).__name__
@@ -78,7 +81,7 @@ def trace(
 def _formats(ops: list[Op], weights: FormatSpec, plan: Mapping[str, FormatLike] | None) -> list[Op]:
     """Give every matrix its format; embeddings stay at 16 bits."""
     paths = [op.name for op in ops if has_matrix(op)]
-    specs = dict.fromkeys(paths, weights) | (assign(plan, paths) if plan else {})
+    specs = dict.fromkeys(paths, weights) | (assign(plan, paths) if plan is not None else {})
     return [op.with_weights(specs[op.name]) if op.name in specs else op for op in ops]
 
 

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from quant.common import arguments
-from quant.common.errors import RequestError, unknown_name
+from quant.common.errors import RequestError
 from quant.common.sizes import need_count
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatLike, FormatSpec, as_spec
+from quant.plan import Plan
 from roofline.workloads.amounts import Step
-from roofline.workloads.models import config_text
+from roofline.workloads.models import Config, config_text, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Linear, has_matrix
 from roofline.workloads.quantities import Quantity, moved_bytes
-from roofline.workloads.setting import FormatLike, Logits, Setting, WorkloadOptions, as_spec
+from roofline.workloads.setting import Logits, Setting, WorkloadOptions
 from roofline.workloads.template import Template, generates, template
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PHASES = ("prefill", "decode")
 MOST_STEPS = 1 << 20
 """Passes of a scenario; beyond any context that a model is made for."""
-Model = str | Path | Mapping[str, Any]
+Model = str | Path | Mapping[str, Any] | Config
 Phase = Literal["prefill", "decode"]
 
 
@@ -107,6 +108,7 @@ class Workload:
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Workload:
         """Return the workload with other weight formats for some module paths."""
+        formats = arguments.table("formats", formats, _spec)
         ops = tuple(
             op.with_weights(formats[op.name]) if op.name in formats and has_matrix(op) else op
             for op in self.template.ops
@@ -135,6 +137,7 @@ class Scenario:
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Scenario:
         """Return the scenario with other weight formats for some module paths."""
+        formats = arguments.table("formats", formats, _spec)
         known: dict[Template, Template] = {}
         parts = []
         for work, n in self.parts:
@@ -154,7 +157,7 @@ def workload(
     activations: FormatLike = "fp16",
     kv: FormatLike = "fp16",
     head: FormatLike = "fp16",
-    plan: Mapping[str, FormatLike] | None = None,
+    plan: Mapping[str, FormatLike] | Plan | None = None,
     logits: Logits = "last",
     past: int = 0,
     new_tokens: int = 1,
@@ -167,7 +170,8 @@ def workload(
     """Return the ops of one forward pass, on one device of those that share it.
 
     Args:
-        model: A built-in name, a hub id, a folder with config.json, or a config dict.
+        model: A built-in name, a hub id, a folder with config.json, a config dict, or a config of
+            transformers.
         phase: ``prefill`` processes ``context`` new tokens; ``decode`` ``new_tokens`` a sequence
             after ``context`` cached ones (they attend to them and to themselves).
         batch: Sequences.
@@ -178,7 +182,7 @@ def workload(
         kv: Format of the KV cache.
         head: Format of ``lm_head``; embeddings stay fp16 (a tied table that the head reads in
             another format is stored twice).
-        plan: Module path or pattern to format; overrides ``weights`` and ``head``.
+        plan: Module path or pattern to format, or a Plan; overrides ``weights`` and ``head``.
         logits: Whether the head runs on the last position or on all.
         past: Tokens that a prefill finds cached (chunked prefill, shared prefixes).
         new_tokens: Tokens of a decode step: more than one to verify a draft.
@@ -191,31 +195,28 @@ def workload(
     Raises:
         RequestError: unknown names, sizes below 1, or a plan that names no layer of the model.
     """
-    if phase not in PHASES:
-        raise unknown_name("phase", phase, PHASES)
-    prefill = phase == "prefill"
-    _at_least("batch", batch, 1)
-    _at_least("context", context, 1 if prefill else 0)
-    _at_least("past", past, 0)
-    _at_least("new_tokens", new_tokens, 1)
-    for what, devices in (("tp", tp), ("pp", pp), ("ep", ep)):
-        _at_least(what, devices, 1)
+    prefill = arguments.choice("phase", phase, PHASES) == "prefill"
+    batch = arguments.integer("batch", batch, 1)
+    context = arguments.integer("context", context, 1 if prefill else 0)
+    past = arguments.integer("past", past, 0)
+    new_tokens = arguments.integer("new_tokens", new_tokens, 1)
+    arguments.choice("logits", logits, get_args(Logits))
+    setting = Setting(
+        as_spec(weights, "weights"),
+        as_spec(activations, "activations"),
+        as_spec(kv, "kv"),
+        as_spec(head, "head"),
+        tuple(_plan(plan).items()),
+        logits,
+        arguments.flag("flash", flash),
+        not prefill if absorb is None else arguments.flag("absorb", absorb),
+        arguments.integer("tp", tp, 1),
+        arguments.integer("pp", pp, 1),
+        arguments.integer("ep", ep, 1),
+    )
     name, text = config_text(model)
     if not prefill and not generates(name, text):
         raise RequestError(f"{name} generates nothing: phase prefill is allowed")
-    setting = Setting(
-        as_spec(weights),
-        as_spec(activations),
-        as_spec(kv),
-        as_spec(head),
-        tuple((path, as_spec(format_)) for path, format_ in (plan or {}).items()),
-        logits,
-        flash,
-        not prefill if absorb is None else absorb,
-        tp,
-        pp,
-        ep,
-    )
     step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
     return Workload(name, phase, batch, context, step, template(name, text, setting))
 
@@ -239,13 +240,39 @@ def scenario(
     Raises:
         RequestError: as ``workload``, or more than 1,048,576 tokens to generate.
     """
-    _at_least("prompt", prompt, 1)
-    _at_least("generate", generate, 0)
+    prompt = arguments.integer("prompt", prompt, 1)
+    generate = arguments.integer("generate", generate, 0)
     need_count(generate, MOST_STEPS, "decode steps", "generate fewer tokens")
     steps = [workload(model, "decode", batch, prompt + i, **options) for i in range(generate)]
     first = workload(model, "prefill", batch, prompt, **options)
     return Scenario(((first, 1), *((step, 1) for step in steps)))
 
 
-def _at_least(what: str, value: int, least: int) -> None:
-    arguments.integer(what, value, least)
+def as_scenario(work: Workload | Scenario | Model, **options: Unpack[WorkloadOptions]) -> Scenario:
+    """Return a scenario that is given, or made of a workload, or of a model and the defaults.
+
+    Args:
+        work: A scenario, a workload (which runs once), or a model, as for ``workload``: it stands
+            for a prompt of 256 tokens and 32 generated ones.
+        **options: How a model is run.
+
+    Raises:
+        RequestError: none of these, or a model that cannot be read.
+    """
+    if isinstance(work, Scenario):
+        return work
+    if isinstance(work, Workload):
+        return Scenario(((work, 1),))
+    if not is_model(work):
+        raise arguments.wrong_type("work", work, "a Workload, a Scenario or a model")
+    return scenario(work, **options)
+
+
+def _plan(plan: Mapping[str, FormatLike] | Plan | None) -> dict[str, FormatSpec]:
+    if isinstance(plan, Plan):
+        return plan.specs
+    return {} if plan is None else arguments.table("plan", plan, _spec)
+
+
+def _spec(name: str, format_: object) -> FormatSpec:
+    return as_spec(format_, name)  # type: ignore[arg-type]  # which it checks

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
+from quant.models.preflight import positions_of
 from roofline.workloads.models import convnet, decoder, deepseek, encoder, gpt, mamba
 from roofline.workloads.models.builder import Builder
 from roofline.workloads.models.fields import Fields
@@ -33,6 +36,17 @@ CONFIGS = resources.files("roofline.workloads.models") / "configs"
 HUB_KEY = "_name_or_path"
 HUB_TIMEOUT_S = 10
 LARGEST_CONFIG = 1 << 24
+
+
+class Config(Protocol):
+    """A config of transformers (``AutoConfig``)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its keys and values."""
+
+
+MODEL = "a built-in name, a hub id, a folder with config.json, a config dict or an AutoConfig"
+"""What is allowed as a model, in words."""
 
 
 @cache
@@ -62,26 +76,36 @@ def builtin_text(name: str) -> tuple[str, str] | None:
     return known, (CONFIGS / f"{known}.json").read_text(encoding="utf-8")
 
 
-def config_text(model: str | Path | Mapping[str, Any]) -> tuple[str, str]:
+def is_model(value: object) -> bool:
+    """Return whether a value is of a type that models are named by."""
+    return isinstance(value, str | os.PathLike | Mapping) or _is_config(value)
+
+
+def config_text(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, str]:
     """Return the name and the JSON text of a model's config.
 
     Args:
-        model: A built-in name, a hub id, a folder with config.json (or the file), or a dict.
+        model: A built-in name, a hub id, a folder with config.json (or the file), a dict, or a
+            config of transformers.
 
     Raises:
         RequestError: an unknown name, or a file that cannot be read.
     """
     if isinstance(model, str):
-        builtin = builtin_text(model)
+        builtin = builtin_text(str(model))
         if builtin is not None:
             return builtin
+    if not isinstance(model, str | os.PathLike | Mapping):
+        if not _is_config(model):
+            raise arguments.wrong_type("model", model, MODEL)
+        model = model.to_dict()
     if isinstance(model, Mapping):
         name = str(model.get(HUB_KEY) or model.get("model_type", "?"))
         try:
-            return name, json.dumps(model, sort_keys=True)
-        except TypeError as error:
+            return name, json.dumps(dict(model), sort_keys=True)
+        except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(f"config: not JSON: {error}") from None
-    path = Path(model)
+    path = arguments.path("model", model)
     path = path / "config.json" if path.is_dir() else path
     if path.is_file():
         return path.parent.name, path.read_text(encoding="utf-8", errors="replace")
@@ -90,7 +114,7 @@ def config_text(model: str | Path | Mapping[str, Any]) -> tuple[str, str]:
     raise unknown_name("model", str(model), model_names(), _aliases())
 
 
-def load_config(model: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def load_config(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, dict[str, Any]]:
     """Return the name and the config of a model.
 
     Raises:
@@ -117,13 +141,7 @@ def parse_text(text: str, name: str) -> dict[str, Any]:
 
 def context_limit(name: str, text: str) -> int | None:
     """Return the tokens that a model was made for; None where its config does not say."""
-    config = parse_text(text, name)
-    inner = config.get("text_config")
-    for data in (inner if isinstance(inner, dict) else {}, config):
-        for key in ("max_position_embeddings", "n_positions", "seq_length"):
-            if isinstance(data.get(key), int):
-                return int(data[key])
-    return None
+    return positions_of(parse_text(text, name))
 
 
 def family(config: Mapping[str, Any]) -> tuple[Family, Fields]:
@@ -142,6 +160,10 @@ def family(config: Mapping[str, Any]) -> tuple[Family, Fields]:
     if kind not in BUILDERS:
         raise unknown_name("model type", kind, BUILDERS)
     return BUILDERS[kind], fields
+
+
+def _is_config(value: object) -> bool:
+    return callable(getattr(value, "to_dict", None)) and hasattr(value, "model_type")
 
 
 def _from_hub(hub_id: str) -> str:
