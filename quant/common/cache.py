@@ -46,7 +46,10 @@ def _place() -> tuple[Path, str]:
         return Path(override), ""
     import platformdirs
 
-    wanted = Path(platformdirs.user_cache_dir("hwsim"))
+    try:
+        wanted = Path(platformdirs.user_cache_dir("hwsim"))
+    except RuntimeError:  # no home is known
+        wanted = Path("~/.cache/hwsim")
     if wanted.is_absolute() and (_is_folder(wanted) or can_hold(wanted)):
         return wanted, ""
     instead = own_temporary()
@@ -70,6 +73,11 @@ def is_writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def has_home() -> bool:
+    """Whether the user's home is known: users without an entry, in containers, have none."""
+    return os.path.isabs(os.path.expanduser("~"))  # noqa: PTH111, PTH117  pathlib's raises instead
 
 
 def own_temporary() -> Path:
@@ -105,7 +113,8 @@ def place_caches() -> None:
         place = Path(os.environ.get(base) or Path(os.path.expanduser("~")) / usual)  # noqa: PTH111
         if not os.environ.get(variable) and not (place.is_absolute() and can_hold(place / name)):
             with suppress(HwsimError):  # then they say so themselves
-                os.environ[variable] = str(_place()[0] / name)
+                ours = _place()[0] / name
+                os.environ[variable] = str(ours if can_hold(ours) else own_temporary() / name)
 
 
 def say_once(line: str) -> None:

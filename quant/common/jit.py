@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-from quant.common.cache import VARIABLE, cache_dir, is_writable, say_once
+from quant.common.cache import VARIABLE, cache_dir, has_home, is_writable, say_once
 from quant.common.errors import HwsimError
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
@@ -35,10 +35,12 @@ def parallel(kernel: Kernel) -> Kernel:
 
 def cached(kernel: Kernel, options: dict[str, Any]) -> Kernel:
     """Compile a kernel with numba's options; what is compiled is kept if there is a place."""
+    if not (has_home() or numba.config.CACHE_DIR):  # numba would make a folder named ~
+        return cast(Kernel, _elsewhere(kernel, options, "no home is known"))
     try:
         compiled = numba.njit(cache=True, **options)(kernel)
     except (RuntimeError, OSError) as error:  # numba: "no locator available"
-        compiled = _elsewhere(kernel, options, str(error))
+        return cast(Kernel, _elsewhere(kernel, options, str(error)))
     _guard(compiled)
     return cast(Kernel, compiled)
 
@@ -50,7 +52,9 @@ def _elsewhere(kernel: Kernel, options: dict[str, Any], reason: str) -> Any:  # 
         folder = cache_dir() / "numba"
         if is_writable(folder):
             numba.config.CACHE_DIR = str(folder)
-            return numba.njit(cache=True, **options)(kernel)
+            compiled = numba.njit(cache=True, **options)(kernel)
+            _guard(compiled)
+            return compiled
         reason = f"nothing can be written in {folder}"
     except (HwsimError, RuntimeError, OSError) as error:
         reason = str(error)
