@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("hwsim", "hwsim.cli:main")
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -229,7 +234,3 @@ def _formats(
         machine.activation_bits(spec)
         formats["activations"] = str(spec)
     return formats
-
-
-if __name__ == "__main__":
-    main()

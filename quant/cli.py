@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("quant", "quant.cli:main")
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -257,7 +262,3 @@ def _bits(report: QuantizationReport) -> str:
         f"{len(report.layers)} layers at {report.effective_bits:.3f} effective bits, "
         f"whole model {report.whole_model_bits:.3f} bits a weight"
     )
-
-
-if __name__ == "__main__":
-    main()

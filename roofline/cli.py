@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("roofline", "roofline.cli:main")
+
 import shlex
 import sys
 from collections.abc import Mapping
@@ -255,7 +260,3 @@ def _warn(work: Workload, model: str) -> None:
             f"roofline: warning: {asked:.0f} tokens; {work.model} is made for {limit}",
             file=sys.stderr,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,11 @@ format that joins the registry with a number of its own moves none of the others
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("python -m hwsim.verilog.export", "hwsim.verilog.export:main")
+
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -246,7 +251,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = parser.parse_args(arguments).folder
     for file, text in files().items():
         write_text(folder / file, text)
-
-
-if __name__ == "__main__":
-    main()

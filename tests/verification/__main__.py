@@ -8,6 +8,11 @@ folder and reused by the next run, unless ``--fresh`` is given or a source has c
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("python -m tests.verification", "tests.verification.__main__:main")
+
 import argparse
 import dataclasses
 import hashlib
@@ -135,7 +140,3 @@ def report(results: Sequence[tuple[str, float, list[Finding]]], given: argparse.
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("python -m hwsim.verilog.synth", "hwsim.verilog.synth.__main__:main")
+
 import importlib.metadata
 import os
 from collections.abc import Sequence
@@ -130,7 +135,3 @@ def _tell(result: Result, seconds: float) -> None:
 def main() -> None:
     """Run the command: 0 done, 1 a tool refused a design, 2 the request cannot be done."""
     cli.run(app, NAME)
-
-
-if __name__ == "__main__":
-    main()
