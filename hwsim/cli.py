@@ -14,6 +14,7 @@ import typer
 
 from quant.common import options
 from quant.common.cli import application, command, run
+from quant.common.extras import require
 from quant.common.options import format_name, fractions, number_format, out_option, output_option
 from quant.common.output import FIGURES, Output, Report
 
@@ -76,10 +77,11 @@ def simulate(
     import roofline
     from hwsim.report.simulation import simulation_report
     from quant.plan import Plan
+    from roofline.workloads.models import planned_for
 
     machine = hwsim.load_accelerator(accelerator)
     formats = _formats(machine, weights, activations, kv, head)
-    layers = Plan.load(plan).layers if plan else {}
+    layers = planned_for(Plan.load(plan), model) if plan else {}
     specs = {path: str(machine.spec(text)) for path, text in layers.items()}
     work = roofline.scenario(model, prompt, generate, batch, plan=specs or None, **formats)
     result = hwsim.simulate(work, machine)
@@ -156,15 +158,19 @@ def codesign(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the report, the plan and the checkpoint.")
     ] = Path("codesign"),
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Choose the format of each layer for a machine within budgets, and measure the choice.
 
+    A run that was cut goes on when it is asked for the same again; a finished one is left as it is.
+
     Example: hwsim codesign smollm2-135m bitmod --max-effective-bits 3.7 -o codesign
     """
+    require("torch", "transformers", "safetensors", "scipy", "matplotlib")
     import hwsim
-    from hwsim.loop import run as run_codesign
-    from hwsim.report.codesign import check_report_folder, markdown, write_report
+    from hwsim.loop import run_into
+    from hwsim.report.codesign import MARK
     from hwsim.study.request import Request
 
     request = Request(
@@ -182,10 +188,8 @@ def codesign(
         time_limit=time_limit,
     )
     hwsim.load_accelerator(accelerator)
-    check_report_folder(out)
-    result = run_codesign(request)
-    write_report(result, out)
-    print(markdown(result))
+    run_into(request, out, overwrite=overwrite)
+    print((out / MARK).read_text(encoding="utf-8"))
     print(f"report: {out}")
 
 
@@ -213,6 +217,7 @@ def margins(
     """
     output = Output.choose(form, out, MARKDOWN)
     budgets = fractions(budget, BUDGETS, "budget")
+    require("torch", "transformers", "safetensors", "scipy")
     from hwsim.study.margins import measure_margins
 
     output.write_text(measure_margins(model, accelerator, budgets, random, tokens, seed))

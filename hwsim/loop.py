@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hwsim.study.request import Request, check_request
 from hwsim.study.result import CodesignResult
 from hwsim.study.study import Study
 from quant.common import arguments
+from quant.common.goal import Goal
+from quant.common.job import job
 from quant.plan import Plan
 
 
@@ -19,7 +23,12 @@ def run(request: Request) -> CodesignResult:
         RequestError: as ``check_request`` before a weight is read, then as ``codesign``.
     """
     check_request(arguments.one_of("request", request, Request, "a Request"))
-    study = Study(request)
+    return measured(Study(request))
+
+
+def measured(study: Study) -> CodesignResult:
+    """Return all results of a study: see ``run``."""
+    request = study.request
     selection = study.select(request.budgets)
     choice = study.choice(selection)
     alternatives = study.alternatives(choice)
@@ -48,6 +57,34 @@ def run(request: Request) -> CodesignResult:
     )
 
 
+def run_into(request: Request, folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Do what ``run`` does and write the report's folder; return its manifest.
+
+    Every perplexity is kept as it is measured, and a run that was cut goes on; a finished folder of
+    the same request is left as it is.
+
+    Args:
+        request: What is asked for.
+        folder: Whole or absent.
+        overwrite: Take the place of an older report of another request.
+
+    Raises:
+        RequestError: as ``run``, or a folder that may not be replaced.
+        HwsimError: another process writes there, or the disk is full.
+    """
+    from hwsim.report.codesign import SCHEMA, write_report
+
+    asked: dict[str, Any] = {"asked": asdict(request)}
+    Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
+    check_request(request)
+    study = Study(request)
+    with job(Goal(folder, SCHEMA, {**asked, **study.identity()}, overwrite=overwrite)) as work:
+        if work.made is None:
+            study.journal = work
+            write_report(measured(study), work)
+        return work.made or {}
+
+
 def codesign(
     model: str | Path,
     accelerator: str | Path,
@@ -63,6 +100,7 @@ def codesign(
     exact_tokens: int = 64,
     time_limit: float = 120.0,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Plan:
     """Return the plan with the least expected loss for a model on a machine within budgets.
 
@@ -83,6 +121,7 @@ def codesign(
         exact_tokens: Evaluation tokens that one block computes bit-exactly.
         time_limit: Seconds that the solver may take for a choice.
         out: If given, the plan is measured too, and report and checkpoint are written there.
+        overwrite: Take the place of an older report of another request.
 
     Raises:
         RequestError: unknown names, no budget, or one that is infeasible (the smallest feasible
@@ -108,13 +147,11 @@ def codesign(
         study = Study(request)
         selection = study.select(request.budgets)
         plan = study.plan(study.choice(selection))
+        proved, said = selection.proved, str(selection)
     else:
-        from hwsim.report.codesign import check_report_folder, write_report
-
-        check_report_folder(folder)
-        result = run(request)
-        write_report(result, folder)
-        selection, plan = result.selection, result.plan
-    if not selection.proved:
-        warnings.warn(f"the plan is not proved optimal: {selection}", stacklevel=2)
+        made = run_into(request, folder, overwrite=overwrite)
+        plan = Plan.load(folder / "plan.toml")
+        proved, said = made["proved"], made["selection"]
+    if not proved:
+        warnings.warn(f"the plan is not proved optimal: {said}", stacklevel=2)
     return plan

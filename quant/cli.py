@@ -15,7 +15,6 @@ import typer
 from quant.common import options
 from quant.common.cli import application, command, run
 from quant.common.errors import RequestError
-from quant.common.files import check_folder
 from quant.common.options import format_name, format_names, listed, number_format
 from quant.common.output import Output, Report, frame_of, stacked
 from quant.common.tables import Table, table_of
@@ -133,35 +132,50 @@ def quantize_(
             show_default="folders above 4 GiB",
         ),
     ] = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Quantize a model and write a checkpoint.
 
+    A run that was cut goes on when it is asked for the same again; a finished one is left as it is.
+
     Example: quant quantize smollm2-135m --weights bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
+    from quant.models.preflight import check_quantization
     from quant.plan import method_of
 
     named = _method(method) if method else ""
     formats = _formats(weights, head, plan)
     chosen = method_of(formats, named)
-    check_folder(folder, "manifest.json")
+    check_quantization(model, formats, chosen)
     if stream or (stream is None and chosen.is_streamable and _is_large(Path(model))):
         from quant.checkpoints.stream import quantize_checkpoint
 
-        done = quantize_checkpoint(model, folder, formats, method=chosen, model=model)
-        print(f"{folder}: {len(done.layers)} layers at {done.effective_bits:.3f} effective bits")
+        done = quantize_checkpoint(
+            model, folder, formats, method=chosen, model=model, overwrite=overwrite
+        )
+        already = ": finished already," if done.was_there else ":"
+        print(
+            f"{folder}{already} {len(done.layers)} layers at {done.effective_bits:.3f} effective "
+            "bits"
+        )
         return
-    from quant.checkpoints.folder import save_quantized
-    from quant.models.apply import quantize_model
-    from quant.models.load import load_model
-    from quant.models.texts import calibration_for
+    from quant.models.checkpoint import quantize_to_folder
 
-    loaded, tokenizer = load_model(model)
-    text = calibration_for(chosen, tokenizer, calibration)
-    report = quantize_model(loaded, formats, method=chosen, calibration=text)
-    rest = {name: parameter.detach() for name, parameter in loaded.named_parameters()}
-    save_quantized(folder, report.tensors, model=model, rest=rest)
-    print(f"{folder}: {_bits(report)}")
+    written = quantize_to_folder(
+        model,
+        folder,
+        formats,
+        chosen,
+        calibration_tokens=calibration,
+        overwrite=overwrite,
+    )
+    if written.report is None:
+        print(f"{folder}: finished already, {len(written.manifest['layers'])} layers")
+    else:
+        print(f"{folder}: {_bits(written.report)}")
+        if written.report.warning:
+            print(f"{folder}: {written.report.warning}")
 
 
 @command(app, "eval")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,40 +12,38 @@ from hwsim.report import prose
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
 from hwsim.study.result import Candidate, CodesignResult
 from quant.checkpoints.folder import save_quantized
-from quant.common.files import atomic_folder, check_folder
+from quant.common.job import Job
+from quant.common.output import save_figure
 from quant.common.tables import number, table_of, to_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MARK = "codesign.md"
+MARK, PLAN = "codesign.md", "plan.toml"
+SCHEMA = "hwsim.codesign/1"
 DIGITS = 5
 """Significant digits in the report's tables; the CSV files have all."""
 
 
-def check_report_folder(folder: Path) -> None:
-    """Raise a RequestError for a folder with content that is no former report."""
-    check_folder(folder, MARK)
-
-
-def write_report(result: CodesignResult, folder: Path) -> None:
-    """Write everything; an older report is replaced as a whole."""
-    check_report_folder(folder)
+def write_report(result: CodesignResult, work: Job) -> None:
+    """Write everything as the result of a job."""
     prefill = result.scenario.with_weights(result.plan.specs).parts[0][0]
     figures = {
         "roofline.svg": roofline_figure(roofline.analyze(prefill, result.machine.hardware_spec())),
         "format_map.svg": draw_format_map(result.plan),
         "accuracy.svg": draw_accuracy(accuracy_points(result)),
     }
-    with atomic_folder(folder) as target:
-        for name, figure in figures.items():
-            figure.savefig(target / name, metadata={"Date": None})
-        result.plan.save(target / "plan.toml")
-        layer_table(result).to_csv(target / "layers.csv", index=False)
-        candidate_table(result).to_csv(target / "candidates.csv", index=False)
-        if result.tensors:
-            save_quantized(target / "checkpoint", result.tensors, model=result.request.model)
-        (target / MARK).write_text(markdown(result), encoding="utf-8")
+    target = work.folder
+    for name, figure in figures.items():
+        save_figure(figure, target / name, "svg")
+    result.plan.save(target / PLAN)
+    layer_table(result).to_csv(target / "layers.csv", index=False, lineterminator="\n")
+    candidate_table(result).to_csv(target / "candidates.csv", index=False, lineterminator="\n")
+    if result.tensors:
+        save_quantized(target / "checkpoint", result.tensors, model=result.request.model)
+    (target / MARK).write_text(markdown(result), encoding="utf-8")
+    selection = {"proved": result.selection.proved, "selection": str(result.selection)}
+    work.finish(selection, work.written())
 
 
 def roofline_figure(analysis: roofline.Analysis) -> Figure:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib
-import importlib.metadata
 import inspect
 import json
 import math
@@ -32,12 +30,11 @@ from quant.common.progress import track
 from quant.formats.spec import FormatSpec
 from quant.rounding.layouts.codecs import codec_of
 
-LIBRARIES = ("numba", "numpy", "torch", "transformers")
-OWN = ("quant.formats", "quant.layers", "quant.rounding", "quant.tensors")
-"""Packages whose code turns weights into codes and codes into weights."""
 UNSEEN = ("_is_hf_initialized", "_name_or_path", "name_or_path", "transformers_version")
 """Where a model was loaded from, and who wrote its file: nothing depends on them."""
-PLAIN = (bool, int, float, str, type(None), FunctionType)
+PLAIN = (bool, int, float, str, type(None), FunctionType, torch.Tensor, np.ndarray, np.generic)
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""Where a module keeps what it calls beside its own code."""
 
 
 class NoSourceError(Exception):
@@ -77,15 +74,6 @@ def format_facts(spec: FormatSpec) -> dict[str, object]:
         "spec": describe(spec),
         "codec": describe(codec_of(spec.format.layout)),
     }
-
-
-def library_facts() -> dict[str, object]:
-    """Return the versions of the libraries that compute, and the content of our own code."""
-    own: dict[str, str] = {}
-    for package in OWN:
-        folder = Path(str(importlib.import_module(package).__file__)).parent
-        own |= {f"{package}/{p.relative_to(folder)}": _file(p) for p in folder.rglob("*.py")}
-    return {"versions": {name: importlib.metadata.version(name) for name in LIBRARIES}, "own": own}
 
 
 def tensor_facts(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[object]]:
@@ -134,6 +122,11 @@ def _describe_scalar(value: np.generic) -> object:
 def _describe_array(value: NDArray[Any]) -> object:
     content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     return [str(value.dtype), list(value.shape), content]
+
+
+@describe.register(torch.Tensor)
+def _describe_tensor(value: torch.Tensor) -> object:
+    return [str(value.dtype), list(value.shape), _content(value)]
 
 
 @describe.register(Mapping)
@@ -211,15 +204,19 @@ def _hash_of(path: Path, _written_ns: int, _size: int) -> str:
 
 
 def _settings(module: nn.Module) -> object:
-    """The plain attributes of a module, and the functions that it was given."""
+    """The plain attributes of a module, tensors among them, and the functions that it was given."""
     ours = {*vars(nn.Module()), *UNSEEN} - {"training"}
     settings = {name: value for name, value in vars(module).items() if name not in ours}
-    return describe({name: value for name, value in settings.items() if _is_plain(value)})
+    plain = {name: value for name, value in settings.items() if _is_plain(value)}
+    hooks = {name: list(getattr(module, name).values()) for name in HOOKS}
+    return describe({**plain, **{name: value for name, value in hooks.items() if value}})
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | set | frozenset):
         return all(_is_plain(entry) for entry in value)
+    if isinstance(value, Mapping):
+        return all(_is_plain(entry) for pair in value.items() for entry in pair)
     return isinstance(value, PLAIN)
 
 

@@ -9,21 +9,19 @@ serve every layer and every format.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from hwsim.study import fingerprint
+from hwsim.study.kept import check_losses, keep, load_kept
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
-from quant.common.files import write_text
 from quant.common.progress import track
+from quant.common.versions import made_by
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CONTEXT
 from quant.layers.hooks import watched
@@ -60,9 +58,10 @@ def sensitivities(
             calibration never reached, or a weight with NaN or Inf.
     """
     key = cache_key(model, tokens, layers, formats)
-    saved = None if key is None else cache_dir() / "sensitivity" / f"{key}.csv"
-    if saved is not None and saved.is_file():
-        return _load(saved)
+    saved = None if key is None else cache_dir() / "sensitivity" / f"{key}.json"
+    names = [str(spec) for spec in formats]
+    if saved is not None and (kept := load_kept(saved, list(layers), names)) is not None:
+        return kept
     statistics = calibrate(model, tokens, layers)
     modules = linear_layers(model)
     rows: dict[str, dict[str, float]] = {}
@@ -70,9 +69,10 @@ def sensitivities(
         weight = torch.from_numpy(matrix(modules[path]))
         known = statistics[path]
         rows[path] = {str(spec): _cost(path, weight, spec, known) for spec in formats}
-    frame = pd.DataFrame.from_dict(rows, orient="index")[[str(spec) for spec in formats]]
+    frame = pd.DataFrame.from_dict(rows, orient="index")[names]
+    check_losses(frame)
     if saved is not None:
-        _save(frame, saved)
+        keep(frame, saved)
     return frame
 
 
@@ -92,7 +92,7 @@ def cache_key(
         return fingerprint.key(
             {
                 "estimate": [SCHEMA, CONTEXT, fingerprint.describe(calibrate)],
-                "libraries": fingerprint.library_facts(),
+                "libraries": made_by(),
                 "tokens": fingerprint.tensor_facts({"": tokens}),
                 "layers": list(layers),
                 "formats": [fingerprint.format_facts(spec) for spec in formats],
@@ -181,15 +181,3 @@ def _cost(path: str, weight: torch.Tensor, spec: FormatSpec, known: Statistics) 
     change = torch.from_numpy(tensor.dequantize()) - weight
     by_row = ((change @ known.inputs) * change).sum(1)
     return 0.5 * float(by_row @ known.gradients)
-
-
-def _save(frame: pd.DataFrame, path: Path) -> None:
-    text = io.StringIO()
-    frame.to_csv(text, index_label="layer")
-    write_text(path, text.getvalue())
-
-
-def _load(path: Path) -> pd.DataFrame:
-    """A kept table, to the last bit as it was."""
-    texts = pd.read_csv(path, dtype=str).set_index("layer").rename_axis(None)
-    return texts.astype(np.float64)

@@ -9,12 +9,16 @@ import numpy as np
 
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.simulate import simulate
+from hwsim.study import fingerprint
 from hwsim.study.costs import costs
 from hwsim.study.exact import exact_arithmetic, middle_block, run_exactly
 from hwsim.study.request import BITS, Request
 from hwsim.study.result import Candidate, Conditions, ExactLayer
 from quant.common.errors import HwsimError
+from quant.common.job import Job
 from quant.common.progress import track
+from quant.common.sealed import digest
+from quant.common.versions import made_by
 from quant.formats.spec import FormatSpec
 from quant.models.evaluate import Perplexity
 from quant.plan import HEAD, Plan
@@ -64,6 +68,7 @@ class Study:
             str(next(self.model.parameters()).dtype).removeprefix("torch."),
         )
         self._fast: torch.nn.Module | None = None
+        self.journal: Job | None = None
 
     def select(self, budgets: Mapping[str, float]) -> Selection:
         """Return the formats with the least expected loss within budgets."""
@@ -130,7 +135,31 @@ class Study:
             return report.tensors, report.whole_model_bits
 
     def perplexity(self, tensors: Mapping[str, QuantizedTensor], label: str) -> Perplexity:
-        """Return the perplexity (bfloat16 compute, float32 loss) with some layers' codes."""
+        """Return the perplexity (bfloat16 compute, float32 loss) with some layers' codes.
+
+        It is kept in the job, if the study has one, and taken from it.
+        """
+        step = f"perplexity of {label}"
+        formats = digest({path: str(tensor.spec) for path, tensor in tensors.items()})
+        if self.journal is not None and step in self.journal.steps:
+            facts = self.journal.steps[step].facts
+            if facts["formats"] == formats:
+                return Perplexity(tuple(facts["window_nll"]), self.request.context)
+        measured = self._measured(tensors, label)
+        if self.journal is not None:
+            self.journal.keep(step, {"formats": formats, "window_nll": list(measured.window_nll)})
+        return measured
+
+    def identity(self) -> dict[str, object]:
+        """Return hashes of all that the results depend on beside the request."""
+        return {
+            "machine": digest(fingerprint.describe(self.machine)),
+            "weights": digest(fingerprint.tensor_facts(self.model.state_dict())),
+            "text": digest(fingerprint.tensor_facts({"": self.text})),
+            **made_by(),
+        }
+
+    def _measured(self, tensors: Mapping[str, QuantizedTensor], label: str) -> Perplexity:
         from quant.models.apply import replaced
         from quant.models.evaluate import perplexity
         from quant.models.load import load_model

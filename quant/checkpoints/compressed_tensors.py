@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant.checkpoints.folder import content_hash
+from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import atomic_folder, check_folder
+from quant.common.goal import Goal
+from quant.common.job import job
 from quant.compat.compressed_tensors import pack_to_int32
 from quant.formats.elements import IntType
 from quant.formats.layout import ROW
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = "0.20.0"
+SCHEMA = "hwsim.compressed-tensors/1"
 FILE, CONFIG = "model.safetensors", "config.json"
 _INTEGER_SCALES = {FP16, FP32, INT8}
 _FP4 = {"nvfp4": "nvfp4-pack-quantized", "mxfp4": "mxfp4-pack-quantized"}
@@ -36,28 +40,31 @@ _ALLOWED = "int2 to int8, intN-asym, nvfp4:global, nvfp4:one-level, mxfp4"
 
 
 def export_compressed_tensors(
-    folder: Path,
+    folder: str | Path,
     tensors: Mapping[str, QuantizedTensor],
     *,
     rest: Mapping[str, torch.Tensor] | None = None,
     config: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write quantized layers as a compressed-tensors checkpoint folder.
 
     Args:
-        folder: Replaced as a whole, or left as it was if writing fails.
+        folder: Whole or absent; nothing is done where it holds just this already.
         tensors: Module path -> codes.
         rest: Parameters that are not quantized, by their names; weights of ``tensors`` are left
             out.
         config: The model's ``config.json``, to which ``quantization_config`` is added.
+        overwrite: Take the place of an older export; files that are not of it stay.
 
     Raises:
-        RequestError: no layer, or one in a format that the layout cannot hold exactly.
+        RequestError: no layer, one in a format that the layout cannot hold exactly, or a folder
+            that holds anything but an export, or another one.
+        HwsimError: another process writes there, or the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    check_folder(folder, CONFIG)
     if not tensors:
         raise RequestError("no quantized layer to export")
     arrays: dict[str, torch.Tensor] = {}
@@ -69,12 +76,16 @@ def export_compressed_tensors(
         if name not in quantized:
             arrays[name] = value.contiguous()
     settings = {**(config or {}), "quantization_config": quantization_config(tensors)}
-    with atomic_folder(folder) as target:
+    request = {"content": content_hash(tensors, rest or {}), "config": settings}
+    with job(Goal(arguments.path("folder", folder), SCHEMA, request, overwrite=overwrite)) as work:
+        if work.made is not None:
+            return
         try:
-            save_file(arrays, target / FILE, metadata={"format": "pt"})
+            save_file(arrays, work.folder / FILE, metadata={"format": "pt"})
         except SafetensorError as error:
             raise HwsimError(f"{folder}: cannot be written: {error}") from None
-        (target / CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        (work.folder / CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        work.finish({}, [FILE, CONFIG])
 
 
 def quantization_config(tensors: Mapping[str, QuantizedTensor]) -> dict[str, Any]:

@@ -1,27 +1,34 @@
 """Quantized checkpoints: safetensors, packed codes, a manifest of hashes; whole or absent.
 
 A folder holds ``manifest.json``, ``plan.toml``, the codes (``quantized.safetensors``) and what is
-not quantized (``rest.safetensors``); a large model has numbered shards of both.
+not quantized (``rest.safetensors``); a large model has numbered shards of both. The manifest is
+sealed: a hash over all that it means is in it.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quant.common.config import parse
+from quant.checkpoints.contents import (
+    SCHEMA,
+    Layer,
+    facts_of,
+    load_manifest,
+    register_grid,
+    stored_grids,
+)
+from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import atomic_folder, check_folder, sha256_of
-from quant.formats.custom import user_format
-from quant.formats.elements import Codebook
-from quant.formats.format import Format, Ties
-from quant.formats.registry import FORMATS
+from quant.common.goal import Goal
+from quant.common.job import Job, job
+from quant.common.manifest import MANIFEST
 from quant.formats.spec import FormatSpec, parse_spec
 from quant.plan import Plan
 from quant.tensors.arrays import check_parts, parts
@@ -30,117 +37,105 @@ from quant.tensors.tensor import PARTS, QuantizedTensor
 if TYPE_CHECKING:
     import torch
 
-MANIFEST, PLAN = "manifest.json", "plan.toml"
+PLAN = "plan.toml"
 CODES, REST = "quantized.safetensors", "rest.safetensors"
-SCHEMA: Literal["hwsim.checkpoint/1"] = "hwsim.checkpoint/1"
 _SHARD = r"(-\d{5}-of-\d{5})?\.safetensors"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A quantized layer in the manifest."""
-
-    format: str
-    shape: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class StoredGrid:
-    """A grid of the user's: what ``quant.user_format`` made it of."""
-
-    levels: tuple[float, ...]
-    ties: Ties
-    group_size: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a checkpoint folder holds: the hash of each file, and each layer's format.
-
-    Attributes:
-        schema: The folder's version.
-        model: The model's name.
-        sha256: File name -> SHA-256; every file but the manifest itself.
-        layers: Module path -> format and ``(out, in)``.
-        grids: The user's grids that the formats name.
-    """
-
-    schema: Literal["hwsim.checkpoint/1"]
-    model: str
-    sha256: dict[str, str]
-    layers: dict[str, Layer]
-    grids: dict[str, StoredGrid] = field(default_factory=dict)
-
-
 def save_quantized(
-    folder: Path,
+    folder: str | Path,
     tensors: Mapping[str, QuantizedTensor],
     *,
     model: str = "",
     rest: Mapping[str, torch.Tensor] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write quantized layers, and optionally everything else of the model, to a folder.
 
     Args:
-        folder: Replaced as a whole, or left as it was if writing fails.
+        folder: Whole or absent; nothing is done where it holds just this already.
         tensors: Module path -> codes. User-defined grids are stored with their levels.
         model: The model's name.
         rest: Parameters that are not quantized, by their names.
+        overwrite: Take the place of an older checkpoint; files that are not of it stay.
 
     Raises:
         RequestError: a tensor whose arrays do not fit its format, a format of the caller's that is
-            neither registered nor a grid, or a folder that holds anything but a checkpoint.
+            neither registered nor a grid, or a folder that holds anything but a checkpoint, or
+            another one.
+        HwsimError: another process writes there, or the disk is full.
     """
+    check_tensors(tensors)
+    request = {"content": content_hash(tensors, rest or {}), "model": model}
+    with job(Goal(arguments.path("folder", folder), SCHEMA, request, overwrite=overwrite)) as work:
+        if work.made is None:
+            write_checkpoint(work, tensors, model=model, rest=rest)
+
+
+def check_tensors(tensors: Mapping[str, QuantizedTensor]) -> None:
+    """Raise a RequestError unless all tensors can be stored so that another process reads them."""
+    for path, tensor in tensors.items():
+        check_parts(path, tensor.spec, tensor.shape, parts(tensor))
+    stored_grids(tensor.spec.format for tensor in tensors.values())
+
+
+def write_checkpoint(
+    work: Job,
+    tensors: Mapping[str, QuantizedTensor],
+    *,
+    model: str,
+    rest: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write a checkpoint as the result of a job; arguments as ``save_quantized``."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_torch
 
-    check_folder(folder, MANIFEST)
     arrays: dict[str, np.ndarray] = {}
     for path, tensor in tensors.items():
         arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
-    for path, tensor in tensors.items():
-        check_parts(path, tensor.spec, tensor.shape, parts(tensor))
-    with atomic_folder(folder) as target:
-        try:
-            save_file(arrays, target / CODES)
-            if rest is not None:
-                whole = {name: value.contiguous() for name, value in rest.items()}
-                save_torch(whole, target / REST)
-        except SafetensorError as error:
-            raise HwsimError(f"{folder}: cannot be written: {error}") from None
-        write_manifest(target, {path: (t.spec, t.shape) for path, t in tensors.items()}, model)
+    files = [CODES]
+    try:
+        save_file(arrays, work.folder / CODES)
+        if rest is not None:
+            whole = {name: value.contiguous() for name, value in rest.items()}
+            save_torch(whole, work.folder / REST)
+            files.append(REST)
+    except SafetensorError as error:
+        raise HwsimError(f"{work.goal.folder}: cannot be written: {error}") from None
+    layers = {path: (tensor.spec, tensor.shape) for path, tensor in tensors.items()}
+    finish_checkpoint(work, layers, model, facts_of(rest or {}), files)
 
 
-def write_manifest(
-    folder: Path,
+def finish_checkpoint(
+    work: Job,
     layers: Mapping[str, tuple[FormatSpec, tuple[int, int]]],
     model: str,
-    hashes: Mapping[str, str] | None = None,
+    others: Mapping[str, tuple[str, tuple[int, ...]]],
+    files: Iterable[str],
 ) -> None:
-    """Write ``plan.toml`` and ``manifest.json`` for the files that a folder holds.
+    """Write ``plan.toml`` and ``manifest.json`` for files that are there, and end the job.
 
     Args:
-        folder: Where the arrays are already.
+        work: The job that wrote them.
         layers: Module path -> format and ``(out, in)``.
         model: The model's name.
-        hashes: SHA-256 of files whose content was hashed before; the others are read.
+        others: Parameter that is not quantized -> data type and shape.
+        files: Names of the files with arrays.
     """
     grids = stored_grids(spec.format for spec, _ in layers.values())
-    Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(folder / PLAN)
-    known = dict(hashes or {})
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
-    entries = {p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()}
-    content: dict[str, Any] = {"schema": SCHEMA, "model": model}
-    content["sha256"] = {name: known.get(name) or sha256_of(folder / name) for name in names}
-    content["layers"] = entries
+    Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(work.folder / PLAN)
+    content: dict[str, Any] = {"model": model}
+    content["layers"] = {
+        p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()
+    }
+    content["others"] = {name: [kind, list(shape)] for name, (kind, shape) in others.items()}
     if grids:
         content["grids"] = {name: asdict(grid) for name, grid in grids.items()}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    work.finish(content, [PLAN, *files])
 
 
-def load_quantized(folder: Path) -> dict[str, QuantizedTensor]:
+def load_quantized(folder: str | Path) -> dict[str, QuantizedTensor]:
     """Return the quantized layers of a checkpoint folder, by module path.
 
     Grids of the user's that the folder brings are added to the registry of this process.
@@ -150,9 +145,10 @@ def load_quantized(folder: Path) -> dict[str, QuantizedTensor]:
             shape, type or values do not fit the manifest, or a grid whose name means another one
             here.
     """
+    folder = arguments.path("folder", folder)
     manifest = load_manifest(folder)
     for name, grid in manifest.grids.items():
-        _register(folder, name, grid)
+        register_grid(folder, name, grid)
     files = [name for name in manifest.sha256 if re.fullmatch("quantized" + _SHARD, name)]
     if not files and manifest.layers:
         raise RequestError(f"{folder / MANIFEST}: {CODES} has no hash")
@@ -168,82 +164,55 @@ def load_quantized(folder: Path) -> dict[str, QuantizedTensor]:
     return tensors
 
 
-def load_rest(folder: Path) -> dict[str, torch.Tensor]:
+def load_rest(folder: str | Path) -> dict[str, torch.Tensor]:
     """Return the parameters of a checkpoint folder that are not quantized, by their names.
 
     Raises:
-        RequestError: no checkpoint, or a file that is cut or changed.
+        RequestError: no checkpoint, a file that is cut or changed, or a parameter that is missing,
+            in two files, of another type or shape than the manifest says, or with NaN or Inf.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    folder = arguments.path("folder", folder)
+    manifest = load_manifest(folder)
     rest: dict[str, torch.Tensor] = {}
-    for name in load_manifest(folder).sha256:
+    for name in manifest.sha256:
         if re.fullmatch("rest" + _SHARD, name):
             try:
-                rest |= load_file(folder / name)
+                found: dict[str, torch.Tensor] = load_file(folder / name)
             except (SafetensorError, OSError, ValueError) as error:
                 raise RequestError(f"{folder / name}: not readable: {error}") from None
+            if twice := sorted(found.keys() & rest.keys()):
+                raise RequestError(f"{folder / name}: {twice[0]!r} is in another shard too")
+            rest |= found
+    there = facts_of(rest)
+    for name in sorted({*there, *manifest.others}):
+        if there.get(name) != manifest.others.get(name):
+            raise RequestError(
+                f"{folder}: parameter {name!r} is {there.get(name)}, the manifest says "
+                f"{manifest.others.get(name)}"
+            )
+        if rest[name].is_floating_point() and not rest[name].isfinite().all():
+            raise RequestError(f"{folder}: parameter {name!r} holds NaN or Inf: only finite values")
     return rest
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Return the manifest of a checkpoint folder after comparing the hash of every file.
+def content_hash(tensors: Mapping[str, QuantizedTensor], rest: Mapping[str, torch.Tensor]) -> str:
+    """Return a hash over names, formats, types, shapes and bytes of all that is to be stored."""
+    import torch
 
-    Raises:
-        RequestError: no manifest, a file outside of the folder, missing, cut or changed.
-    """
-    path = folder / MANIFEST
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: no readable manifest: {error}") from None
-    manifest = parse(data, Manifest, str(path))
-    for name, expected in manifest.sha256.items():
-        file = folder / name
-        if Path(name).name != name or "\0" in name or not file.is_file():
-            raise RequestError(f"{folder}: file {name!r} of the manifest is missing")
-        if (found := sha256_of(file)) != expected:
-            raise RequestError(f"{file}: SHA-256 is {found}, the manifest says {expected}")
-    return manifest
-
-
-def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:
-    """Return the user's grids among these formats, by name.
-
-    Raises:
-        RequestError: a format that another process could not know: not in the registry, and no
-            grid that ``quant.user_format`` makes.
-    """
-    grids = {}
-    for entry in dict.fromkeys(formats):
-        if isinstance(entry.element, Codebook):
-            size = entry.group_size or 128
-            grid = StoredGrid(entry.element.values, entry.ties, size, entry.source)
-            alike = Format(
-                entry.name,
-                Codebook(entry.element.bits, grid.levels),
-                grid.source,
-                ties=grid.ties,
-                group_size=size,
-                bounded=False,
-            )
-            if alike == entry:
-                grids[entry.name] = grid
-        if FORMATS.get(entry.name) != entry:
-            raise RequestError(
-                f"format {entry.name!r} is not in the registry: make it with quant.user_format"
-            )
-    return grids
-
-
-def _register(folder: Path, name: str, grid: StoredGrid) -> None:
-    try:
-        user_format(
-            name, grid.levels, ties=grid.ties, group_size=grid.group_size, source=grid.source
-        )
-    except RequestError as error:
-        raise RequestError(f"{folder / MANIFEST}: grids.{name}: {error}") from None
+    whole = hashlib.sha256()
+    for path, tensor in tensors.items():
+        whole.update(f"{path} {tensor.spec} {tensor.shape}".encode())
+        for part, array in parts(tensor).items():
+            whole.update(f"{part} {array.dtype} {array.shape}".encode())
+            whole.update(array.data)
+    for name, value in rest.items():
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        whole.update(flat.view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -45,8 +45,21 @@ class GgufTensor:
     blocks: U8
 
     def dequantize(self) -> F32:
-        """Return the values, of its shape, float32; ggml's arithmetic in its order."""
-        return self.kind.decode(np.asarray(self.blocks)).reshape(self.shape)
+        """Return the values, of its shape, float32; ggml's arithmetic in its order.
+
+        Raises:
+            RequestError: NaN or Inf in a block, which is named.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = self.kind.decode(np.asarray(self.blocks))
+        if not np.isfinite(values).all():
+            block, place = np.argwhere(~np.isfinite(values))[0]
+            value = values[block, place]
+            raise RequestError(
+                f"tensor {self.name}: block {block} ({self.kind.name}) holds {value} at {place}: "
+                "only finite weights"
+            )
+        return values.reshape(self.shape)
 
     def to_quantized(self) -> QuantizedTensor:
         """Return the same codes and scales as a QuantizedTensor, where a format has them.
@@ -54,12 +67,13 @@ class GgufTensor:
         Q4_0 is ``int4:g32``, Q8_0 ``int8:g32`` (full range, fp16 scales), MXFP4 ``mxfp4``.
 
         Raises:
-            RequestError: another block type, or not a matrix.
+            RequestError: another block type, not a matrix, or NaN or Inf in a block.
         """
         if self.kind.format is None or len(self.shape) != 2:
             known = ", ".join(kind.name for kind in BLOCKS.values() if kind.format)
             raise RequestError(f"tensor {self.name}: {self.kind.name} is no format here ({known})")
         spec = parse_spec(self.kind.format)
+        self.dequantize()  # refuses NaN and Inf by their place
         scales, codes = self.kind.split(np.asarray(self.blocks))
         rows, columns = self.shape
         packed = pack(codes.reshape(rows, columns), spec.format.element_bits)

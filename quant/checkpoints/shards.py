@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quant.common.errors import RequestError
+from quant.common.files import sha256_of
+from quant.common.progress import track
+from quant.common.sealed import read_json
 
 if TYPE_CHECKING:
     import torch
 
+STORED_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32}
+STORED_BITS |= {"F16": 16, "BF16": 16, "I16": 16, "U16": 16}
+"""Of the data types of safetensors that take more than a byte."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""Data types of weights that are not quantized."""
 WHOLE, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 # What is a matrix in a file and no layer in the model, by the names in use.
 _NO_LAYERS = ("embed", "wte", "wpe", "norm", "position")
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What the header of a file says of a tensor.
+
+    Attributes:
+        file: Name of the file.
+        dtype: As safetensors spells it, such as ``BF16``.
+        shape: Its lengths.
+    """
+
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Stored bytes."""
+        return prod(self.shape) * STORED_BITS.get(self.dtype, 8) // 8
 
 
 @dataclass(frozen=True)
@@ -24,11 +52,11 @@ class ShardedModel:
 
     Attributes:
         folder: Where it is.
-        files: Tensor -> name of its file, in the order of the files.
+        tensors: Name -> what its file says of it, in the order of the files.
     """
 
     folder: Path
-    files: Mapping[str, str]
+    tensors: Mapping[str, TensorInfo]
 
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor; its file is closed again, so that none of it stays mapped.
@@ -38,7 +66,7 @@ class ShardedModel:
         """
         from safetensors import SafetensorError, safe_open
 
-        path = self.folder / self.files[name]
+        path = self.folder / self.tensors[name].file
         try:
             with safe_open(path, "pt") as file:
                 tensor: torch.Tensor = file.get_tensor(name).clone()
@@ -47,14 +75,20 @@ class ShardedModel:
             raise RequestError(f"{path}: tensor {name!r} cannot be read: {error}") from None
 
     @property
+    def files(self) -> list[str]:
+        """Names of the files, in order."""
+        return sorted({tensor.file for tensor in self.tensors.values()})
+
+    @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum((self.folder / name).stat().st_size for name in set(self.files.values()))
+        return sum((self.folder / name).stat().st_size for name in self.files)
 
-    def identity(self) -> dict[str, list[int]]:
-        """Return size and time of change of every file: a copy of it that was changed differs."""
-        stats = {name: (self.folder / name).stat() for name in sorted(set(self.files.values()))}
-        return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+    def identity(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that says what the model is: weights, index, config."""
+        also = [name for name in (INDEX, CONFIG) if (self.folder / name).is_file()]
+        names = [*self.files, *also]
+        return {name: sha256_of(self.folder / name) for name in track(names, "reading the source")}
 
 
 def open_model(folder: Path) -> ShardedModel:
@@ -70,15 +104,37 @@ def open_model(folder: Path) -> ShardedModel:
     if wanted is None and not (folder / WHOLE).is_file():
         raise RequestError(f"{folder}: neither {WHOLE} nor {INDEX}: nothing to quantize")
     names = dict.fromkeys([WHOLE] if wanted is None else wanted.values())
-    files: dict[str, str] = {}
+    tensors: dict[str, TensorInfo] = {}
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise RequestError(f"{folder}: file {name!r} of the index is missing")
-        files |= dict.fromkeys(_keys(folder / name), name)
-    missing = [key for key, name in (wanted or {}).items() if files.get(key) != name]
-    if missing:
-        raise RequestError(f"{folder}: tensor {missing[0]!r} of the index is in no such file")
-    return ShardedModel(folder, files)
+        found = _header(folder / name)
+        if twice := sorted(found.keys() & tensors.keys()):
+            other = tensors[twice[0]].file
+            raise RequestError(f"{folder}: tensor {twice[0]!r} is in {other!r} and {name!r}")
+        tensors |= found
+    for key, name in (wanted or {}).items():
+        if key not in tensors or tensors[key].file != name:
+            raise RequestError(f"{folder}: tensor {key!r} of the index is in no such file")
+    if wanted is not None and (more := sorted(tensors.keys() - wanted.keys())):
+        raise RequestError(f"{folder}: tensor {more[0]!r} is not in {INDEX}")
+    return ShardedModel(folder, tensors)
+
+
+def check_stored(folder: Path) -> None:
+    """Raise a RequestError for weights that a folder stores as integers, and does not say why.
+
+    A folder with ``quantization_config`` is transformers' affair.
+    """
+    config = read_json(folder / CONFIG)
+    if config.get("quantization_config"):
+        return
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in _header(path).items():
+            if name.endswith((".weight", ".bias")) and tensor.dtype not in FLOATS:
+                raise RequestError(
+                    f"{path}: tensor {name!r} is {tensor.dtype}: {', '.join(FLOATS)} are weights"
+                )
 
 
 def linear_weights(model: ShardedModel) -> dict[str, bool]:
@@ -86,52 +142,42 @@ def linear_weights(model: ShardedModel) -> dict[str, bool]:
 
     From the architecture that ``config.json`` names, built without weights (no code of the
     model's own is run); without one, matrices whose names are not those of embeddings or norms.
+
+    Raises:
+        RequestError: an architecture that is not known, or whose tensors are not those of the
+            folder; a folder that is quantized already.
     """
-    paths = {name.removesuffix(".weight") for name in model.files if name.endswith(".weight")}
+    paths = {name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")}
     if not (model.folder / CONFIG).is_file():
         named = [path for path in sorted(paths) if not any(part in path for part in _NO_LAYERS)]
-        return dict.fromkeys((p for p in named if _dimensions(model, f"{p}.weight") == 2), False)
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
+        sizes = {path: len(model.tensors[f"{path}.weight"].shape) for path in named}
+        return {path: False for path, dimensions in sizes.items() if dimensions == 2}
+    from quant.checkpoints.pretrained import skeleton
     from quant.layers.matrices import is_transposed, linear_layers
 
-    try:
-        config = AutoConfig.from_pretrained(model.folder, local_files_only=True)
-        with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{model.folder / CONFIG}: no known language model: {error}") from None
-    layers = linear_layers(skeleton)
+    layers = linear_layers(skeleton(model.folder))
     stored = {path: is_transposed(layer) for path, layer in layers.items() if path in paths}
     if not stored:
         raise RequestError(f"{model.folder}: no tensor has the name of a linear layer of its model")
     return stored
 
 
-def _dimensions(model: ShardedModel, name: str) -> int:
-    from safetensors import safe_open
-
-    with safe_open(model.folder / model.files[name], "pt") as file:
-        return len(file.get_slice(name).get_shape())
-
-
 def _index(path: Path) -> dict[str, str]:
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-        names = data["weight_map"]
-        if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
-            raise TypeError("weight_map is no table of file names")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RequestError(f"{path}: not a readable index: {error}") from None
+    names = read_json(path).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise RequestError(f"{path}: weight_map is no table of file names")
     return names
 
 
-def _keys(path: Path) -> Iterable[str]:
+def _header(path: Path) -> dict[str, TensorInfo]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            return list(file.keys())
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            return {
+                name: TensorInfo(path.name, part.get_dtype(), tuple(part.get_shape()))
+                for name, part in slices.items()
+            }
     except (SafetensorError, OSError, ValueError) as error:
         raise RequestError(f"{path}: not readable as safetensors: {error}") from None

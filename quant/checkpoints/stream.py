@@ -1,23 +1,28 @@
 """quantize_checkpoint(): a checkpoint of any size, a few tensors in memory at a time, resumable.
 
-Finished shards and a journal wait in ``.NAME.part`` beside the target; a run that was cut goes on
-from there, and the target appears as a whole at the end.
+Which tensor goes into which shard follows from the request alone, so that a run that was cut goes
+on with the shards that are missing, and ends with the same bytes (``quant.common.job``).
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.folder import MANIFEST, stored_grids, write_manifest
-from quant.checkpoints.shards import linear_weights, open_model
+from quant.checkpoints.contents import SCHEMA, facts_of, stored_grids
+from quant.checkpoints.folder import finish_checkpoint
+from quant.checkpoints.partition import QUANTIZED, Shard, partition
+from quant.checkpoints.shards import FLOATS, ShardedModel, linear_weights, open_model
+from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import check_folder, replace_folder, sha256_of, write_text
-from quant.common.progress import track
+from quant.common.files import sha256_of
+from quant.common.goal import Goal
+from quant.common.job import Job, job
+from quant.common.progress import progress_bar
+from quant.common.versions import made_by
 from quant.formats.spec import FormatSpec, parse_spec
 from quant.methods.base import Method
 from quant.plan import Formats, assign, method_of
@@ -29,9 +34,6 @@ if TYPE_CHECKING:
     import torch
 
 SHARD_BYTES = 1 << 28
-JOURNAL = "journal.json"
-CODES, REST = "quantized", "rest"
-"""How the names of shards begin."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,11 @@ class StreamReport:
 
     Attributes:
         layers: Module path -> format and ``(out, in)``.
+        was_there: Whether an earlier run had finished the same.
     """
 
     layers: Mapping[str, tuple[FormatSpec, tuple[int, int]]]
+    was_there: bool = False
 
     @property
     def effective_bits(self) -> float:
@@ -59,173 +63,163 @@ def quantize_checkpoint(
     method: str | Method = "",
     model: str = "",
     shard_bytes: int = SHARD_BYTES,
+    overwrite: bool = False,
 ) -> StreamReport:
     """Quantize a local Hugging Face folder to a checkpoint folder without building the model.
 
-    The codes are those of ``quantize_model``. Memory holds one tensor, its codes, and a shard.
+    The codes are those of ``quantize_model``. Memory holds one tensor, its codes, and a shard. A
+    run that was cut goes on; a finished one of the same request is left as it is.
 
     Args:
         source: A folder with ``model.safetensors``, or shards and their index.
-        folder: The checkpoint, as ``quant.checkpoints.folder`` reads it; replaced as a whole.
+        folder: The checkpoint, as ``quant.checkpoints.folder`` reads it; whole or absent.
         formats: As ``quantize_model`` takes them.
         method: One that looks at a layer at a time and needs no calibration; empty: the plan's,
             else ``rtn``.
         model: The model's name in the manifest; empty: the source's.
         shard_bytes: Size from which a shard is written.
+        overwrite: Take the place of an older checkpoint of another request.
 
     Raises:
-        RequestError: files that are missing, cut or do not fit their index, an unknown format,
-            layer or method, or a weight with NaN or Inf (named).
+        RequestError: files that are missing, cut or do not fit their index or their architecture, a
+            source that is quantized, an unknown format, layer or method, a tensor with NaN or Inf
+            (named), or a folder that may not be replaced.
+        HwsimError: another process writes there, or the disk is full.
     """
-    source, folder = Path(source), Path(folder)
-    check_folder(folder, MANIFEST)
+    source, folder = arguments.path("source", source), arguments.path("folder", folder)
+    shard_bytes = arguments.integer("shard_bytes", shard_bytes, least=1)
     chosen = method_of(formats, method)
     if not chosen.is_streamable:
         raise RequestError(
             f"method {chosen.name!r} looks at inputs or at several layers: a model cannot be "
             "streamed with it"
         )
+    asked = {"method": chosen.name, "model": model or source.resolve().name}
+    Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     opened = open_model(source)
     transposed = linear_weights(opened)
-    specs = assign(formats, transposed)
-    specs = {path: spec for path, spec in specs.items() if not spec.format.is_plain}
+    specs = {p: s for p, s in assign(formats, transposed).items() if not s.format.is_plain}
     stored_grids(spec.format for spec in specs.values())
-    work = folder.with_name(f".{folder.name}.part")
-    identity = {"source": opened.identity(), "method": chosen.name, "model": model or source.name}
-    identity["formats"] = {path: str(spec) for path, spec in specs.items()}
-    writer = _Writer.resumed(work, identity, shard_bytes)
-    for name in track(opened.files, f"quantizing ({chosen.name})", len(opened.files)):
+    _check_dtypes(opened, specs)
+    request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
+    request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
+    request |= {"method_code": _code_of(chosen), **made_by()}
+    shards = partition(opened, specs, transposed, shard_bytes)
+    with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
+        was_there = work.made is not None
+        if not was_there:
+            _write_shards(_Run(opened, chosen, specs, transposed), shards, work)
+            layers, others = _checked(opened, shards, work)
+            finish_checkpoint(work, layers, asked["model"], others, [s.file for s in shards])
+        made: dict[str, Any] = work.made or {}
+    found = {
+        path: (parse_spec(layer["format"]), (int(layer["shape"][0]), int(layer["shape"][1])))
+        for path, layer in made["layers"].items()
+    }
+    return StreamReport(found, was_there)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is rounded to what."""
+
+    opened: ShardedModel
+    method: Method
+    specs: Mapping[str, FormatSpec]
+    transposed: Mapping[str, bool]
+
+    def rounded(self, name: str) -> QuantizedTensor:
+        """The codes of a tensor of the source."""
         path = name.removesuffix(".weight")
-        if writer.has(name):
-            continue
-        if name.endswith(".weight") and path in specs:
-            weight = opened.read(name)
-            matrix = weight.T if transposed[path] else weight
-            writer.add_layer(name, path, _rounded(name, matrix, chosen, specs[path]))
-        else:
-            writer.add_rest(name, opened.read(name))
-    return writer.finish(folder)
+        weight = self.opened.read(name)
+        matrix = weight.T if self.transposed[path] else weight
+        try:
+            return self.method.quantize_alone(as_matrix(matrix), self.specs[path])
+        except RequestError as error:
+            raise RequestError(f"tensor {name}: {error}") from None
+
+    def kept(self, name: str) -> torch.Tensor:
+        """A tensor of the source that is not quantized."""
+        value = self.opened.read(name)
+        if value.is_floating_point() and not value.float().isfinite().all():
+            place = (~value.float().isfinite()).nonzero()[0].tolist()
+            raise RequestError(f"tensor {name}: value at {place} is NaN or Inf: only finite values")
+        return value.contiguous()
 
 
-def _rounded(name: str, weight: torch.Tensor, method: Method, spec: FormatSpec) -> QuantizedTensor:
+def _write_shards(run: _Run, shards: list[Shard], work: Job) -> None:
+    """Write the shards that no earlier run has written."""
+    with progress_bar() as bar:
+        total = sum(len(shard.names) for shard in shards)
+        task = bar.add_task(f"quantizing ({run.method.name})", total=total)
+        for shard in shards:
+            if shard.file in work.steps:
+                bar.advance(task, len(shard.names))
+                continue
+            arrays: dict[str, Any] = {}
+            layers: dict[str, list[Any]] = {}
+            others: dict[str, Any] = {}
+            for name in shard.names:
+                if shard.kind == QUANTIZED:
+                    tensor, path = run.rounded(name), name.removesuffix(".weight")
+                    # A method may change the rule of its format, so it is the tensor's that counts.
+                    layers[path] = [str(tensor.spec), *tensor.shape]
+                    arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
+                else:
+                    arrays[name] = run.kept(name)
+                    others |= facts_of({name: arrays[name]})
+                bar.advance(task)
+            _save(shard, arrays, work)
+            work.keep(shard.file, {"layers": layers, "others": others}, [shard.file])
+
+
+def _save(shard: Shard, arrays: dict[str, Any], work: Job) -> None:
+    from safetensors import SafetensorError, numpy, torch
+
+    library = numpy if shard.kind == QUANTIZED else torch
     try:
-        return method.quantize_alone(as_matrix(weight), spec)
-    except RequestError as error:
-        raise RequestError(f"tensor {name}: {error}") from None
+        library.save_file(arrays, work.folder / shard.file)
+    except (SafetensorError, OSError) as error:
+        raise HwsimError(f"{work.goal.folder}: cannot be written: {error}") from None
 
 
-@dataclass
-class _Shard:
-    """Arrays that wait to be written, and the tensors of the source they stand for."""
+def _checked(
+    opened: ShardedModel, shards: list[Shard], work: Job
+) -> tuple[dict[str, tuple[FormatSpec, tuple[int, int]]], dict[str, tuple[str, tuple[int, ...]]]]:
+    """Return layers and other tensors of all shards, compared with the source.
 
-    prefix: str
-    save: Callable[[dict[str, Any], Path], None]
-    arrays: dict[str, Any] = field(default_factory=dict)
-    sources: list[str] = field(default_factory=list)
-    size: int = 0
-
-
-@dataclass
-class _Writer:
-    """The work folder: shards, and a journal that says what is in them."""
-
-    work: Path
-    journal: dict[str, Any]
-    shard_bytes: int
-    shards: dict[str, _Shard] = field(default_factory=dict)
-    layers: dict[str, tuple[FormatSpec, tuple[int, int]]] = field(default_factory=dict)
-
-    @classmethod
-    def resumed(cls, work: Path, identity: dict[str, Any], shard_bytes: int) -> _Writer:
-        """Go on with a run of the same request, else begin anew."""
-        journal = {"identity": identity, "done": {}}
-        try:
-            earlier = json.loads((work / JOURNAL).read_text(encoding="utf-8"))
-            if earlier["identity"] == json.loads(json.dumps(identity)):
-                whole = {n: s for n, s in earlier["done"].items() if _is_whole(work / n, s)}
-                journal["done"] = whole
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            pass
-        if not journal["done"]:
-            shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        writer = cls(work, journal, shard_bytes)
-        for shard in journal["done"].values():
-            for path, (spec, rows, columns) in shard["layers"].items():
-                writer.layers[path] = (parse_spec(spec), (rows, columns))
-        return writer
-
-    def has(self, name: str) -> bool:
-        return any(name in shard["sources"] for shard in self.journal["done"].values())
-
-    def add_layer(self, name: str, path: str, tensor: QuantizedTensor) -> None:
-        self.layers[path] = (tensor.spec, tensor.shape)  # hqq changes the rule of its format
-        self._add(CODES, _save_arrays, name, {f"{path}.{k}": v for k, v in parts(tensor).items()})
-
-    def add_rest(self, name: str, tensor: torch.Tensor) -> None:
-        self._add(REST, _save_tensors, name, {name: tensor.contiguous()})
-
-    def finish(self, folder: Path) -> StreamReport:
-        for shard in list(self.shards.values()):
-            self._write(shard)
-        done = self.journal["done"]
-        hashes = {}
-        for prefix in (CODES, REST):
-            names = sorted(name for name in done if name.startswith(prefix))
-            for index, name in enumerate(names):
-                final = f"{prefix}-{index + 1:05d}-of-{len(names):05d}.safetensors"
-                (self.work / name).replace(self.work / final)
-                hashes[final] = done[name]["sha256"]
-        (self.work / JOURNAL).unlink()
-        write_manifest(self.work, self.layers, self.journal["identity"]["model"], hashes)
-        replace_folder(self.work, folder)
-        return StreamReport(self.layers)
-
-    def _add(
-        self,
-        prefix: str,
-        save: Callable[[dict[str, Any], Path], None],
-        name: str,
-        arrays: dict[str, Any],
-    ) -> None:
-        shard = self.shards.setdefault(prefix, _Shard(prefix, save))
-        shard.arrays |= arrays
-        shard.sources.append(name)
-        shard.size += sum(array.nbytes for array in arrays.values())
-        if shard.size >= self.shard_bytes:
-            self._write(shard)
-
-    def _write(self, shard: _Shard) -> None:
-        from safetensors import SafetensorError
-
-        number = sum(name.startswith(shard.prefix) for name in self.journal["done"])
-        path = self.work / f"{shard.prefix}.{number:05d}"
-        try:
-            shard.save(shard.arrays, path)
-        except (SafetensorError, OSError) as error:
-            raise HwsimError(f"{path}: cannot be written: {error}") from None
-        paths = [name.removesuffix(".weight") for name in shard.sources]
-        known = {path: self.layers[path] for path in paths if path in self.layers}
-        self.journal["done"][path.name] = {
-            "sha256": sha256_of(path),
-            "sources": shard.sources,
-            "layers": {path: (str(spec), *shape) for path, (spec, shape) in known.items()},
-        }
-        write_text(self.work / JOURNAL, json.dumps(self.journal))
-        del self.shards[shard.prefix]
+    Raises:
+        HwsimError: a tensor of the source is in no shard.
+    """
+    layers: dict[str, tuple[FormatSpec, tuple[int, int]]] = {}
+    others: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for shard in shards:
+        facts = work.steps[shard.file].facts
+        for path, (spec, rows, columns) in facts["layers"].items():
+            layers[path] = (parse_spec(spec), (rows, columns))
+        others |= {name: (kind, tuple(shape)) for name, (kind, shape) in facts["others"].items()}
+    written = {*others, *(f"{path}.weight" for path in layers)}
+    if lost := sorted(opened.tensors.keys() ^ written):
+        raise HwsimError(f"{work.goal.folder}: tensor {lost[0]!r} of the source is not in it")
+    return layers, others
 
 
-def _save_arrays(arrays: dict[str, Any], path: Path) -> None:
-    from safetensors.numpy import save_file
+def _check_dtypes(opened: ShardedModel, specs: Mapping[str, FormatSpec]) -> None:
+    """Raise a RequestError for a layer that is stored in codes already."""
+    for path in specs:
+        tensor = opened.tensors[f"{path}.weight"]
+        if tensor.dtype not in FLOATS:
+            raise RequestError(
+                f"{opened.folder / tensor.file}: tensor {path + '.weight'!r} is {tensor.dtype}: a "
+                f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
+            )
 
-    save_file(arrays, path)
 
-
-def _save_tensors(tensors: dict[str, Any], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file(tensors, path)
-
-
-def _is_whole(path: Path, shard: dict[str, Any]) -> bool:
-    return Path(path).is_file() and sha256_of(path) == shard["sha256"]
+def _code_of(method: Method) -> str | None:
+    """The hash of the file that a method of the user's comes from; None: it is one of ours."""
+    if type(method).__module__.startswith("quant."):
+        return None
+    try:
+        return sha256_of(Path(inspect.getfile(type(method))))
+    except (TypeError, OSError):
+        return "unknown"

@@ -37,6 +37,31 @@ class Goal:
         object.__setattr__(self, "folder", Path(os.path.realpath(self.folder)))
         object.__setattr__(self, "request", normal(self.request))
 
+    def check(self) -> None:
+        """Refuse early what ``finished`` would refuse, when the request is known in part.
+
+        Keys that are not given are taken as equal.
+
+        Raises:
+            RequestError: as ``finished``.
+        """
+        found = self._there()
+        if found is None or found["schema"] != self.schema:
+            return
+        earlier = found.get("request", {})
+        known = {key: earlier.get(key) for key in self.request}
+        if known != self.request:
+            self._check_replaceable(found)
+
+    def result(self) -> dict[str, Any] | None:
+        """Return the manifest of a whole result of the same request; None: there is none."""
+        try:
+            found = whole_manifest(self.folder)
+        except RequestError:
+            return None
+        same = (found["schema"], found.get("request")) == (self.schema, self.request)
+        return found if same else None
+
     def finished(self) -> dict[str, Any] | None:
         """Return the manifest of a finished run of the same request; None: there is work to do.
 
@@ -44,6 +69,16 @@ class Goal:
             RequestError: nothing may be written there: a file, a folder with what is not ours, or
                 an earlier result of another request that is not to be overwritten.
         """
+        found = self._there()
+        if found is None:
+            return None
+        if (found["schema"], found.get("request")) == (self.schema, self.request):
+            return found
+        self._check_replaceable(found)
+        return None
+
+    def _there(self) -> dict[str, Any] | None:
+        """The manifest of what is there already and whole, if anything is."""
         recover(self.folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise RequestError(f"{self.folder} is a file: the name of a folder is needed")
@@ -51,19 +86,20 @@ class Goal:
             check_parent(self.folder)
             return None
         try:
-            found = whole_manifest(self.folder)
+            return whole_manifest(self.folder)
         except RequestError as error:
             self._check_damaged(error)
             return None
-        if found["schema"] == self.schema and found.get("request") == self.request:
-            return found
-        self._check_replaceable(found)
-        return None
 
     def _check_damaged(self, error: RequestError) -> None:
         """Something is there, and it is no whole result."""
         if self.owned:
-            say(f"{error}; made anew")
+            without = not (self.folder / MANIFEST).exists()
+            say(
+                f"{self.folder}: of another version; made anew"
+                if without
+                else f"{error}; made anew"
+            )
             return
         if not is_ours(self.folder, self.schema):
             raise RequestError(
@@ -76,6 +112,7 @@ class Goal:
     def _check_replaceable(self, found: Mapping[str, Any]) -> None:
         """A whole result is there, of something else."""
         if self.owned:
+            say(f"{self.folder}: of another version; made anew")
             return
         if not is_ours(self.folder, self.schema):
             raise RequestError(

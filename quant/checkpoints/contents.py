@@ -1,0 +1,128 @@
+"""What a checkpoint folder holds, as its manifest says it: layers, formats, other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from quant.common import arguments
+from quant.common.config import parse
+from quant.common.errors import RequestError
+from quant.common.manifest import MANIFEST, whole_manifest
+from quant.formats.custom import user_format
+from quant.formats.elements import Codebook
+from quant.formats.format import Format, Ties
+from quant.formats.registry import FORMATS
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA: Literal["hwsim.checkpoint/2"] = "hwsim.checkpoint/2"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A quantized layer in the manifest."""
+
+    format: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class StoredGrid:
+    """A grid of the user's: what ``quant.user_format`` made it of."""
+
+    levels: tuple[float, ...]
+    ties: Ties
+    group_size: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint folder holds: the hash of each file, and each layer's format.
+
+    Attributes:
+        schema: The folder's version.
+        request: What it was made for: hashes of the source, formats, method.
+        model: The model's name.
+        layers: Module path -> format and ``(out, in)``.
+        others: Parameter that is not quantized -> data type and shape.
+        sha256: File name -> SHA-256; every file but the manifest itself.
+        grids: The user's grids that the formats name.
+    """
+
+    schema: Literal["hwsim.checkpoint/2"]
+    request: dict[str, Any]
+    model: str
+    layers: dict[str, Layer]
+    others: dict[str, tuple[str, tuple[int, ...]]]
+    sha256: dict[str, str]
+    grids: dict[str, StoredGrid] = field(default_factory=dict)
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Return the manifest of a checkpoint folder after comparing its seal and every file's hash.
+
+    Raises:
+        RequestError: no manifest, one that was changed or is of another version, a file outside of
+            the folder, missing, cut or changed.
+    """
+    folder = arguments.path("folder", folder)
+    found = whole_manifest(folder)
+    if found["schema"] != SCHEMA:
+        raise RequestError(f"{folder / MANIFEST}: schema {found['schema']!r}: {SCHEMA} is needed")
+    return parse(found, Manifest, str(folder / MANIFEST))
+
+
+def facts_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return data type and shape of tensors, by name."""
+    return {
+        name: (str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        for name, value in tensors.items()
+    }
+
+
+def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:
+    """Return the user's grids among these formats, by name.
+
+    Raises:
+        RequestError: a format that another process could not know: not in the registry, and no
+            grid that ``quant.user_format`` makes.
+    """
+    grids = {}
+    for entry in dict.fromkeys(formats):
+        if isinstance(entry.element, Codebook):
+            size = entry.group_size or 128
+            grid = StoredGrid(entry.element.values, entry.ties, size, entry.source)
+            alike = Format(
+                entry.name,
+                Codebook(entry.element.bits, grid.levels),
+                grid.source,
+                ties=grid.ties,
+                group_size=size,
+                bounded=False,
+            )
+            if alike == entry:
+                grids[entry.name] = grid
+        if FORMATS.get(entry.name) != entry:
+            raise RequestError(
+                f"format {entry.name!r} is not in the registry: make it with quant.user_format"
+            )
+    return grids
+
+
+def register_grid(folder: Path, name: str, grid: StoredGrid) -> None:
+    """Add a grid that a folder brings to the registry of this process.
+
+    Raises:
+        RequestError: the grid is none, or its name means another one here.
+    """
+    try:
+        user_format(
+            name, grid.levels, ties=grid.ties, group_size=grid.group_size, source=grid.source
+        )
+    except RequestError as error:
+        raise RequestError(f"{folder / MANIFEST}: grids.{name}: {error}") from None

@@ -1,0 +1,42 @@
+"""What a result depends on beside its inputs: versions of libraries, and our own code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+LIBRARIES = ("numba", "numpy", "torch", "transformers")
+"""Those that compute."""
+ROUNDING = ("formats", "layers", "methods", "rounding", "tensors")
+"""Rooms of ``quant`` whose code turns weights into codes and codes into weights."""
+ROOT = Path(__file__).parent.parent
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that compute, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def own_code(rooms: Iterable[str] = ROUNDING) -> str:
+    """Return a hash over the names and contents of all modules of some rooms of ``quant``."""
+    whole = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+def made_by() -> dict[str, object]:
+    """Return what another version of would make a request another one."""
+    return {"libraries": library_versions(), "code": own_code()}

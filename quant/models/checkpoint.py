@@ -1,0 +1,103 @@
+"""quantize_to_folder(): a model is loaded, quantized and written as a checkpoint, resumably."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quant.checkpoints.contents import SCHEMA
+from quant.checkpoints.folder import write_checkpoint
+from quant.common.goal import Goal
+from quant.common.job import job
+from quant.common.versions import made_by
+from quant.formats.spec import FormatSpec
+from quant.methods.base import Method
+from quant.methods.kept import resumable
+from quant.plan import Formats, Plan
+
+if TYPE_CHECKING:
+    import torch
+
+    from quant.models.apply import QuantizationReport
+
+
+@dataclass(frozen=True)
+class Written:
+    """A checkpoint folder.
+
+    Attributes:
+        manifest: Its manifest.
+        report: What quantization did; None: the folder held just this already.
+    """
+
+    manifest: dict[str, Any]
+    report: QuantizationReport | None
+
+
+def quantize_to_folder(
+    model: str,
+    folder: Path,
+    formats: Formats,
+    method: Method,
+    *,
+    calibration_tokens: int = 8192,
+    overwrite: bool = False,
+) -> Written:
+    """Quantize a model and write a checkpoint folder, whole or absent.
+
+    Layers of methods that see one at a time are kept as they are done, and a run that was cut goes
+    on with the next one; a finished folder of the same request is left as it is.
+
+    Args:
+        model: A name, folder, file or hub id, as ``load_model`` takes it.
+        folder: The checkpoint.
+        formats: As ``quantize_model`` takes them.
+        method: How weights are rounded.
+        calibration_tokens: Of the calibration text, for methods that look at inputs.
+        overwrite: Take the place of an older checkpoint of another request.
+
+    Raises:
+        RequestError: as ``load_model`` and ``quantize_model``, or a folder that may not be
+            replaced.
+        HwsimError: another process writes there, or the disk is full.
+    """
+    from quant.models.apply import quantize_model
+    from quant.models.load import load_model
+    from quant.models.texts import calibration_for
+
+    asked: dict[str, Any] = {"model": model, "method": method.name, "formats": _said(formats)}
+    Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
+    loaded, tokenizer = load_model(model)
+    text = calibration_for(method, tokenizer, calibration_tokens)
+    known = {name: value.detach() for name, value in loaded.state_dict().items()}
+    seen = {} if text is None else {"tokens": text}
+    request = {**asked, "weights": tensors_hash(known), "calibration": tensors_hash(seen)}
+    with job(Goal(folder, SCHEMA, {**request, **made_by()}, overwrite=overwrite)) as work:
+        if work.made is not None:
+            return Written(work.made, None)
+        report = quantize_model(loaded, formats, method=resumable(method, work), calibration=text)
+        rest = {name: value.detach() for name, value in loaded.named_parameters()}
+        write_checkpoint(work, report.tensors, model=model, rest=rest)
+        return Written(work.made or {}, report)
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """Return a hash over names, types, shapes and contents of tensors."""
+    import torch
+
+    whole = hashlib.sha256()
+    for name, value in tensors.items():
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        whole.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
+
+
+def _said(formats: Formats) -> dict[str, str]:
+    """Formats by path or pattern, as texts."""
+    if isinstance(formats, Plan):
+        return dict(formats.layers)
+    if isinstance(formats, str | FormatSpec):
+        return {"*": str(formats)}
+    return {path: str(spec) for path, spec in formats.items()}
