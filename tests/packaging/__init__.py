@@ -1,0 +1,1 @@
+"""Packaging: extras, versions, wheel and sdist."""
