@@ -114,7 +114,7 @@ def report(
     from roofline.reports.report import analysis_report
 
     given: WorkloadOptions = {
-        "plan": planned(plan),
+        "plan": planned(plan, model),
         "weights": format_name(weights),
         "activations": format_name(activations),
         "kv": format_name(kv),

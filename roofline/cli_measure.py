@@ -9,6 +9,7 @@ import typer
 
 from quant.common import options
 from quant.common.cli import command
+from quant.common.extras import require
 from quant.common.options import format_name, format_names, listed, numbers, scenario_option
 from quant.common.output import FIGURES, Output, Report
 
@@ -74,7 +75,7 @@ def sweep(
         shares,
         calibrated=calibrated,
         head=format_name(head),
-        plan=planned(plan),
+        plan=planned(plan, model),
     )
     output.write(sweep_report(frame))
 
@@ -111,7 +112,7 @@ def serve_(
         "activations": format_name(activations),
         "kv": format_name(kv),
         "head": format_name(head),
-        "plan": planned(plan),
+        "plan": planned(plan, model),
         "tp": tp,
         "ep": ep,
     }
@@ -143,6 +144,7 @@ def calibrate_(
     Example: roofline calibrate h100-sxm --kernels mine.csv -o mine.toml
     """
     Output.choose(None, out, ("toml",))
+    require("scipy")
     import roofline
     from roofline.calibration.laws import calibrate, save
 
@@ -174,14 +176,16 @@ def validate_(
     Example: roofline validate -o validation.md
     """
     output = Output.choose(form, out)
+    require("scipy")
     import roofline
     from roofline.validation.report import validation_report
 
     output.write(validation_report(roofline.validate()))
 
 
-def planned(plan: Path | None) -> dict[str, str] | None:
-    """Return the formats of a plan's layers; None: there is no plan."""
+def planned(plan: Path | None, model: str) -> dict[str, str] | None:
+    """Return the formats of a plan's layers, a plan of this model's; None: there is no plan."""
     from quant.plan import Plan
+    from roofline.workloads.models import planned_for
 
-    return None if plan is None else Plan.load(plan).layers
+    return None if plan is None else planned_for(Plan.load(plan), model)

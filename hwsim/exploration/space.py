@@ -33,7 +33,7 @@ class DesignSpace:
     """A grid of designs around a base; what no axis names stays as the base has it.
 
     Attributes:
-        base: Accelerator: a name, a TOML file, or a design.
+        base: Accelerator: a name or a TOML file.
         rows: Rows of the prefill array; empty: the base's. The decode array's rows, and the port
             of the weight buffer that feeds them, change in the same ratio.
         columns: Columns of the prefill array; empty: the base's. The decode array's columns, and
@@ -42,15 +42,15 @@ class DesignSpace:
         bandwidth: DRAM bits per cycle; empty: the base's.
     """
 
-    base: str | Path | Accelerator = "bitmod"
+    base: str | Path = "bitmod"
     rows: Sequence[int] = field(default_factory=tuple)
     columns: Sequence[int] = field(default_factory=tuple)
     formats: Sequence[str] = field(default_factory=tuple)
     bandwidth: Sequence[float] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base, str | os.PathLike | Accelerator):
-            raise arguments.wrong_type("base", self.base, "a name, a TOML file or an Accelerator")
+        if not isinstance(self.base, str | os.PathLike):
+            raise arguments.wrong_type("base", self.base, "a name or a TOML file")
         axes = {"rows": _side, "columns": _side, "formats": _format, "bandwidth": _bits}
         arguments.check_fields(self, {name: _several(check) for name, check in axes.items()})
 

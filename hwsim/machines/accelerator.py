@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from hwsim.machines.elements.base import Element
 from hwsim.machines.parts import Buffer, Dram, PEArray
-from quant.common.errors import RequestError, unknown_name
+from quant.common import arguments
+from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 from quant.formats.scale_kind import ScaleKind
-from quant.formats.spec import FormatSpec, parse_spec
+from quant.formats.spec import FormatSpec, as_spec, parse_spec
 
 if TYPE_CHECKING:
     from roofline.devices.device import HardwareSpec
@@ -69,9 +70,7 @@ class Accelerator:
             RequestError: a phase that is neither ``prefill`` nor ``decode``.
         """
         shapes = {"prefill": self.prefill, "decode": self.decode}
-        if phase not in shapes:
-            raise unknown_name("phase", phase, shapes)
-        return shapes[phase]
+        return shapes[arguments.choice("phase", phase, shapes)]
 
     def spec(self, format_: str | FormatSpec) -> FormatSpec:
         """Return a format of weights; a text takes this machine's default group and scale.
@@ -79,7 +78,7 @@ class Accelerator:
         Raises:
             RequestError: unknown, or one that the machine does not run.
         """
-        spec = self._parsed(format_) if isinstance(format_, str) else format_
+        spec = self._parsed(format_) if isinstance(format_, str) else as_spec(format_)
         self.steps(spec)
         return spec
 
@@ -89,6 +88,7 @@ class Accelerator:
         Raises:
             RequestError: a format or scale that the machine does not run.
         """
+        arguments.one_of("spec", spec, FormatSpec, "a FormatSpec")
         if spec.format.name not in self.weights:
             allowed = ", ".join(self.weights)
             raise RequestError(f"{self.name} cannot run {spec.format.name!r}; it runs: {allowed}")
@@ -103,6 +103,7 @@ class Accelerator:
         Raises:
             RequestError: a format of activations that is not the machine's.
         """
+        arguments.one_of("spec", spec, FormatSpec, "a FormatSpec")
         if spec.format != self.activations.format:
             takes, given = self.activations.format.name, spec.format.name
             raise RequestError(f"{self.name} takes {takes} activations, not {given!r}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 from hwsim.pe.activations import ActivationFormat, activation_format
+from quant.common import arguments
 from quant.common.errors import RequestError
 
 MAX_STEPS = 4
@@ -22,21 +22,6 @@ LIMITS = {
     "accumulator_bits": (8, 28),
     "exponent_bits": (2, 5),
 }
-
-
-def whole(name: str, value: object, low: int, high: int) -> int:
-    """Return a whole number in a range (numpy's too) as an int.
-
-    Raises:
-        RequestError: it is none, or lies outside; the message names it and the range.
-    """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise RequestError(f"{name} = {value!r}: a whole number in {low}..{high} is allowed")
-    return number
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,8 @@ class Arithmetic:
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
-            object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
+            number = arguments.integer(name, getattr(self, name), low, high)
+            object.__setattr__(self, name, number)
         activation_format(self.activation)
         if self.wide_bits > WIDEST:
             raise RequestError(

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.pe.activations import Fields
-from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
 from hwsim.pe.terms import TermTable
+from quant.common import arguments
 from quant.common.errors import RequestError
 
 ONES = TermTable(
@@ -69,6 +70,12 @@ def error_bound(
     Raises:
         RequestError: arrays of other lengths, a selector or code that the format does not have.
     """
+    _check(table, rule)
+    arguments.one_of("fields", fields, Fields, "the Fields of activations")
+    arguments.one_of("codes", codes, np.ndarray, "an array of codes")
+    if codes.dtype.kind not in "iu":
+        raise arguments.wrong_type("codes", codes, f"an array of whole numbers, not {codes.dtype},")
+    selector = arguments.integer("selector", selector, 0)
     shape = codes.shape
     if codes.ndim != 1 or fields.exponent.shape != shape:
         raise RequestError(f"activations {fields.exponent.shape} and codes {shape}: [n] is needed")
@@ -88,6 +95,11 @@ def error_bound(
             if places.size:
                 _step(state, places.tolist(), mantissa[block][there].tolist(), shift, rule)
     return Fraction(state.lost) / Fraction(2) ** rule.point
+
+
+def _check(table: TermTable, rule: Arithmetic) -> None:
+    arguments.one_of("table", table, TermTable, "a TermTable")
+    arguments.one_of("rule", rule, Arithmetic, "an Arithmetic")
 
 
 def _step(
@@ -120,7 +132,8 @@ def worst_case(rule: Arithmetic, table: TermTable, group: int) -> float:
     Raises:
         RequestError: a group of fewer weights than 1 or more than ``MAX_GROUP``.
     """
-    group = whole("group", group, 1, MAX_GROUP)
+    _check(table, rule)
+    group = arguments.integer("group", group, 1, MAX_GROUP)
     if _is_exact(rule, table, group):
         return 0.0
     steps = -(-group // rule.lanes) * table.steps

@@ -109,11 +109,11 @@ def activation_array(activations: Any, columns: int) -> NDArray[Any]:  # noqa: A
     Raises:
         RequestError: no array of real numbers, or another shape.
     """
-    if hasattr(activations, "detach"):
-        activations = activations.detach().cpu()
-        if activations.dtype.itemsize < 4 and activations.dtype.is_floating_point:
-            activations = activations.float()  # numpy has no bfloat16; both are exact in float32
     try:
+        if hasattr(activations, "detach"):
+            activations = activations.detach().cpu()
+            if activations.dtype.itemsize < 4 and activations.dtype.is_floating_point:
+                activations = activations.float()  # numpy has no bfloat16; exact in float32
         given = np.asarray(activations)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = type(activations).__name__

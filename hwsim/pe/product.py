@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.operands import Weights, activation_array, block_starts, weights
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.sizes import need_memory
 from quant.formats.elements import F32
@@ -69,8 +70,8 @@ def matmul(
         ("nonfinite", nonfinite, get_args(Nonfinite)),
         ("backend", backend, get_args(Backend)),
     ):
-        if given not in allowed:
-            raise RequestError(f"{name} {given!r}: {', '.join(allowed)} is allowed")
+        arguments.choice(name, given, allowed)
+    skip_zero_steps = arguments.flag("skip_zero_steps", skip_zero_steps)
     operand, rule = weights(weight, arithmetic)
     shape = tuple(getattr(activations, "shape", ()))
     size = BYTES * (math.prod(shape) + shape[0] * weight.shape[0]) if shape else 0

@@ -18,8 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.arithmetic import LIMITS, MAX_STEPS, whole
+from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
 from hwsim.pe.decompose import Terms, fewest_terms, plan
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.elements import IntType
 from quant.formats.format import Format
@@ -79,7 +80,7 @@ def pe_formats(exponent_bits: int | None = None) -> list[str]:
     A format that a user registered may have terms, too (``term_table``).
     """
     if exponent_bits is not None:
-        exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
+        exponent_bits = arguments.integer("exponent_bits", exponent_bits, NARROWEST, WIDEST)
     return [name for name in BUILT_IN if _table(FORMATS[name], exponent_bits)]
 
 
@@ -98,7 +99,7 @@ def term_table(format_: str | Format, exponent_bits: int | None = None) -> TermT
     entry = format_ if isinstance(format_, Format) else get_format(format_)
     name = entry.name
     if exponent_bits is not None:
-        exponent_bits = whole("exponent_bits", exponent_bits, NARROWEST, WIDEST)
+        exponent_bits = arguments.integer("exponent_bits", exponent_bits, NARROWEST, WIDEST)
     table = _table(entry, exponent_bits)
     if table is not None:
         return table

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, whole
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
 from hwsim.pe.operands import Weights
 from hwsim.tile.side_band import format_id, scale_id
+from quant.common import arguments
 from quant.common.errors import RequestError
 
 REST = 1
@@ -44,9 +45,9 @@ class Tile:
         if not isinstance(self.arithmetic, Arithmetic):
             raise RequestError(f"arithmetic = {self.arithmetic!r}: an Arithmetic is needed")
         for name, high in (("rows", 64), ("columns", 64), ("max_group", MAX_GROUP)):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1, high))
-        whole("lanes of a tile", self.arithmetic.lanes, 1, MAX_LANES)
-        if whole("digit_bits", self.digit_bits, 1, 8) not in DIGITS:
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), 1, high))
+        arguments.integer("lanes of a tile", self.arithmetic.lanes, 1, MAX_LANES)
+        if arguments.integer("digit_bits", self.digit_bits, 1, 8) not in DIGITS:
             raise RequestError(f"digit_bits = {self.digit_bits}: 1, 2, 4 or 8 is allowed")
         if self.max_blocks * self.arithmetic.lanes > MAX_GROUP:
             raise RequestError(

@@ -120,6 +120,7 @@ class FormatSpec:
 
     def groups(self, columns: int) -> int:
         """Return how many groups a row of ``columns`` weights has; the last may be shorter."""
+        columns = arguments.integer("columns", columns, 0)
         return -(-columns // self.group_size)
 
     def arrays(self, shape: tuple[int, int]) -> ArrayTypes:
@@ -130,7 +131,10 @@ class FormatSpec:
         """
         if self.format.is_plain:
             raise RequestError(f"format {self.name!r} is stored as it is: it has no codes")
-        return self.format.layout.arrays(self, shape)
+        sizes = arguments.several("shape", shape, _size)
+        if len(sizes) != 2:
+            raise RequestError(f"shape {sizes} is not allowed: (out, in) is needed")
+        return self.format.layout.arrays(self, (sizes[0], sizes[1]))
 
     def storage_bits(self, rows: int, columns: int) -> int:
         """Return all the bits that a ``[rows, columns]`` weight takes.
@@ -138,6 +142,7 @@ class FormatSpec:
         Codes (each row padded to whole bytes), scales, row and tensor scales, selectors, zero
         points, codebooks.
         """
+        rows, columns = _size("rows", rows), _size("columns", columns)
         if self.format.is_plain:
             return rows * columns * self.format.element_bits
         return self.format.layout.storage_bits(self, rows, columns)
@@ -240,6 +245,10 @@ def specification(
     if spec.format.is_plain:
         raise RequestError(f"format {spec.format.name!r} is stored as it is: nothing to quantize")
     return spec
+
+
+def _size(name: str, value: object) -> int:
+    return arguments.integer(name, value, 0)
 
 
 def scale_of(scale: str | ScaleKind) -> ScaleKind:

@@ -112,7 +112,8 @@ def calibration_data(name: str, value: object) -> CalibrationData:
 
     if isinstance(value, np.ndarray) or (isinstance(value, torch.Tensor) and value.ndim == 1):
         return token_ids(name, value)
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    scalar = isinstance(value, torch.Tensor) and value.ndim == 0
+    if scalar or isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise arguments.wrong_type(name, value, "token ids, or a list of batches,")
     batches = list(value)
     if batches and not any(isinstance(batch, torch.Tensor | Mapping) for batch in batches):
@@ -127,13 +128,21 @@ def _tokens(tokenizer: Any, source: Callable[[], str], count: int) -> torch.Tens
     import torch
 
     count = arguments.integer("count", count, 1)
-    if not callable(tokenizer):
+    if not callable(tokenizer) or isinstance(tokenizer, type):
         raise arguments.wrong_type("tokenizer", tokenizer, "a tokenizer of transformers")
     text = source()
     # No token is longer than this many characters on average: tokenize a prefix that suffices.
-    ids = tokenizer(text[: 16 * count + 1024], add_special_tokens=False, verbose=False)["input_ids"]
+    ids = _ids(tokenizer, text[: 16 * count + 1024])
     if len(ids) < count:
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = _ids(tokenizer, text)
     if len(ids) < count:
         raise RequestError(f"{count} tokens: the text has {len(ids)}")
     return torch.tensor(ids[:count], dtype=torch.long)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401  as above
+    try:
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    except (TypeError, KeyError):
+        raise arguments.wrong_type("tokenizer", tokenizer, "a tokenizer of transformers") from None
+    return ids

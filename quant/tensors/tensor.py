@@ -57,6 +57,9 @@ class QuantizedTensor:
         arguments.one_of("spec", self.spec, FormatSpec, "a FormatSpec")
         object.__setattr__(self, "shape", _sizes(self.shape))
         arguments.table("extra", self.extra, _array)
+        for name in PARTS:
+            if getattr(self, name) is not None:
+                _array(name, getattr(self, name))
         if fault := fault_of(self.spec, self.shape, self.arrays):
             raise RequestError(fault)
 

@@ -15,7 +15,7 @@ from quant.common import arguments
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from roofline.devices.operands import PEAKS, WIDER, operand_kind
 
 FOLDER = resources.files("roofline.devices") / "builtin"
@@ -99,7 +99,7 @@ class HardwareSpec:
         for name in ("memory_bandwidth", "memory_capacity"):
             _sourced(name, getattr(self, name))
 
-    def peak(self, weights: FormatSpec, activations: FormatSpec) -> float:
+    def peak(self, weights: FormatLike, activations: FormatLike) -> float:
         """Return the operations per second for operands of two formats.
 
         A device multiplies operands of one type: the narrowest it has that holds both. Weights
@@ -107,6 +107,7 @@ class HardwareSpec:
         Where no type holds both (``holds``), the fastest peak stands in: whatever emulates such
         operands is no faster, so the least time is still one, if a loose one.
         """
+        weights, activations = as_spec(weights, "weights"), as_spec(activations, "activations")
         if self.peak_weights is not None and weights.format.name in self.peak_weights:
             return self.peak_weights[weights.format.name].value
         kind = self._kind_of(weights, activations)
@@ -114,8 +115,9 @@ class HardwareSpec:
             return max(peak.value for peak in self.peak_ops.values())
         return self.peak_ops[kind].value
 
-    def holds(self, weights: FormatSpec, activations: FormatSpec) -> bool:
+    def holds(self, weights: FormatLike, activations: FormatLike) -> bool:
         """Return whether the device has a peak for operands of two formats, not a stand-in."""
+        weights, activations = as_spec(weights, "weights"), as_spec(activations, "activations")
         if self.peak_weights is not None and weights.format.name in self.peak_weights:
             return True
         return self._kind_of(weights, activations) is not None

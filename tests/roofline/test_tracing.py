@@ -157,7 +157,7 @@ def test_the_module_stays_as_it_was() -> None:
         (nn.Linear(4, 4), [torch.zeros(2, 5)], "the forward pass failed"),
         (nn.Linear(4, 4), [], "inputs must be tensors"),
         (nn.Linear(4, 4), [3], "inputs must be tensors"),
-        ("a module", [torch.zeros(1)], "not str"),
+        ("a module", [torch.zeros(1)], "a torch module is needed"),
     ],
 )
 def test_bad_requests(module: nn.Module, inputs: list[torch.Tensor], message: str) -> None:

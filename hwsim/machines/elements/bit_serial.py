@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from hwsim.machines.elements.base import ProcessingElement, register
 from hwsim.pe.activations import activation_format
-from hwsim.pe.arithmetic import LIMITS, MAX_GROUP, Arithmetic, whole
+from hwsim.pe.arithmetic import LIMITS, MAX_GROUP, Arithmetic
 from hwsim.pe.terms import term_count
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.scale_kind import ScaleKind
 from quant.formats.scales import SCALES
@@ -59,9 +60,9 @@ class BitSerial(ProcessingElement):
         lanes, bits = LIMITS["lanes"], LIMITS["exponent_bits"]
         faults = [
             *super().faults(activations, group_size),
-            *_fault("", lambda: whole("pe.lanes", sizes[0], *lanes)),
-            *_fault("", lambda: whole("pe.exponent_bits", sizes[1], *bits)),
-            *_fault("", lambda: whole("group_size", group_size, 1, MAX_GROUP)),
+            *_fault("", lambda: arguments.integer("pe.lanes", sizes[0], *lanes)),
+            *_fault("", lambda: arguments.integer("pe.exponent_bits", sizes[1], *bits)),
+            *_fault("", lambda: arguments.integer("group_size", group_size, 1, MAX_GROUP)),
             *_fault("activations: ", lambda: activation_format(name)),
         ]
         return faults or _fault("pe: ", lambda: self.arithmetic(activations))

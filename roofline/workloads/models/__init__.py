@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, Protocol
 
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
-from quant.models.preflight import positions_of
+from quant.common.extras import needed
+from quant.models.preflight import check_plan, positions_of
+from quant.plan import Plan
 from roofline.workloads.models import convnet, decoder, deepseek, encoder, gpt, mamba
 from roofline.workloads.models.builder import Builder
 from roofline.workloads.models.fields import Fields
@@ -114,6 +117,17 @@ def config_text(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, st
     raise unknown_name("model", str(model), model_names(), _aliases())
 
 
+def planned_for(plan: Plan, model: str) -> dict[str, str]:
+    """Return the formats of a plan by module path, if it is a plan of this model's.
+
+    Raises:
+        RequestError: it is another model's.
+    """
+    made_for, own = ((builtin_text(name) or (name,))[0] for name in (plan.model, model))
+    check_plan(replace(plan, model=made_for), own)
+    return dict(plan.layers)
+
+
 def load_config(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, dict[str, Any]]:
     """Return the name and the config of a model.
 
@@ -179,7 +193,7 @@ def _from_hub(hub_id: str) -> str:
         from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
     except ImportError:
-        raise unknown_name("model", hub_id, model_names(), _aliases()) from None
+        raise needed(["huggingface_hub"], f"model {hub_id!r}, which is not built in,") from None
     head = f"model {hub_id!r} is not built in and its config cannot be fetched"
     try:
         cached = try_to_load_from_cache(hub_id, "config.json")

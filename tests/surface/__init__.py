@@ -1,0 +1,1 @@
+"""What the public surface takes and refuses."""
