@@ -83,7 +83,15 @@ not say why not. `--context` is the tokens that a sequence holds in one pass thr
 
 **All commands** have `--help`, `--version` and `--quiet` (no progress on standard error). Exit
 codes: 0 done, 1 the work failed, 2 the request is wrong (one line says what, and what is allowed),
-130 interrupted.
+130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP: finished parts are kept, temporary files
+are removed. Nothing shows a traceback; a fault of the program asks for a report on one line.
+
+**Environment.** `HWSIM_TRACEBACK=1` shows the calls that led to an error. `HWSIM_MEMORY_LIMIT`
+(`24GiB`; `none`) is the memory that one piece of work may take; without it, what the machine, its
+control group and `ulimit` have left. `HWSIM_CACHE` is the folder of downloads and of what is derived
+from them; without it the user's cache folder, and without a home one in the folder of temporary
+files. Compiled kernels are kept beside the sources, else in `NUMBA_CACHE_DIR` or the cache. A line
+says what cannot be kept.
 """
 
 

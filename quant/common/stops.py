@@ -113,15 +113,16 @@ class Stops:
         """Raise an interruption once more that was swallowed where nothing can be raised."""
         import threading
 
-        number = self.number
-        if number is None:
+        number, main = self.number, threading.main_thread().ident
+        if number is None or main is None:
             return
 
         def soon() -> None:
             time.sleep(SWALLOWED)
             if self.code is None:
                 self._time = -SAME
-                signal.raise_signal(number)
+                # To this thread alone, since it may wait for something outside of Python.
+                signal.pthread_kill(main, number)
 
         threading.Thread(target=soon, daemon=True, name="again").start()
 
