@@ -30,7 +30,7 @@ try() {
   "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
     -e '.[base-test]' -c "constraints/$3.txt"
   # shellcheck disable=SC2046  # the list is words
-  NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
+  NUMBA_CACHE_DIR="$venv/numba" NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
     "$venv/bin/python" -m pytest -q -p no:cacheprovider -o addopts= \
     -m 'not slow and not rtl and not model' $(grep -v '^#' tests/packaging/base_tests.txt)
   cd "$folder"
