@@ -64,8 +64,8 @@ to 6 and 8 are integers, 16 is fp16.
 
 **Form and place.** `--output table|json|csv|md|html` is the form of a result, `-o PATH` the file.
 Without `--output` the file's suffix chooses: `.txt` (table), `.json`, `.csv`, `.md`, `.html`,
-`.parquet`, and where there is a figure `.svg`, `.png`, `.pdf`. A suffix that contradicts
-`--output`, or that a command does not offer, is refused before any work is done. With `--output`
+`.parquet` (with `pip install 'hwsim[parquet]'`), and where there is a figure `.svg`, `.png`, `.pdf`
+(`'hwsim[codesign]'`). A suffix that contradicts `--output`, or that a command does not offer, is refused before any work is done. With `--output`
 any other name will do (`-o /dev/stdout`). Where the result is a folder (`quant quantize`, `hwsim
 codesign`), PATH is the folder. Files are whole or absent.
 
@@ -88,8 +88,8 @@ are removed. Nothing shows a traceback; a fault of the program asks for a report
 
 **Environment.** `HWSIM_TRACEBACK=1` shows the calls that led to an error. `HWSIM_MEMORY_LIMIT`
 (`24GiB`; `none`) is the memory that one piece of work may take; without it, what the machine, its
-control group and `ulimit` have left. `HWSIM_CACHE` is the folder of downloads and of what is derived
-from them; without it the user's cache folder, and without a home one in the folder of temporary
+control group and `ulimit` have left. `HWSIM_CACHE` is the folder of downloads and of what is made
+of them; without it the user's cache folder, and without a home one in the folder of temporary
 files. Compiled kernels are kept beside the sources, else in `NUMBA_CACHE_DIR` or the cache. A line
 says what cannot be kept.
 """

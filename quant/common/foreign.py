@@ -102,7 +102,6 @@ CLASSES: dict[str, Cause] = {
     "builtins.TimeoutError": NETWORK,
     "numpy.linalg.LinAlgError": Cause("no solution", "give other data", is_request=False),
     "sqlite3.Error": DATABASE,
-    "sqlalchemy.exc.SQLAlchemyError": DATABASE,
     "subprocess.SubprocessError": PROCESS,
     "concurrent.futures.process.BrokenProcessPool": Cause(
         "a worker process died", f"if memory was short: {NO_ROOM}", is_request=False

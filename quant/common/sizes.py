@@ -81,7 +81,8 @@ def stated_limit() -> float | None:
     units = {unit.lower(): size for unit, size in UNITS.items()}
     if found is None or found[2].lower() not in units:
         raise RequestError(f"{VARIABLE} {text!r}: a size such as 24GiB is needed, or none")
-    return float(found[1]) * units[found[2].lower()]
+    size: float = float(found[1]) * units[found[2].lower()]
+    return size
 
 
 def available_memory() -> float:

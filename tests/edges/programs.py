@@ -106,7 +106,7 @@ def forked() -> None:
 
 def thread_fault() -> None:
     """Let a thread fail."""
-    thread = threading.Thread(target=lambda: {}["absent"])
+    thread = threading.Thread(target=lambda: dict[str, int]()["absent"])
     thread.start()
     thread.join()
 
