@@ -13,6 +13,7 @@ from hwsim.study.study import Study
 from quant.common import arguments
 from quant.common.goal import Goal
 from quant.common.job import job
+from quant.common.output import check_writable
 from quant.plan import Plan
 
 
@@ -77,6 +78,7 @@ def run_into(request: Request, folder: Path, *, overwrite: bool = False) -> dict
     asked: dict[str, Any] = {"asked": asdict(request)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     check_request(request)
+    check_writable(folder)
     study = Study(request)
     with job(Goal(folder, SCHEMA, {**asked, **study.identity()}, overwrite=overwrite)) as work:
         if work.made is None:

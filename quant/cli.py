@@ -16,7 +16,7 @@ from quant.common import options
 from quant.common.cli import application, command, run
 from quant.common.errors import RequestError
 from quant.common.options import format_name, format_names, listed, number_format
-from quant.common.output import Output, Report, frame_of, stacked
+from quant.common.output import Output, Report, check_writable, frame_of, stacked
 from quant.common.tables import Table, table_of
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def quantize_(
     formats = _formats(weights, head, plan)
     chosen = method_of(formats, named)
     check_quantization(model, formats, chosen)
+    check_writable(folder)
     if stream or (stream is None and chosen.is_streamable and _is_large(Path(model))):
         from quant.checkpoints.stream import quantize_checkpoint
 

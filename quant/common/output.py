@@ -7,6 +7,7 @@ import math
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,11 +201,19 @@ def check_place(path: Path) -> None:
     """Raise a RequestError where no file could be written, before the work for it is done."""
     if path.is_dir():
         raise RequestError(f"out {str(path)!r} is a folder: the name of a file is needed")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise a RequestError where neither file nor folder could be made; it is tried out."""
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise RequestError(f"out {str(path)!r}: {above} is a file, not a folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise RequestError(f"out {str(path)!r}: nothing can be written in {above}")
+    try:
+        if not path.exists() or path.is_file() or path.is_dir():  # a stream is written to itself
+            tempfile.TemporaryFile(dir=above).close()
+    except OSError:
+        raise RequestError(f"out {str(path)!r}: nothing can be written in {above}") from None
 
 
 def room() -> int | None:

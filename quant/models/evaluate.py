@@ -135,7 +135,7 @@ def _check_model(model: object) -> None:
 def _check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
     """Refuse windows that a model has too few positions or a too small vocabulary for."""
     config = getattr(model, "config", None)
-    data = config.to_dict() if hasattr(config, "to_dict") else None
+    data: dict[str, Any] = getattr(config, "to_dict", dict)()
     check_window(data, int(windows.shape[1]))
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and windows.numel() and int(windows.max()) >= size:

@@ -84,7 +84,9 @@ def token_ids(name: str, value: object) -> torch.Tensor:
         whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
         ids = value.detach()
     elif isinstance(value, np.ndarray):
-        whole, ids = value.dtype.kind in "iu", value
+        whole, ids = value.dtype.kind in "iu", torch.empty(0)
+        if whole:
+            ids = torch.from_numpy(value.astype(np.int64))
     else:
         ids = torch.tensor(arguments.several(name, value, arguments.integer), dtype=torch.long)
         whole = True

@@ -93,16 +93,16 @@ def sweep(
         RequestError: an empty axis, or a value that ``workload`` does not allow.
     """
     integer, several = arguments.integer, arguments.several
-    hardware = several("hardware", hardware, lambda _, value: value, 1)
+    devices = several("hardware", hardware, _device, 1)
     weights, kv = several("weights", weights, _format, 1), several("kv", kv, _format, 1)
     activations = several("activations", activations, _format, 1)
     batch, context = several("batch", batch, integer, 1), several("context", context, integer, 1)
     tp = several("tp", tp, integer, 1)
     calibrated = arguments.flag("calibrated", calibrated)
-    axes = (hardware, batch, context, weights, kv, activations, tp)
+    axes = (devices, batch, context, weights, kv, activations, tp)
     points = math.prod(map(len, axes))
     need_memory(BYTES * points, f"a sweep of {points:,} points", "take fewer values")
-    specs = [load_hardware(spec) for spec in hardware]
+    specs = list(devices)
     formats = [_Formats(*each) for each in itertools.product(weights, kv, activations, tp)]
     batches, contexts = (axis.ravel() for axis in np.meshgrid(batch, context, indexing="ij"))
     parts, name = [], ""
@@ -115,6 +115,10 @@ def sweep(
             law = load_calibration(spec) if calibrated else None
             parts.append(_points(work.template, spec, steps, law))
     return _frame(name, phase, specs, formats, (batches, contexts), steps, parts)
+
+
+def _device(_: str, value: object) -> HardwareSpec:
+    return load_hardware(value)  # type: ignore[arg-type]  # which it checks
 
 
 def _format(name: str, value: object) -> FormatLike:

@@ -129,7 +129,7 @@ def test_tokens_are_a_tensor_an_array_or_a_list(tmp_path: Path) -> None:
     for wrong in (ids.astype(float), "text", ids.reshape(8, 8), [1.5], None):
         with pytest.raises(ArgumentTypeError, match="tokens"):
             quant.perplexity(model, wrong, 16)  # type: ignore[arg-type]
-    first = quant.quantize_model(model, "int4", method="gptq", calibration=ids.tolist())
+    first = quant.quantize_model(model, "int4", method="gptq", calibration=ids.tolist())  # type: ignore[arg-type]
     again, _ = quant.load_model(tmp_path / "model")
     second = quant.quantize_model(again, "int4", method="gptq", calibration=torch.from_numpy(ids))
     assert {p: t.codes.tolist() for p, t in first.tensors.items()} == {
