@@ -45,7 +45,7 @@ def test_a_package_imports_from_earlier_ones_alone(package: str) -> None:
 @pytest.mark.parametrize("package", ORDER)
 def test_rooms_are_the_listed_ones(package: str) -> None:
     found = {name.split(".")[1] for name in rooms() if name.startswith(f"{package}.")}
-    assert found == set(ORDER[package])
+    assert found - {"__main__"} == set(ORDER[package])
     assert len(found) <= MOST[package]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,7 +14,9 @@ from hwsim.report import prose
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
 from hwsim.study.result import Candidate, CodesignResult
 from quant.checkpoints.folder import save_quantized
-from quant.common.job import Job
+from quant.common import arguments
+from quant.common.goal import Goal
+from quant.common.job import Job, job
 from quant.common.output import save_figure
 from quant.common.tables import number, table_of, to_markdown
 
@@ -23,6 +27,29 @@ MARK, PLAN = "codesign.md", "plan.toml"
 SCHEMA = "hwsim.codesign/1"
 DIGITS = 5
 """Significant digits in the report's tables; the CSV files have all."""
+
+
+def save_report(
+    result: CodesignResult, folder: str | Path, *, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write everything to a folder, whole or absent; return its manifest.
+
+    Args:
+        result: Of ``hwsim.loop.run``.
+        folder: Nothing is done where it holds just this already.
+        overwrite: Take the place of an older report; files that are not of it stay.
+
+    Raises:
+        RequestError: a folder that holds anything but a report, or another one.
+        HwsimError: another process writes there, or the disk is full.
+    """
+    measured = {c.name: list(c.perplexity.window_nll) for c in result.candidates}
+    request = {"asked": asdict(result.request), "measured": measured, "plan": result.plan.layers}
+    goal = Goal(arguments.path("folder", folder), SCHEMA, request, overwrite=overwrite)
+    with job(goal) as work:
+        if work.made is None:
+            write_report(result, work)
+        return work.made or {}
 
 
 def write_report(result: CodesignResult, work: Job) -> None:
@@ -110,7 +137,8 @@ def _row(candidate: Candidate, result: CodesignResult) -> dict[str, Any]:
 
 def markdown(result: CodesignResult) -> str:
     """Return the report as Markdown; all its sentences are ``hwsim.report.prose``'s."""
-    files = ["plan.toml", "layers.csv", "candidates.csv", *(["checkpoint/"] * bool(result.tensors))]
+    files = ["manifest.json", PLAN, "layers.csv", "candidates.csv"]
+    files += ["checkpoint/"] * bool(result.tensors)
     lines = [
         f"# {result.request.model} on {result.request.accelerator}",
         f"Made by `{result.request.command}`.",

@@ -68,7 +68,10 @@ def out_option(offered: Sequence[str] = TABLES) -> Any:  # noqa: ANN401  typer's
     example = next((form for form in ("csv", "md") if form in offered), offered[0])
     text = f"File to write, such as out.{example}; its suffix ({suffixes(offered)}) "
     text += "chooses the form."
-    return typer.Option("-o", "--out", help=text, show_default="standard output")
+    if "parquet" in offered:
+        text += " Parquet needs the extra parquet."
+    # Written to, never read: a stream that is open for writing alone will do.
+    return typer.Option("-o", "--out", help=text, show_default="standard output", readable=False)
 
 
 def scenario_option(flag: str, why: str = "", least: int = 1) -> Any:  # noqa: ANN401  typer's own

@@ -23,7 +23,7 @@ def digest(content: object) -> str:
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON with its seal, atomically; keys stay in their order."""
     whole = {**content, SEAL: digest(content)}
-    write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(whole, indent=1, allow_nan=False))
 
 
 def read_json(path: Path) -> dict[str, Any]:

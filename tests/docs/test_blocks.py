@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.commands import COMMANDS, run_command, run_python
 from tests.docs.markdown import DOCUMENTS, ROOT, Block, all_blocks, blocks, shell_lines
+from tests.docs.small_model import in_place, in_text
 
 BLOCKS = all_blocks()
 PYTHON = [block for block in BLOCKS if block.language == "python"]
@@ -87,7 +88,9 @@ def test_python_examples_run(path: Path, faults: dict[str, str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in PYTHON if b.how == "slow"], ids=str)
 def test_long_python_blocks_run(block: Block, tmp_path: Path) -> None:
-    (fault,) = run_python([prepared(block, tmp_path / "block")], tmp_path)
+    path, folder = prepared(block, tmp_path / "block")
+    path.write_text(in_text(path.read_text(encoding="utf-8"), folder), encoding="utf-8")
+    (fault,) = run_python([(path, folder)], tmp_path)
     assert not fault, fault
 
 
@@ -105,7 +108,8 @@ def run_shell(block: Block, hows: set[str], folder: Path) -> None:
             f"{block}: {' '.join(command.words)}: not a command of ours; say why it is not run"
         )
         if command.how in hows:
-            run_command(command.words, folder)
+            words = in_place(command.words, folder) if command.how == "slow" else command.words
+            run_command(words, folder)
 
 
 @pytest.mark.parametrize("block", commands("run"))

@@ -14,6 +14,7 @@ import typer
 
 from tests.docs.commands import COMMANDS, run_command
 from tests.docs.markdown import ROOT
+from tests.docs.small_model import in_place
 
 # Those in Python: tests/docs/test_blocks.py.
 EXAMPLES = sorted(p for p in (ROOT / "examples").iterdir() if p.suffix != ".py" and p.is_file())
@@ -83,4 +84,6 @@ def test_the_example_of_a_help_runs(line: str, tmp_path: Path) -> None:
     own = [row for row in rows if row.startswith("h100-sxm,")][:60]
     (tmp_path / "mine.csv").write_text("\n".join([head, *own]), encoding="utf-8")
     words = shlex.split(line)
+    if line.startswith(SLOW):
+        words = in_place(words, tmp_path)
     run_command([*words, *SMALLER.get(" ".join(words[:2]), [])], tmp_path)

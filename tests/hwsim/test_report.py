@@ -20,7 +20,7 @@ import hwsim.loop
 from hwsim.loop import run
 from hwsim.machines.elements.base import ProcessingElement
 from hwsim.report import facts, prose
-from hwsim.report.codesign import candidate_table, layer_table, markdown, write_report
+from hwsim.report.codesign import candidate_table, layer_table, markdown, save_report
 from hwsim.report.figures import NONE, accuracy_points, draw_accuracy, draw_format_map, format_map
 from hwsim.study.margins import measure_margins
 from hwsim.study.request import BITS, DECODE, PREFILL, Request
@@ -251,7 +251,7 @@ def test_a_machine_without_a_bit_exact_model_says_so(mixed: CodesignResult, tmp_
     text = markdown(mixed)
     assert "Not run: there is no bit-exact model of mixed's elements (multiply-accumulate," in text
     assert "1 cycle as `fp16`, `int4`." in text
-    write_report(mixed, tmp_path / "report")
+    save_report(mixed, tmp_path / "report")
     assert (tmp_path / "report" / "checkpoint").is_dir()
 
 
@@ -276,7 +276,7 @@ def test_layers_without_codes_are_simulated_and_listed(mixed: CodesignResult) ->
 
 
 def test_tables_and_files(result: CodesignResult, tmp_path: Path) -> None:
-    write_report(result, tmp_path / "report")
+    save_report(result, tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").iterdir()}
     listed = re.findall(r"`([\w./]+)`", markdown(result).splitlines()[-1])
     pictures = re.findall(r"\(([\w.]+\.svg)\)", markdown(result))

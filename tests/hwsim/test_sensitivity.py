@@ -315,21 +315,45 @@ def test_grids_of_one_name_in_two_processes_share_no_result(folder: Path, tmp_pa
     assert len(list((tmp_path / "shared" / "sensitivity").iterdir())) == 2
 
 
+def kept_file() -> Path:
+    (path,) = (Path(os.environ["HWSIM_CACHE"]) / "sensitivity").iterdir()
+    return path
+
+
 def test_kept_results_are_the_same_to_the_last_bit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = case(folder)
     first = sensitivities(*asked)
-    read: list[Path] = []
+    written = kept_file().stat().st_mtime_ns
 
-    def noted(path: Path) -> pd.DataFrame:
-        read.append(path)
-        return load(path)
+    def forbidden(*_: object) -> None:
+        raise AssertionError("calibrated again")
 
-    load = sensitivity._load
-    monkeypatch.setattr(sensitivity, "_load", noted)
+    monkeypatch.setattr(sensitivity, "calibrate", forbidden)
+    # The key depends on the code of the estimate, which is another one here.
+    monkeypatch.setattr(sensitivity, "cache_key", lambda *_: kept_file().stem)
     pd.testing.assert_frame_equal(sensitivities(*asked), first, check_exact=True)
-    assert len(read) == 1
+    assert kept_file().stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("damage", ["a digit", "cut", "layers", "no JSON"])
+def test_a_damaged_table_is_said_to_be_one_and_made_anew(
+    damage: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = case(folder)
+    first = sensitivities(*asked)
+    path = kept_file()
+    text = path.read_text()
+    place = text.index("e-") + 2 if "e-" in text else text.index("0.") + 3
+    other = text[:place] + ("7" if text[place] != "7" else "3") + text[place + 1 :]
+    changed = {"a digit": other, "cut": text[:-40], "no JSON": "layer,int4\n"}
+    changed["layers"] = text.replace("q_proj", "k_proj", 1)
+    path.write_text(changed[damage])
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(sensitivities(*asked), first, check_exact=True)
+    assert "made anew" in capsys.readouterr().err
+    assert path.read_text() == text
 
 
 def test_code_that_is_in_no_file_is_never_kept(folder: Path) -> None:

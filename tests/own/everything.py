@@ -17,7 +17,7 @@ import quant
 import roofline
 from hwsim.loop import run
 from hwsim.machines.load import load_accelerator
-from hwsim.report.codesign import write_report
+from hwsim.report.codesign import save_report
 from hwsim.study.request import Request
 from quant.formats.spec import parse_spec
 from roofline.devices.device import load_hardware
@@ -90,7 +90,7 @@ def designed(folder: Path, model: Path) -> dict[str, Any]:
         prompt=16, generate=2, tokens=256, context=64, exact_tokens=8,
     )  # fmt: skip
     result = run(request)
-    write_report(result, folder / "report")
+    save_report(result, folder / "report")
     text = (folder / "report" / "codesign.md").read_text(encoding="utf-8")
     return {"plan": sorted(set(result.plan.layers.values())), "report": text}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def tiny_llama(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
+def tiny_llama(folder: Path, hidden: int = 64, layers: int = 2, positions: int = 512) -> Path:
     """Write the model and return the folder: 4 heads, 2 KV heads, ``2 * hidden`` MLP channels."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -25,7 +25,7 @@ def tiny_llama(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=positions,
         bos_token_id=0,
         eos_token_id=0,
     )

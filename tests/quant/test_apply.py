@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import nn
 
 import quant
 from quant.common.errors import RequestError
+from quant.common.sealed import read_sealed, write_sealed
 from quant.formats.registry import FORMATS
 from quant.formats.spec import parse_spec
 from quant.models.apply import linear_layers, quantized
@@ -153,17 +153,17 @@ def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "c")
     path = tmp_path / "c/manifest.json"
-    content = json.loads(path.read_text())
+    content = read_sealed(path)
     content["layers"]["layer.0"]["shape"] = [6, 151]
-    path.write_text(json.dumps(content))
+    write_sealed(path, content)
     with pytest.raises(RequestError, match=r"layer layer\.0: codes has shape"):
         quant.load_quantized(tmp_path / "c")
     content["sha256"]["../secret"] = "0"
-    path.write_text(json.dumps(content))
+    write_sealed(path, content)
     with pytest.raises(RequestError, match=r"'\.\./secret'"):
         quant.load_quantized(tmp_path / "c")
     path.write_text("[")
-    with pytest.raises(RequestError, match="no readable manifest"):
+    with pytest.raises(RequestError, match="not readable as JSON"):
         quant.load_quantized(tmp_path / "c")
 
 

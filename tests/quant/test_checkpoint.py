@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,9 +14,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import quant
-from quant.checkpoints.folder import CODES, MANIFEST, load_rest
+from quant.checkpoints.folder import CODES, load_rest
 from quant.common.errors import RequestError
 from quant.common.files import sha256_of
+from quant.common.manifest import MANIFEST
+from quant.common.sealed import read_sealed, write_sealed
 from quant.formats.elements import FloatType
 from quant.formats.registry import FORMATS
 from quant.tensors.tensor import PARTS
@@ -81,9 +82,10 @@ def rewrite(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def edit(folder: Path, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
-    content = json.loads((folder / MANIFEST).read_text())
+    """Change what a manifest says, under a seal that fits it."""
+    content = read_sealed(folder / MANIFEST)
     change(content)
-    (folder / MANIFEST).write_text(json.dumps(content))
+    write_sealed(folder / MANIFEST, content)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_checkpoint_cut_at_any_byte_is_refused(tmp_path: Path, name: str) -> N
     last = range(max(0, len(whole) - 9), len(whole))
     for size in {*range(0, len(whole), max(1, len(whole) // 97)), *range(9), *last}:
         path.write_bytes(whole[:size])
-        refuse(tmp_path / "c", "SHA-256|no readable manifest")
+        refuse(tmp_path / "c", "SHA-256|not readable as JSON|damaged")
         with pytest.raises(RequestError):
             load_rest(tmp_path / "c")
     path.write_bytes(whole)
@@ -157,7 +159,7 @@ def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
         (lambda c: c["layers"]["nvfp4"].update(format="grid.toml"), "'grid.toml' is not allowed"),
         (lambda c: c["layers"]["nvfp4"].update(format="mxfp4"), "layer nvfp4: scales has shape"),
         (lambda c: c["layers"]["nvfp4"].update(shape=[150, 6]), "layer nvfp4: codes has shape"),
-        (lambda c: c["layers"]["nvfp4"].update(shape=[-6, 150]), "nothing quantized"),
+        (lambda c: c["layers"]["nvfp4"].update(shape=[-6, 150]), "-6 is not allowed"),
         (lambda c: c["layers"]["nvfp4"].update(shape=[6]), "shape"),
         (lambda c: c["layers"].pop("nvfp4"), "belongs to no layer"),
         (lambda c: c["layers"].update(y=c["layers"]["hif4"]), "layer y: codes has shape None"),
@@ -166,7 +168,7 @@ def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
         (lambda c: c["sha256"].update({"/etc/hostname": "0"}), "is missing"),
         (lambda c: c["sha256"].update({"a\0b": "0"}), "is missing"),
         (lambda c: c["sha256"].update({"..": "0"}), "is missing"),
-        (lambda c: c.update(schema="hwsim.checkpoint/2"), "schema"),
+        (lambda c: c.update(schema="hwsim.checkpoint/1"), "hwsim.checkpoint/2 is needed"),
         (lambda c: c.update(extra=1), "extra: no such key"),
         (lambda c: c["grids"]["quarters"].update(levels=[-1, 2, 3, 4]), "'quarters' is taken"),
         (lambda c: c["grids"]["quarters"].update(levels=[1, 1]), "stands twice"),
@@ -183,10 +185,24 @@ def test_a_manifest_that_does_not_fit_is_refused(
     refuse(tmp_path / "c", message)
 
 
-def test_old_folders_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("nvfp4:", "mxfp4:"), ('"hif4', '"hif5'), ("0.25", "0.75"), ("150", "151"), ('"m"', '"n"')],
+)
+def test_any_change_of_a_manifest_breaks_its_seal(tmp_path: Path, before: str, after: str) -> None:
     everything(tmp_path / "c")
-    edit(tmp_path / "c", lambda content: content.pop("grids"))  # as before grids were stored
-    assert len(quant.load_quantized(tmp_path / "c")) == 3
+    path = tmp_path / "c" / MANIFEST
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    refuse(tmp_path / "c", "damaged: its content is not what its seal was made for")
+
+
+def test_a_group_size_that_fits_the_arrays_as_well_is_refused(tmp_path: Path) -> None:
+    quant.save_quantized(tmp_path / "c", {"x": quant.quantize(weights(), "fp4:g128")})
+    path = tmp_path / "c" / MANIFEST
+    path.write_text(path.read_text().replace("g128", "g118"))  # two groups in each
+    refuse(tmp_path / "c", "damaged")
 
 
 def test_a_grid_of_the_users_is_known_to_another_process(tmp_path: Path) -> None:
@@ -221,7 +237,7 @@ def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder/notes.txt").write_text("mine")
     with pytest.raises(RequestError, match="is a file"):
         quant.save_quantized(tmp_path / "file", tensors)
-    with pytest.raises(RequestError, match="holds other files"):
+    with pytest.raises(RequestError, match="holds files that are not ours"):
         quant.save_quantized(tmp_path / "folder", tensors)
     assert (tmp_path / "file").read_text() == (tmp_path / "folder/notes.txt").read_text() == "mine"
     for _ in range(2):  # a checkpoint is

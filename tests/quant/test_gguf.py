@@ -15,7 +15,7 @@ import quant
 from quant.checkpoints.gguf import load_gguf
 from quant.checkpoints.gguf_blocks import BLOCKS, BlockType
 from quant.common.errors import RequestError
-from quant.models import load as models
+from quant.models import converted as models
 from quant.models.catalog import MODELS
 from quant.models.packages import package_file
 
@@ -143,13 +143,13 @@ def test_a_local_file_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert entry.package is not None
     source = package_file(entry.package, *entry.package.files)
     converted: list[Path] = []
-    original = models._convert
+    original = models.convert
 
     def noted(path: Path, target: Path) -> None:
         converted.append(path)
         original(path, target)
 
-    monkeypatch.setattr(models, "_convert", noted)
+    monkeypatch.setattr(models, "convert", noted)
     monkeypatch.setenv("HWSIM_CACHE", str(tmp_path))
     tensor = load_gguf(source)["blk.0.ffn_down.weight"]
     for _ in range(2):

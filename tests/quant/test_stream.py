@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 import quant
-from quant.checkpoints.folder import load_manifest, load_quantized, load_rest
+from quant.checkpoints.contents import load_manifest
+from quant.checkpoints.folder import load_quantized, load_rest
 from quant.checkpoints.shards import ShardedModel
 from quant.checkpoints.stream import quantize_checkpoint
 from quant.common.errors import RequestError
@@ -101,40 +102,67 @@ def test_without_a_config_names_decide(source: Path, tmp_path: Path) -> None:
     assert load_manifest(tmp_path / "out").layers == load_manifest(tmp_path / "known").layers
 
 
-def test_a_cut_run_goes_on(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = quantize_checkpoint(source, tmp_path / "whole", "bitmod4:g64", shard_bytes=10_000)
+def cut_after(source: Path, folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Interrupt a run at a tensor; return the names of the tensors that are read, as they are."""
     read = ShardedModel.read
     seen: list[str] = []
 
-    def cut(model: ShardedModel, name: str) -> torch.Tensor:
+    def noted(model: ShardedModel, name: str) -> torch.Tensor:
         seen.append(name)
-        if len(seen) == 15:
+        if len(seen) == count:
             raise KeyboardInterrupt
         return read(model, name)
 
-    monkeypatch.setattr(ShardedModel, "read", cut)
+    monkeypatch.setattr(ShardedModel, "read", noted)
     with pytest.raises(KeyboardInterrupt):
-        quantize_checkpoint(source, tmp_path / "out", "bitmod4:g64", shard_bytes=10_000)
-    assert not (tmp_path / "out").exists()
+        quantize_checkpoint(source, folder, "bitmod4:g64", shard_bytes=10_000)
+    assert not folder.exists()
+    return seen
+
+
+def test_a_cut_run_goes_on(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = quantize_checkpoint(source, tmp_path / "whole", "bitmod4:g64", shard_bytes=10_000)
+    seen = cut_after(source, tmp_path / "out", 15, monkeypatch)
     first = len(seen)
     quantize_checkpoint(source, tmp_path / "out", "bitmod4:g64", shard_bytes=10_000)
     again = seen[first:]
     assert 0 < len(again) < len(whole.layers) + 8
     assert set(again) != set(seen)
-    found, wanted = load_quantized(tmp_path / "out"), load_quantized(tmp_path / "whole")
-    assert all(np.array_equal(found[p].codes, wanted[p].codes) for p in wanted)
-    assert load_rest(tmp_path / "out").keys() == load_rest(tmp_path / "whole").keys()
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
     assert not list(tmp_path.glob(".*"))
 
 
 def test_another_request_does_not_go_on(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    work = tmp_path / ".out.part"
-    work.mkdir()
-    (work / "journal.json").write_text('{"identity": {"formats": "others"}, "done": {"x": 1}}')
+    cut_after(source, tmp_path / "out", 15, monkeypatch)
     quantize_checkpoint(source, tmp_path / "out", "fp4:g32")
     assert len(load_quantized(tmp_path / "out")) == 21
+    said = " ".join(capsys.readouterr().err.split())
+    assert "run of another request is given up (it differs in shard_bytes, formats)" in said
+
+
+def test_a_finished_request_is_not_done_again(source: Path, tmp_path: Path) -> None:
+    first = quantize_checkpoint(source, tmp_path / "out", "fp4:g32")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    again = quantize_checkpoint(source, tmp_path / "out", "fp4:g32")
+    assert (first.was_there, again.was_there) == (False, True)
+    assert again.layers == first.layers
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(RequestError, match=r"another request \(it differs in .*formats.*overwrite"):
+        quantize_checkpoint(source, tmp_path / "out", "bitmod4:g32")
+    (tmp_path / "out/notes.txt").write_text("mine")
+    quantize_checkpoint(source, tmp_path / "out", "bitmod4:g32", overwrite=True)
+    assert {str(spec) for spec, _ in load_manifest_layers(tmp_path / "out")} == {"bitmod4:g32:fp16"}
+    assert (tmp_path / "out/notes.txt").read_text() == "mine"
+
+
+def load_manifest_layers(folder: Path) -> list[tuple[str, tuple[int, int]]]:
+    return [(layer.format, layer.shape) for layer in load_manifest(folder).layers.values()]
 
 
 def damaged(source: Path, target: Path) -> Path:
@@ -151,10 +179,10 @@ def test_bad_sources_are_refused_by_name(kind: str, source: Path, tmp_path: Path
     message = {
         "cut": "not readable as safetensors",
         "missing": "of the index is missing",
-        "index": "not a readable index",
+        "index": "weight_map is no table of file names",
         "nan": r"tensor .*weight: weight \[0, 0\] is nan",
         "none": "nothing to quantize",
-        "config": "no known language model",
+        "config": "unheard-of",
     }[kind]
     if kind == "cut":
         shards[1].write_bytes(shards[1].read_bytes()[:-20])
