@@ -47,7 +47,7 @@ SCHEMAS = {
         "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops",
     ),
     "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
-    "hwsim.checkpoint/1": (
+    "hwsim.checkpoint/2": (
         "quant quantize",
         "`manifest.json` of the folder ([checkpoints](checkpoints.md))",
     ),
@@ -65,9 +65,16 @@ to 6 and 8 are integers, 16 is fp16.
 **Form and place.** `--output table|json|csv|md|html` is the form of a result, `-o PATH` the file.
 Without `--output` the file's suffix chooses: `.txt` (table), `.json`, `.csv`, `.md`, `.html`,
 `.parquet` (with `pip install 'hwsim[parquet]'`), and where there is a figure `.svg`, `.png`, `.pdf`
-(`'hwsim[codesign]'`). A suffix that contradicts `--output`, or that a command does not offer, is refused before any work is done. With `--output`
-any other name will do (`-o /dev/stdout`). Where the result is a folder (`quant quantize`, `hwsim
-codesign`), PATH is the folder. Files are whole or absent.
+(`'hwsim[codesign]'`). A suffix that contradicts `--output`, or that a command does not offer, is
+refused before any work is done. With `--output`
+any other name will do (`-o /dev/stdout`).
+
+**Files** are whole or absent, whenever a run is cut. Devices, FIFOs and open streams are written to,
+links stay links. Where the result is a folder (`quant quantize`, `hwsim codesign`), PATH is the
+folder: a run that was cut goes on when the same is asked again, a finished one is left as it is, and
+another request into it needs `--overwrite`. Only files that the folder's manifest lists are
+replaced; a folder that is not one of ours is refused. While it is made, the result is in
+`.NAME.part` beside it, which also keeps two runs out of one place.
 
 **Tables** take the width that they have: files and pipes get whole columns, terminals their own
 width; `COLUMNS` in the environment sets it for terminals and pipes. What does not fit is folded, or

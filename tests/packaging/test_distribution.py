@@ -43,7 +43,7 @@ def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     python = place / "bin" / "python"
     newest = ROOT / "constraints" / "newest.txt"
     pip = [python, "-m", "pip", "install", "-q", "--no-compile", "-c", newest, built[1]]
-    subprocess.run(pip, check=True, capture_output=True, timeout=500)
+    subprocess.run([str(part) for part in pip], check=True, capture_output=True, timeout=500)
     return python.parent
 
 
