@@ -76,7 +76,12 @@ def test_what_a_machine_runs(name: str) -> None:
 FAULTS: list[tuple[str, str, str, str]] = [
     ("bitmod", "lanes = 4", "lanes = 0", r"pe\.lanes = 0: above 0 is needed"),
     ("bitmod", "lanes = 4", "lanes = 65", r"pe\.lanes 65 is not allowed: at most 64"),
-    ("bitmod", "lanes = 4", "lanes = 4\nexponent_bits = 1", r"pe\.exponent_bits 1 is not allowed: at least 2"),
+    (
+        "bitmod",
+        "lanes = 4",
+        "lanes = 4\nexponent_bits = 1",
+        r"pe\.exponent_bits 1 is not allowed: at least 2",
+    ),
     ("bitmod", "lanes = 4", "lanes = 4\nwidth = 1", r"pe\.width: no such key"),
     ("fp16", "value = 0.77e-3", "value = -1", r"pe\.power_w = -1\.0: above 0"),
     ("fp16", "value = 1.5", "value = 0", r"pe\.layout_factor = 0\.0: above 0"),
@@ -96,7 +101,12 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ("bitmod", 'activations = "fp16"', 'activations = "fp4"', r"activations: unknown activation"),
     ("bitmod", '"bitmod3"', '"nf4"', r"weights: format 'nf4' cannot run on a bit-serial PE"),
     ("bitmod", '"bitmod3"', '"fp8-e5m2"', r"weights: format 'fp8-e5m2' needs terms"),
-    ("bitmod", "group_size = 128", "group_size = 65537", r"group_size = 65537: .*\.\.65536"),
+    (
+        "bitmod",
+        "group_size = 128",
+        "group_size = 65537",
+        "group_size 65537 is not allowed: at most 65536",
+    ),
     ("bitmod", 'scale = "int8"', 'scale = "fp16"', r"scale: unknown scale 'fp16'"),
     ("bitmod-rtl", '"e4m3"]', '"fp32"]', r"scales: unknown scale 'fp32'"),
     ("bitmod", '= "bitmod4"\n', '= "fp16"\n', r"default_weights: bitmod cannot run 'fp16'"),
@@ -134,7 +144,7 @@ TOGETHER: list[tuple[list[tuple[str, str]], str]] = [
             ("lanes = 4", "lanes = 99\nexponent_bits = 6"),
             ("group_size = 128", "group_size = 99999"),
         ],
-        r"pe\.lanes = 99: .*; pe\.exponent_bits = 6: .*; group_size = 99999: ",
+        r"pe\.lanes 99 .*; pe\.exponent_bits 6 .*; group_size 99999 ",
     ),
     (
         [('kv = "int8', 'kv = "nf4'), ('head = "int8', 'head = "int1')],

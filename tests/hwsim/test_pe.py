@@ -157,7 +157,7 @@ def test_bad_requests() -> None:
         matmul(qt, np.full((1, 8), 1e5))
     with pytest.raises(RequestError, match="takes scales int8, e8m0, e4m3, not 'fp16'"):
         matmul(quant.quantize(np.eye(4, dtype=np.float32), "int4"), np.ones((1, 4)))
-    with pytest.raises(RequestError, match="lanes = 0"):
+    with pytest.raises(RequestError, match="lanes 0 is not allowed"):
         Arithmetic(lanes=0)
 
 
@@ -168,9 +168,9 @@ def small(name: str = "int4", scale: str = "int8") -> quant.QuantizedTensor:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"output": "fp8"}, "output 'fp8': fp32, fp16"),
-        ({"nonfinite": "zero"}, "nonfinite 'zero': refuse, nan"),
-        ({"backend": "gpu"}, "backend 'gpu': numba, reference"),
+        ({"output": "fp8"}, "unknown output 'fp8' .*fp16, fp32"),
+        ({"nonfinite": "zero"}, "unknown nonfinite 'zero' .*nan, refuse"),
+        ({"backend": "gpu"}, "unknown backend 'gpu' .*numba, reference"),
         ({"arithmetic": {}}, "arithmetic of type dict"),
         ({"activations": [["a"] * 8]}, "real numbers are needed"),
         ({"activations": [[1, 2], [3]]}, "are no array"),
@@ -208,7 +208,7 @@ def test_broken_tensors_are_refused_by_place(
 
 @pytest.mark.parametrize("wrong", ["4", None, 4.0, True, 0, 65])
 def test_lanes_are_whole_numbers(wrong: Any) -> None:  # noqa: ANN401  what users might give
-    with pytest.raises(RequestError, match="lanes = "):
+    with pytest.raises(RequestError, match=r"lanes .* is not allowed"):
         Arithmetic(lanes=wrong)
     number: Any = np.int64(4)
     assert Arithmetic(lanes=number).lanes == 4
@@ -216,7 +216,7 @@ def test_lanes_are_whole_numbers(wrong: Any) -> None:  # noqa: ANN401  what user
 
 @pytest.mark.parametrize("width", [0, 1, 6])
 def test_widths_of_terms_have_limits(width: int) -> None:
-    with pytest.raises(RequestError, match="exponent_bits = "):
+    with pytest.raises(RequestError, match=r"exponent_bits .* is not allowed"):
         term_table("int4", width)
 
 
