@@ -17,7 +17,7 @@ from typing import Any
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import part_of, sha256_of, sync
 from quant.common.folders import put_in_place, remove_folder
-from quant.common.goal import Goal
+from quant.common.goal import Goal, check_parent
 from quant.common.locks import locked_folder
 from quant.common.manifest import (
     MANIFEST,
@@ -132,27 +132,34 @@ def job(goal: Goal) -> Iterator[Job]:
     work = part_of(goal.folder)
     if work.is_dir() and any(work.iterdir()) and not _is_work(work):
         raise RequestError(f"{work} holds files that are not ours: move them away")
+    check_parent(goal.folder)
     with locked_folder(work, goal.folder, wait=goal.owned):
-        current = Job(goal, work, made=goal.finished())
-        if current.made is None and (ready := replace(goal, folder=work).result()) is not None:
-            yield _placed(current, ready)
-            return
-        unfinished = current.made is None
-        if unfinished:
-            current.steps |= _earlier(work, goal)
-            current.write_journal()  # from here on the folder says whose it is
-            _clear(work, {name for step in current.steps.values() for name in step.sha256})
+        current = Job(goal, work)
         try:
+            current.made = goal.finished()
+            there = current.made is not None
+            if not there:
+                _begin(current)
             yield current
+        except BaseException:
+            there = False
+            raise
         finally:
             # Renamed at the end; kept for the next run, if it failed; else of no use to anybody.
-            if not unfinished or not (current.made or current.steps):
+            if there or not (current.made or current.steps):
                 remove_folder(work, (JOURNAL, MANIFEST))
 
 
-def _placed(current: Job, made: dict[str, Any]) -> Job:
-    current.place(made)
-    return current
+def _begin(current: Job) -> None:
+    """Go on where an earlier run was cut, or write down what begins here."""
+    work, goal = current.folder, current.goal
+    ready = replace(goal, folder=work).result()
+    if ready is not None:  # it only lacks its name
+        current.place(ready)
+        return
+    current.steps |= _earlier(work, goal)
+    current.write_journal()  # from here on the folder says whose it is
+    _clear(work, {name for step in current.steps.values() for name in step.sha256})
 
 
 def _earlier(work: Path, goal: Goal) -> dict[str, Step]:
