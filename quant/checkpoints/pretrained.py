@@ -53,6 +53,7 @@ def pretrained(
                 local_files_only=local,
                 trust_remote_code=trust,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are in the info, by name
                 **options,
             )
     check_complete(said or str(source), info)

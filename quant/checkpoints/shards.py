@@ -152,6 +152,11 @@ def linear_weights(model: ShardedModel) -> dict[str, bool]:
         named = [path for path in sorted(paths) if not any(part in path for part in _NO_LAYERS)]
         sizes = {path: len(model.tensors[f"{path}.weight"].shape) for path in named}
         return {path: False for path, dimensions in sizes.items() if dimensions == 2}
+    if read_json(model.folder / CONFIG).get("quantization_config"):
+        raise RequestError(
+            f"{model.folder / CONFIG}: quantization_config: a source that is quantized already is "
+            "not read tensor by tensor"
+        )
     from quant.checkpoints.pretrained import skeleton
     from quant.layers.matrices import is_transposed, linear_layers
 

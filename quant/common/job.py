@@ -123,7 +123,8 @@ class Job:
 def job(goal: Goal) -> Iterator[Job]:
     """Hold a place, and go on with an unfinished run of the same request that waits there.
 
-    What a failed run has kept stays for the next one; one that kept nothing leaves nothing.
+    What a failed run has kept stays for the next one; one that kept nothing, or whose request
+    cannot be met, leaves nothing.
 
     Raises:
         RequestError: as ``Goal.finished``, or files that are not ours where the work would be.
@@ -141,8 +142,10 @@ def job(goal: Goal) -> Iterator[Job]:
             if not there:
                 _begin(current)
             yield current
-        except BaseException:
+        except BaseException as error:
             there = False
+            if isinstance(error, RequestError):  # which would fail again
+                current.steps.clear()
             raise
         finally:
             # Renamed at the end; kept for the next run, if it failed; else of no use to anybody.
