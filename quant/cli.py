@@ -160,6 +160,8 @@ def quantize_(
             f"{folder}{already} {len(done.layers)} layers at {done.effective_bits:.3f} effective "
             "bits"
         )
+        if done.warning:
+            print(f"{folder}: {done.warning}")
         return
     from quant.models.checkpoint import quantize_to_folder
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quant.checkpoints.folder import content_hash
+from quant.checkpoints.folder import check_contents, content_hash
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.goal import Goal
@@ -65,6 +65,10 @@ def export_compressed_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    tensors, rest = check_contents(tensors, rest)
+    overwrite = arguments.flag("overwrite", overwrite)
+    if config is not None:
+        config = arguments.one_of("config", config, Mapping, "a mapping")
     if not tensors:
         raise RequestError("no quantized layer to export")
     arrays: dict[str, torch.Tensor] = {}

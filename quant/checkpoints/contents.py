@@ -51,6 +51,8 @@ class Manifest:
         layers: Module path -> format and ``(out, in)``.
         others: Parameter that is not quantized -> data type and shape.
         sha256: File name -> SHA-256; every file but the manifest itself.
+        poor_groups: Groups with a relative error of 0.5 or more, among those that were looked at.
+        groups: Groups that were looked at: none where the weights were not at hand.
         grids: The user's grids that the formats name.
     """
 
@@ -60,6 +62,8 @@ class Manifest:
     layers: dict[str, Layer]
     others: dict[str, tuple[str, tuple[int, ...]]]
     sha256: dict[str, str]
+    poor_groups: int = 0
+    groups: int = 0
     grids: dict[str, StoredGrid] = field(default_factory=dict)
 
 

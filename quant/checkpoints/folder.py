@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,11 +65,33 @@ def save_quantized(
             another one.
         HwsimError: another process writes there, or the disk is full.
     """
+    tensors, rest = check_contents(tensors, rest)
+    model, overwrite = arguments.text("model", model), arguments.flag("overwrite", overwrite)
     check_tensors(tensors)
     request = {"content": content_hash(tensors, rest or {}), "model": model}
     with job(Goal(arguments.path("folder", folder), SCHEMA, request, overwrite=overwrite)) as work:
         if work.made is None:
             write_checkpoint(work, tensors, model=model, rest=rest)
+
+
+def check_contents(
+    tensors: Mapping[str, QuantizedTensor], rest: Mapping[str, torch.Tensor] | None
+) -> tuple[dict[str, QuantizedTensor], dict[str, torch.Tensor] | None]:
+    """Return layers and other parameters of a checkpoint as tables.
+
+    Raises:
+        ArgumentTypeError: one of them is no table of tensors by name.
+    """
+    import torch
+
+    def layer(name: str, value: object) -> QuantizedTensor:
+        return arguments.one_of(name, value, QuantizedTensor, "a QuantizedTensor")
+
+    def other(name: str, value: object) -> torch.Tensor:
+        return arguments.one_of(name, value, torch.Tensor, "a torch tensor")
+
+    others = None if rest is None else arguments.table("rest", rest, other)
+    return arguments.table("tensors", tensors, layer), others
 
 
 def check_tensors(tensors: Mapping[str, QuantizedTensor]) -> None:
@@ -85,8 +107,9 @@ def write_checkpoint(
     *,
     model: str,
     rest: Mapping[str, torch.Tensor] | None = None,
+    poor: Sequence[int] = (0, 0),
 ) -> None:
-    """Write a checkpoint as the result of a job; arguments as ``save_quantized``."""
+    """Write a checkpoint as the result of a job; arguments as the functions around it have them."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_torch
@@ -104,7 +127,7 @@ def write_checkpoint(
     except SafetensorError as error:
         raise HwsimError(f"{work.goal.folder}: cannot be written: {error}") from None
     layers = {path: (tensor.spec, tensor.shape) for path, tensor in tensors.items()}
-    finish_checkpoint(work, layers, model, facts_of(rest or {}), files)
+    finish_checkpoint(work, layers, model, facts_of(rest or {}), files, poor)
 
 
 def finish_checkpoint(
@@ -113,6 +136,7 @@ def finish_checkpoint(
     model: str,
     others: Mapping[str, tuple[str, tuple[int, ...]]],
     files: Iterable[str],
+    poor: Sequence[int] = (0, 0),
 ) -> None:
     """Write ``plan.toml`` and ``manifest.json`` for files that are there, and end the job.
 
@@ -122,6 +146,7 @@ def finish_checkpoint(
         model: The model's name.
         others: Parameter that is not quantized -> data type and shape.
         files: Names of the files with arrays.
+        poor: Groups with a relative error of 0.5 or more, and how many were looked at.
     """
     grids = stored_grids(spec.format for spec, _ in layers.values())
     Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(work.folder / PLAN)
@@ -130,6 +155,7 @@ def finish_checkpoint(
         p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()
     }
     content["others"] = {name: [kind, list(shape)] for name, (kind, shape) in others.items()}
+    content |= {"poor_groups": poor[0], "groups": poor[1]}
     if grids:
         content["grids"] = {name: asdict(grid) for name, grid in grids.items()}
     work.finish(content, [PLAN, *files])

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from quant.checkpoints.gguf_blocks import BLOCKS, BlockType
+from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.formats.spec import parse_spec
@@ -87,7 +88,7 @@ def load_gguf(path: str | Path) -> dict[str, GgufTensor]:
         RequestError: no GGUF file, a version or a block type that is not known, or one that is cut
             or whose lengths go beyond its end.
     """
-    path = Path(path)
+    path = arguments.path("path", path)
     try:
         if path.stat().st_size == 0:
             raise RequestError(f"{path}: empty, not a GGUF file")

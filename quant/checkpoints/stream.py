@@ -25,8 +25,9 @@ from quant.common.progress import progress_bar
 from quant.common.versions import made_by
 from quant.formats.spec import FormatSpec, parse_spec
 from quant.methods.base import Method
-from quant.plan import Formats, assign, method_of
+from quant.plan import Formats, assign, check_formats, method_of
 from quant.tensors.arrays import parts
+from quant.tensors.errors import poor_groups, poor_said
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 
@@ -43,10 +44,19 @@ class StreamReport:
     Attributes:
         layers: Module path -> format and ``(out, in)``.
         was_there: Whether an earlier run had finished the same.
+        poor_groups: Groups whose relative error is 0.5 or more.
+        groups: All groups of the layers.
     """
 
     layers: Mapping[str, tuple[FormatSpec, tuple[int, int]]]
     was_there: bool = False
+    poor_groups: int = 0
+    groups: int = 0
+
+    @property
+    def warning(self) -> str:
+        """How many groups are poor, in a line; empty where none is."""
+        return poor_said(self.poor_groups, self.groups)
 
     @property
     def effective_bits(self) -> float:
@@ -88,6 +98,7 @@ def quantize_checkpoint(
     """
     source, folder = arguments.path("source", source), arguments.path("folder", folder)
     shard_bytes = arguments.integer("shard_bytes", shard_bytes, least=1)
+    model, overwrite = arguments.text("model", model), arguments.flag("overwrite", overwrite)
     chosen = method_of(formats, method)
     if not chosen.is_streamable:
         raise RequestError(
@@ -95,6 +106,7 @@ def quantize_checkpoint(
             "streamed with it"
         )
     asked = {"method": chosen.name, "model": model or source.resolve().name}
+    check_formats(formats, chosen)
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     opened = open_model(source)
     transposed = linear_weights(opened)
@@ -110,13 +122,16 @@ def quantize_checkpoint(
         if not was_there:
             _write_shards(_Run(opened, chosen, specs, transposed), shards, work)
             layers, others = _checked(opened, shards, work)
-            finish_checkpoint(work, layers, asked["model"], others, [s.file for s in shards])
+            facts = [work.steps[shard.file].facts for shard in shards]
+            counted = tuple(sum(f[key] for f in facts) for key in ("poor_groups", "groups"))
+            files = [shard.file for shard in shards]
+            finish_checkpoint(work, layers, asked["model"], others, files, counted)
         made: dict[str, Any] = work.made or {}
     found = {
         path: (parse_spec(layer["format"]), (int(layer["shape"][0]), int(layer["shape"][1])))
         for path, layer in made["layers"].items()
     }
-    return StreamReport(found, was_there)
+    return StreamReport(found, was_there, made["poor_groups"], made["groups"])
 
 
 @dataclass(frozen=True)
@@ -128,15 +143,16 @@ class _Run:
     specs: Mapping[str, FormatSpec]
     transposed: Mapping[str, bool]
 
-    def rounded(self, name: str) -> QuantizedTensor:
-        """The codes of a tensor of the source."""
+    def rounded(self, name: str) -> tuple[QuantizedTensor, tuple[int, int]]:
+        """The codes of a tensor of the source; how many of its groups are poor, and how many."""
         path = name.removesuffix(".weight")
         weight = self.opened.read(name)
-        matrix = weight.T if self.transposed[path] else weight
         try:
-            return self.method.quantize_alone(as_matrix(matrix), self.specs[path])
+            matrix = as_matrix(weight.T if self.transposed[path] else weight)
+            tensor = self.method.quantize_alone(matrix, self.specs[path])
         except RequestError as error:
             raise RequestError(f"tensor {name}: {error}") from None
+        return tensor, poor_groups(matrix, tensor.dequantize(), tensor.spec)
 
     def kept(self, name: str) -> torch.Tensor:
         """A tensor of the source that is not quantized."""
@@ -159,9 +175,12 @@ def _write_shards(run: _Run, shards: list[Shard], work: Job) -> None:
             arrays: dict[str, Any] = {}
             layers: dict[str, list[Any]] = {}
             others: dict[str, Any] = {}
+            poor = groups = 0
             for name in shard.names:
                 if shard.kind == QUANTIZED:
-                    tensor, path = run.rounded(name), name.removesuffix(".weight")
+                    path = name.removesuffix(".weight")
+                    tensor, counted = run.rounded(name)
+                    poor, groups = poor + counted[0], groups + counted[1]
                     # A method may change the rule of its format, so it is the tensor's that counts.
                     layers[path] = [str(tensor.spec), *tensor.shape]
                     arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
@@ -170,7 +189,8 @@ def _write_shards(run: _Run, shards: list[Shard], work: Job) -> None:
                     others |= facts_of({name: arrays[name]})
                 bar.advance(task)
             _save(shard, arrays, work)
-            work.keep(shard.file, {"layers": layers, "others": others}, [shard.file])
+            facts = {"layers": layers, "others": others, "poor_groups": poor, "groups": groups}
+            work.keep(shard.file, facts, [shard.file])
 
 
 def _save(shard: Shard, arrays: dict[str, Any], work: Job) -> None:

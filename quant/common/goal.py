@@ -11,6 +11,7 @@ from typing import Any
 from quant.common.errors import RequestError
 from quant.common.folders import recover
 from quant.common.manifest import MANIFEST, differing, is_ours, normal, whole_manifest
+from quant.common.output import check_writable
 from quant.common.progress import say
 
 
@@ -132,8 +133,7 @@ def check_parent(folder: Path) -> None:
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir():
         raise RequestError(f"{folder}: {above} is a file, not a folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise RequestError(f"{folder}: nothing can be written in {above}")
+    check_writable(folder)
     if folder.exists() and (os.path.ismount(folder) or Path.cwd().is_relative_to(folder)):
         raise RequestError(
             f"{folder} is in use as a whole (mounted, or where this runs): name a folder inside it"

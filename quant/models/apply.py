@@ -28,7 +28,7 @@ from quant.models.load import check_finite
 from quant.models.preflight import check_plan, name_of
 from quant.models.texts import calibration_data
 from quant.plan import Formats, Plan, assign, method_of
-from quant.tensors.errors import POOR, poor_groups
+from quant.tensors.errors import poor_groups, poor_said
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 
@@ -92,11 +92,7 @@ class QuantizationReport:
     @property
     def warning(self) -> str:
         """How many groups are poor, in a line; empty where none is."""
-        if not self.poor_groups:
-            return ""
-        return (
-            f"{self.poor_groups} of {self.groups} groups have a relative error of {POOR:g} or more"
-        )
+        return poor_said(self.poor_groups, self.groups)
 
     @property
     def effective_bits(self) -> float:

@@ -79,7 +79,8 @@ def quantize_to_folder(
             return Written(work.made, None)
         report = quantize_model(loaded, formats, method=resumable(method, work), calibration=text)
         rest = {name: value.detach() for name, value in loaded.named_parameters()}
-        write_checkpoint(work, report.tensors, model=model, rest=rest)
+        poor = (report.poor_groups, report.groups)
+        write_checkpoint(work, report.tensors, model=model, rest=rest, poor=poor)
         return Written(work.made or {}, report)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.pretrained import explained, pretrained, quiet
 from quant.checkpoints.shards import CONFIG, check_stored
+from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sealed import read_json
 from quant.models.catalog import MODELS
@@ -37,8 +38,9 @@ def load_model(
             architecture has, or of integers, or a parameter with NaN or Inf.
         HwsimError: neither cache nor network has it.
     """
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
+    name = arguments.path("name", name)
+    dtype = arguments.choice("dtype", dtype, DTYPES)
+    trust_remote_code = arguments.flag("trust_remote_code", trust_remote_code)
     entry = MODELS.get(str(name).lower())
     if entry is not None and entry.package is not None:
         return _load(converted(entry), dtype, local=True)

@@ -13,6 +13,11 @@ _AT_ONCE = 1 << 20
 """Weights that are looked at together: their squares are float64."""
 
 
+def poor_said(poor: int, groups: int) -> str:
+    """Return how many groups are poor, in a line; empty where none is."""
+    return f"{poor} of {groups} groups have a relative error of {POOR:g} or more" if poor else ""
+
+
 def poor_groups(weight: F32, rounded: F32, spec: FormatSpec) -> tuple[int, int]:
     """Return how many groups have a relative error of ``POOR`` or more, and how many there are.
 
