@@ -162,8 +162,8 @@ def spread(count: int, limit: int | None) -> Sequence[int]:
     return sorted({1 + round(i * (count - 1) / (limit - 1)) for i in range(limit)})
 
 
-def inject(job: str, limit: int | None = None) -> list[FaultResult]:
-    """Inject all faults into the jobs of one kind, in a process that is started for it.
+def inject(job: str, limit: int | None = None) -> Iterator[FaultResult]:
+    """Yield what all faults do to the jobs of one kind, in a process that is started for it.
 
     Args:
         job: One of ``trials.ALL``.
@@ -175,17 +175,13 @@ def inject(job: str, limit: int | None = None) -> list[FaultResult]:
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "verification.reliability.faults", job, "--folder", folder]
         line += [] if limit is None else ["--limit", str(limit)]
-        done = subprocess.run(
-            line,
-            env=environment(compile_library(Path(folder))),
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-    if done.returncode:
-        raise CampaignError(f"{job}: the process of its faults ended with {done.returncode}")
-    return [FaultResult(**json.loads(line)) for line in done.stdout.splitlines()]
+        env = environment(compile_library(Path(folder)))
+        with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for found in process.stdout:
+                yield FaultResult(**json.loads(found))
+        if process.returncode:
+            raise CampaignError(f"{job}: the process of its faults ended: {process.returncode}")
 
 
 def _wrong_end(ending: Ending, *, done: bool) -> Iterator[str]:
@@ -228,6 +224,7 @@ def _main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--limit", type=int)
     asked = parser.parse_args()
+    signal.alarm(LIMIT_S)
     from quant.common.cache import cache_dir
     from quant.common.versions import made_by
 

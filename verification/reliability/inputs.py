@@ -28,7 +28,7 @@ def tiny_folder(folder: Path) -> Path:
 
 
 def tiny_gguf(path: Path) -> Path:
-    """Write a Llama of one layer with a tokenizer of single letters as GGUF, and return the file."""
+    """Write a Llama of one layer and its tokenizer of letters as GGUF, and return the file."""
     import gguf
     import numpy as np
 

@@ -1,0 +1,330 @@
+"""Files of tensors, taken apart and put together again by hand, so that they can be damaged inside.
+
+No reader of ours is used: what a file says must not be known from the reader that is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from verification.reliability.mutations import (
+    EDGES_OF_INTEGERS,
+    mutated_bytes,
+    mutated_json,
+    mutated_text,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+GGUF_STRING, GGUF_ARRAY, GGUF_ALIGNMENT = 8, 9, 32
+GGUF_BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24)}
+GGUF_BLOCKS |= {8: (32, 34), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176)}
+GGUF_BLOCKS |= {14: (256, 210), 30: (1, 2)}
+"""Block type of ggml to weights and bytes of a block."""
+
+
+def split_safetensors(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return header and data.
+
+    Raises:
+        ValueError: no such file.
+    """
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    return header, data[8 + size :]
+
+
+def join_safetensors(header: dict[str, Any] | bytes, body: bytes) -> bytes:
+    """Return the file of a header, or of the text of one, and data."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def safetensors_values(data: bytes) -> dict[str, torch.Tensor]:
+    """Return what a file says, tensor by tensor.
+
+    Raises:
+        ValueError, KeyError, TypeError, RuntimeError, struct.error: it says nothing.
+    """
+    import torch
+
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+    kinds |= {"BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8}
+    header, body = split_safetensors(data)
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            raw = torch.frombuffer(bytearray(body[first:last]), dtype=torch.uint8)
+            found[name] = raw.view(kinds[entry["dtype"]]).reshape(entry["shape"])
+    return found
+
+
+def mutated_safetensors(rng: Random, data: bytes) -> bytes:
+    """Return a file that was damaged anywhere, in its header, or changed into another whole one."""
+    header, body = split_safetensors(data)
+    choice = rng.random()
+    if choice < 0.2:
+        return mutated_bytes(rng, data)
+    if choice < 0.3:
+        start = len(data) - len(body)
+        return mutated_bytes(rng, data[:start]) + body
+    if choice < 0.5:
+        return join_safetensors(mutated_json(rng, header), body)
+    return rng.choice(_WHOLE)(rng, header, body)
+
+
+def _drop(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    name = rng.choice(_names(header))
+    kept = [(n, e, _part(e, body)) for n, e in header.items() if n not in {name, "__metadata__"}]
+    return _rebuilt(kept)
+
+
+def _rename(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    name = rng.choice(_names(header))
+    new = rng.choice((mutated_text(rng, name), name.replace(".0.", ".1."), f"model.{name}"))
+    entries = [(new if n == name else n, header[n]) for n in _names(header)]
+    return _rebuilt([(n, e, _part(e, body)) for n, e in entries])
+
+
+def _reshape(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    entry = header[rng.choice(_names(header))]
+    shape = entry["shape"]
+    flat = [part for part in shape for _ in range(1)]
+    size = 1
+    for part in flat:
+        size *= part
+    entry["shape"] = rng.choice((shape[::-1], [size], [1, *shape], [size // 2, 2], [*shape, 1]))
+    return join_safetensors(header, body)
+
+
+def _convert(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    """Say another type of the same size, or store the values in another one."""
+    import torch
+
+    name = rng.choice(_names(header))
+    entry = header[name]
+    if rng.random() < 0.3:
+        entry["dtype"] = rng.choice(("I32", "U32", "F16", "BF16", "F64", "F8_E4M3", "BOOL", "X"))
+        return join_safetensors(header, body)
+    new, kind = rng.choice(
+        (("F16", torch.float16), ("BF16", torch.bfloat16), ("F64", torch.float64))
+    )
+    parts = []
+    for n in _names(header):
+        part = _part(header[n], body)
+        if n == name and header[n]["dtype"] == "F32" and part:
+            value = torch.frombuffer(bytearray(part), dtype=torch.float32).to(kind)
+            part = bytes(value.view(torch.uint8).numpy())
+            header[n]["dtype"] = new
+        parts.append((n, header[n], part))
+    return _rebuilt(parts)
+
+
+def _add(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    name = rng.choice(_names(header))
+    new = rng.choice(
+        (name.replace(".0.", ".7."), f"{name}_scale", "x", name.replace("weight", "bias"))
+    )
+    parts = [(n, header[n], _part(header[n], body)) for n in _names(header)]
+    return _rebuilt([*parts, (new, dict(header[name]), _part(header[name], body))])
+
+
+def _exchange(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    one, other = rng.choice(_names(header)), rng.choice(_names(header))
+    header[one], header[other] = header[other], header[one]
+    return join_safetensors(header, body)
+
+
+def _overlap(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    one, other = rng.choice(_names(header)), rng.choice(_names(header))
+    header[one]["data_offsets"] = header[other]["data_offsets"]
+    return join_safetensors(header, body)
+
+
+def _not_finite(rng: Random, header: dict[str, Any], body: bytes) -> bytes:
+    at = 4 * rng.randrange(max(1, len(body) // 4))
+    value = rng.choice((b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff"))
+    return join_safetensors(header, body[:at] + value + body[at + 4 :])
+
+
+_WHOLE: tuple[Callable[[Random, dict[str, Any], bytes], bytes], ...]
+_WHOLE = (_drop, _rename, _reshape, _convert, _add, _exchange, _overlap, _not_finite)
+
+
+def _names(header: dict[str, Any]) -> list[str]:
+    return [name for name in header if name != "__metadata__"]
+
+
+def _part(entry: dict[str, Any], body: bytes) -> bytes:
+    first, last = entry["data_offsets"]
+    return body[first:last]
+
+
+def _rebuilt(parts: list[tuple[str, dict[str, Any], bytes]]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = b""
+    for name, entry, part in parts:
+        header[name] = {**entry, "data_offsets": [len(body), len(body) + len(part)]}
+        body += part
+    return join_safetensors(header, body)
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """A GGUF file in parts.
+
+    Attributes:
+        values: Key, type and bytes of each value of the metadata.
+        tensors: Name, dimensions, block type and bytes of each tensor.
+        extra: Added to the numbers of tensors and of values that the file says it has.
+    """
+
+    values: tuple[tuple[bytes, int, bytes], ...]
+    tensors: tuple[tuple[bytes, tuple[int, ...], int, bytes], ...]
+    extra: tuple[int, int] = (0, 0)
+
+    def data(self) -> bytes:
+        """Return the file."""
+        counts = (len(self.tensors) + self.extra[0], len(self.values) + self.extra[1])
+        head = b"GGUF" + struct.pack("<IQQ", 3, *(count & ((1 << 64) - 1) for count in counts))
+        head += b"".join(_text(k) + struct.pack("<I", kind) + raw for k, kind, raw in self.values)
+        body = b""
+        for name, dimensions, kind, raw in self.tensors:
+            sizes = [size & ((1 << 64) - 1) for size in dimensions]
+            head += _text(name) + struct.pack("<I", len(sizes))
+            head += struct.pack(f"<{len(sizes)}QIQ", *sizes, kind, len(body))
+            body += raw + bytes(-len(raw) % GGUF_ALIGNMENT)
+        return head + bytes(-len(head) % GGUF_ALIGNMENT) + body
+
+
+def split_gguf(data: bytes) -> GgufFile:
+    """Return the parts of a whole GGUF file of version 3, aligned to 32 bytes."""
+    at = 24
+    (tensors, values) = struct.unpack("<QQ", data[8:24])
+    found = []
+    for _ in range(values):
+        key, at = _take_text(data, at)
+        (kind,) = struct.unpack_from("<I", data, at)
+        end = _value_end(data, at + 4, kind)
+        found.append((key, kind, data[at + 4 : end]))
+        at = end
+    entries = []
+    for _ in range(tensors):
+        name, at = _take_text(data, at)
+        (count,) = struct.unpack_from("<I", data, at)
+        *sizes, kind, offset = struct.unpack_from(f"<{count}QIQ", data, at + 4)
+        entries.append((name, tuple(sizes), kind, offset))
+        at += 16 + 8 * count
+    start = -(-at // GGUF_ALIGNMENT) * GGUF_ALIGNMENT
+    parts = []
+    for name, sizes, kind, offset in entries:
+        weights, size = GGUF_BLOCKS[kind]
+        for length in sizes:
+            size *= length
+        parts.append((name, sizes, kind, data[start + offset : start + offset + size // weights]))
+    return GgufFile(tuple(found), tuple(parts))
+
+
+def mutated_gguf(rng: Random, data: bytes) -> bytes:
+    """Return a GGUF file that was damaged anywhere, or whose parts do not fit each other."""
+    choice = rng.random()
+    if choice < 0.15:
+        return mutated_bytes(rng, data)
+    if choice < 0.35:
+        head = min(len(data), rng.choice((32, 256, 2048)))
+        return mutated_bytes(rng, data[:head]) + data[head:]
+    file = split_gguf(data)
+    for _ in range(rng.choice((1, 1, 2))):
+        file = rng.choice(_GGUF)(rng, file)
+    whole = file.data()
+    return mutated_bytes(rng, whole) if rng.random() < 0.1 else whole
+
+
+def _gguf_values(rng: Random, file: GgufFile) -> GgufFile:
+    """Drop, rename, repeat or overwrite a value of the metadata."""
+    values = list(file.values)
+    at = rng.randrange(len(values))
+    key, kind, raw = values[at]
+    choice = rng.random()
+    if choice < 0.2:
+        del values[at]
+    elif choice < 0.3:
+        values.append(rng.choice(values))
+    elif choice < 0.4:
+        values[at] = (mutated_bytes(rng, key), kind, raw)
+    elif choice < 0.5:
+        values[at] = (key, rng.choice(EDGES_OF_INTEGERS) & 0xFFFFFFFF, raw)
+    elif choice < 0.7 and kind in GGUF_SIZES:
+        new = rng.choice(EDGES_OF_INTEGERS) & ((1 << 8 * len(raw)) - 1)
+        values[at] = (key, kind, new.to_bytes(len(raw), "little"))
+    elif choice < 0.85 and kind in GGUF_SIZES:
+        new = (int.from_bytes(raw, "little") + rng.choice((1, -1))) & ((1 << 8 * len(raw)) - 1)
+        values[at] = (key, kind, new.to_bytes(len(raw), "little"))
+    else:
+        values[at] = (key, kind, mutated_bytes(rng, raw))
+    return replace(file, values=tuple(values))
+
+
+def _gguf_tensors(rng: Random, file: GgufFile) -> GgufFile:
+    """Drop, rename, repeat, reshape, cut or retype a tensor."""
+    tensors = list(file.tensors)
+    if not tensors:
+        return file
+    at = rng.randrange(len(tensors))
+    name, sizes, kind, raw = tensors[at]
+    choices = [
+        None,
+        (mutated_bytes(rng, name), sizes, kind, raw),
+        (name.replace(b".0.", b".1."), sizes, kind, raw),
+        (name, sizes[::-1], kind, raw),
+        (name, (*sizes, 1), kind, raw),
+        (name, tuple(rng.choice((size, *EDGES_OF_INTEGERS)) for size in sizes), kind, raw),
+        (name, sizes, rng.choice((*GGUF_BLOCKS, 4, 5, 15, 39, 255, 1 << 31)), raw),
+        (name, sizes, kind, mutated_bytes(rng, raw)),
+        (rng.choice(tensors)[0], sizes, kind, raw),
+    ]
+    new = rng.choice(choices)
+    if new is None:
+        del tensors[at]
+    elif rng.random() < 0.2:
+        tensors.append(new)
+    else:
+        tensors[at] = new
+    return replace(file, tensors=tuple(tensors))
+
+
+def _gguf_counts(rng: Random, file: GgufFile) -> GgufFile:
+    steps = (1, -1, 1000, 1 << 32, (1 << 62), -(1 << 63))
+    return replace(file, extra=rng.choice(((rng.choice(steps), 0), (0, rng.choice(steps)))))
+
+
+_GGUF = (_gguf_values, _gguf_values, _gguf_tensors, _gguf_tensors, _gguf_counts)
+
+
+def _text(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data
+
+
+def _take_text(data: bytes, at: int) -> tuple[bytes, int]:
+    (size,) = struct.unpack_from("<Q", data, at)
+    return data[at + 8 : at + 8 + size], at + 8 + size
+
+
+def _value_end(data: bytes, at: int, kind: int) -> int:
+    if kind in GGUF_SIZES:
+        return at + GGUF_SIZES[kind]
+    if kind == GGUF_STRING:
+        return _take_text(data, at)[1]
+    of, count = struct.unpack_from("<IQ", data, at)
+    at += 12
+    for _ in range(count):
+        at = _value_end(data, at, of)
+    return at

@@ -1,0 +1,139 @@
+"""All results of the programs, made once: what ``determinism`` compares between processes.
+
+``python -m verification.reliability.making GROUP INPUTS FOLDER`` makes one group of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+FORMS = ("txt", "json", "csv", "md", "html", "parquet")
+FIGURES = (*FORMS, "svg", "png", "pdf")
+MODEL, DEVICE, MACHINE = "smollm2-135m", "h100-sxm", "bitmod"
+SHORT = ("--prompt", "16", "--generate", "1")
+WEIGHTS = "bitmod4:g64"
+SPACE = 'base = "bitmod"\nrows = [16, 32]\nformats = ["bitmod3", "bitmod4"]\n'
+"""Designs for ``hwsim explore``."""
+TINY = "tiny"
+"""Stands for the folder of a tiny model in a command."""
+COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("quant", "list"): FORMS,
+    ("quant", "show", "bitmod3"): FORMS,
+    ("quant", "eval", TINY, "--weights", WEIGHTS, "--tokens", "512", "--context", "256"): FORMS,
+    ("roofline", "report", MODEL, DEVICE, "--phase", "decode"): FIGURES,
+    ("roofline", "compare", MODEL, DEVICE, "a100-80g", "--weights", "fp16,bitmod4"): FIGURES,
+    ("roofline", "list", "hardware"): FORMS,
+    ("roofline", "sweep", MODEL, DEVICE, "--batch", "1,2"): FIGURES,
+    ("roofline", "serve", MODEL, DEVICE): FORMS,
+    ("roofline", "calibrate", DEVICE): ("toml",),
+    ("roofline", "validate"): FORMS,
+    ("hwsim", "list"): FORMS,
+    ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FORMS,
+    ("hwsim", "explore", "space.toml", *SHORT): FIGURES,
+    ("hwsim", "margins", TINY, MACHINE, "--budget", "4.3", "--random", "2", "--tokens", "2048"): (
+        "md",
+    ),
+}
+"""Commands that write files -> suffixes of the files."""
+BUDGET = ("--max-effective-bits", "4.3", *SHORT, "--tokens", "512", "--context", "256")
+
+
+def formats(_inputs: Path, out: Path) -> None:
+    """A checkpoint in every format, of a layer large enough for two threads."""
+    import numpy as np
+
+    import quant
+    from quant.checkpoints.folder import save_quantized
+    from quant.formats.registry import FORMATS
+
+    weight = np.random.default_rng(0).standard_normal((96, 512)).astype(np.float32)
+    for name, entry in FORMATS.items():
+        if not entry.is_plain:
+            save_quantized(out / name, {"layer": quant.quantize(weight, name)}, model="layer")
+
+
+def methods(inputs: Path, out: Path) -> None:
+    """A checkpoint of a model by every method, calibrated where the method looks at inputs."""
+    from quant.methods.registry import METHODS
+    from quant.models.checkpoint import quantize_to_folder
+
+    for name, method in METHODS.items():
+        spec = "int4-asym:g64" if name in ("omniquant", "peqa", "hqq") else WEIGHTS
+        quantize_to_folder(str(inputs / TINY), out / name, spec, method, calibration_tokens=1024)
+
+
+def streams(inputs: Path, out: Path) -> None:
+    """The same model, streamed; and a GGUF file, converted into the cache."""
+    from quant.checkpoints.stream import quantize_checkpoint
+    from quant.models.converted import converted_file
+
+    for spec in (WEIGHTS, "int3-asym:g64", "mxfp4"):
+        quantize_checkpoint(inputs / TINY, out / spec, spec, shard_bytes=100_000)
+    converted_file(inputs / "tiny.gguf")
+
+
+def codesign(inputs: Path, out: Path) -> None:
+    """A co-design folder: plan, tables, figures, checkpoint; and the sensitivities it keeps."""
+    words = ("codesign", str(inputs / TINY), MACHINE, *BUDGET, "--exact-tokens", "8")
+    _command("hwsim", *words, "-o", str(out / "codesign"))
+
+
+def reports(inputs: Path, out: Path) -> None:
+    """Every command with ``-o``, in every form."""
+    for line, suffixes in COMMANDS.items():
+        words = [str(inputs / word) if word in (TINY, "space.toml") else word for word in line]
+        for suffix in suffixes:
+            _command(*words, "-o", str(out / f"{line[0]}-{line[1]}.{suffix}"))
+
+
+GROUPS: dict[str, Callable[[Path, Path], None]] = {
+    "formats": formats,
+    "methods": methods,
+    "streams": streams,
+    "codesign": codesign,
+    "reports": reports,
+}
+
+
+def inputs_in(folder: Path) -> None:
+    """Write what the groups read."""
+    from tests.own.tiny_llama import tiny_llama
+    from verification.reliability.inputs import tiny_gguf
+
+    tiny_llama(folder / TINY, hidden=128, layers=2)
+    tiny_gguf(folder / "tiny.gguf")
+    (folder / "space.toml").write_text(SPACE)
+
+
+def _command(program: str, *words: str) -> None:
+    """Run a command in this process.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    sys.argv = [program, *words]
+    importlib.import_module(f"{program}.cli").main()
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="Make one group of results.")
+    parser.add_argument("group", choices=["inputs", *GROUPS])
+    parser.add_argument("inputs", type=Path)
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    if asked.group == "inputs":
+        inputs_in(asked.inputs)
+        return
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    GROUPS[asked.group](asked.inputs, asked.folder)
+
+
+if __name__ == "__main__":
+    _main()
