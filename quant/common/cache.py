@@ -95,7 +95,7 @@ def own_temporary() -> Path:
         found = folder.lstat()
     except OSError as error:
         raise HwsimError(f"no folder for the cache ({error}): set {VARIABLE} to one") from None
-    if os.name == "posix" and (
+    if hasattr(os, "getuid") and (
         not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077
     ):
         raise HwsimError(
@@ -137,4 +137,4 @@ def _is_folder(path: Path) -> bool:
 
 
 def _user() -> str:
-    return str(os.getuid()) if os.name == "posix" else os.environ.get("USERNAME", "user")
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")

@@ -45,7 +45,7 @@ SIZES: dict[str, Any] = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small model, two texts of our own, a cache, and one thread: the model is that small."""
     folder = tmp_path_factory.mktemp("report")
-    tiny_llama(folder / "model", hidden=32, layers=3)
+    tiny_llama(folder / "model", hidden=32, layers=3, positions=2048)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -347,10 +347,11 @@ def test_margins_say_what_they_measured(folder: Path) -> None:
 
 
 def test_codesign_has_every_setting_of_a_request() -> None:
-    """With the same defaults; the folder is the only other argument."""
+    """With the same defaults; the folder and its overwriting are the only other arguments."""
     settings = {field.name: field.default for field in dataclasses.fields(Request)}
     parameters = dict(inspect.signature(hwsim.codesign).parameters)
     assert parameters.pop("out").default is None
+    assert parameters.pop("overwrite").default is False
     assert list(parameters) == list(settings)
     given = {name: parameter.default for name, parameter in parameters.items()}
     assert {n: v for n, v in given.items() if v is not inspect.Parameter.empty} == {

@@ -440,3 +440,42 @@ def test_layers_that_cannot_be_measured_are_named(layer: str, message: str) -> N
         sensitivities(Odd(), torch.arange(512) % 16, [layer], [parse_spec("int4:g8")])
     with pytest.raises(RequestError, match="100 calibration tokens: at least 512"):
         calibrate(Odd(), torch.arange(100) % 16, ["head"])
+
+
+def key_of(change: Callable[[torch.nn.Module], object]) -> str:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8))
+    change(model)
+    return fingerprint.key(fingerprint.model_facts(model))
+
+
+def permute(rows: bool) -> Callable[[torch.nn.Module], object]:
+    def change(model: torch.nn.Module) -> None:
+        weight = model.get_parameter("0.weight")
+        with torch.no_grad():
+            weight.copy_(weight.flip(0) if rows else weight.flip(1))
+
+    return change
+
+
+def swap(model: torch.nn.Module) -> None:
+    first, second = model.get_submodule("0"), model.get_submodule("2")
+    model.set_submodule("0", second)
+    model.set_submodule("2", first)
+
+
+def test_permutations_wherever_they_are_give_other_keys() -> None:
+    changes: list[Callable[[torch.nn.Module], object]] = [
+        lambda model: None,
+        permute(rows=True),
+        permute(rows=False),
+        swap,
+        lambda m: setattr(m.get_submodule("0"), "order", torch.arange(8)),
+        lambda m: setattr(m.get_submodule("0"), "order", torch.arange(8).flip(0)),
+        lambda m: setattr(m.get_submodule("0"), "order", {"rows": [1, 0]}),
+        lambda m: m.get_submodule("0").register_forward_pre_hook(lambda _, x: (x[0].flip(-1),)),
+        lambda m: m.get_submodule("0").register_forward_hook(lambda _, x, y: y.flip(-1)),
+    ]
+    keys = [key_of(change) for change in changes]
+    assert len(set(keys)) == len(keys)
+    assert keys == [key_of(change) for change in changes]
