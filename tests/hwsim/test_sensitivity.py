@@ -23,6 +23,7 @@ from torch import nn
 import quant
 from hwsim.study import fingerprint, sensitivity
 from hwsim.study.sensitivity import cache_key, calibrate, sensitivities, total
+from quant.common import versions
 from quant.common.errors import RequestError
 from quant.formats.format import Format
 from quant.formats.rules import ABSMAX, Extremes, ScaleRule
@@ -228,11 +229,12 @@ def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def other_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if one file of the code that rounds had another content."""
-    file = fingerprint._file
+    content = Path.read_bytes
+    versions.own_code.cache_clear()
     monkeypatch.setattr(
-        fingerprint,
-        "_file",
-        lambda path: "edited" if path.name == "reference.py" else file(path),
+        Path,
+        "read_bytes",
+        lambda path: b"edited" if path.name == "reference.py" else content(path),
     )
 
 
@@ -259,6 +261,7 @@ def test_the_key_depends_on_what_computes(
     asked = case(folder)
     change(monkeypatch)
     assert asked.key != first_key
+    versions.own_code.cache_clear()
 
 
 def test_the_same_gives_the_same_key(folder: Path, first_key: str, tmp_path: Path) -> None:
