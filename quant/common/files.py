@@ -13,8 +13,9 @@ from pathlib import Path
 from quant.common.errors import RequestError
 from quant.common.locks import locked_file
 
-STREAMS = (Path("/dev"), Path("/proc"))
-"""What a path leads to through these is open already: it is written to, never replaced."""
+STREAMS = tuple(map(Path, ("/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc")))
+"""What a path leads to through these is open already: it is written to, never replaced. Other files
+below ``/dev``, such as those of ``/dev/shm``, are as files elsewhere."""
 MOST_LINKS = 40
 """As many as the kernel follows."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +126,8 @@ TEXTS: dict[tuple[str, str], Cause] = {
     ("builtins.RuntimeError", "PytorchStreamReader"): DAMAGED,
 }
 """Class and a part of the message: for classes that also mean something else."""
+RUST = re.compile(r"\(os error (\d{1,3})\)")
+"""What Rust says of the system's errors, in exceptions of any class (tokenizers, safetensors)."""
 GIVEN = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
     errno.ENAMETOOLONG, errno.EINVAL, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO,
@@ -152,6 +156,9 @@ def explained(error: BaseException) -> HwsimError | None:
     if isinstance(error, ImportError):
         return _of_import(error)
     said = told(error)
+    if not isinstance(error, OSError) and (number := RUST.search(str(error))):
+        code = int(number[1])
+        return _of_system(OSError(code, os.strerror(code)), said)
     if (cause := _cause(error)) is not None:
         return cause.error(said)
     return _of_system(error, said) if isinstance(error, OSError) else None

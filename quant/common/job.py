@@ -9,7 +9,7 @@ result depends on. At the end the folder gets a sealed manifest and takes the ta
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,14 @@ def job(goal: Goal) -> Iterator[Job]:
             # Renamed at the end; kept for the next run, if it failed; else of no use to anybody.
             if there or not (current.made or current.steps):
                 remove_folder(work, (JOURNAL, MANIFEST))
+
+
+def sweep(goal: Goal) -> None:
+    """Remove what a killed run left beside a finished result, unless somebody is at work there."""
+    work = part_of(goal.folder)
+    if work.is_dir() and _is_work(work):
+        with suppress(OSError, HwsimError), locked_folder(work, goal.folder):
+            remove_folder(work, (JOURNAL, MANIFEST))
 
 
 def _begin(current: Job) -> None:

@@ -17,7 +17,7 @@ from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError, RequestError
 from quant.common.files import sha256_of
 from quant.common.goal import Goal
-from quant.common.job import job
+from quant.common.job import job, sweep
 from quant.common.progress import say
 from quant.models.catalog import BuiltinModel
 from quant.models.packages import joined_file, package_file
@@ -113,6 +113,7 @@ def _kept(name: str, hashes: list[str], source: Callable[[], Path]) -> Path:
     request = {"gguf": hashes, "converter": CONVERTER}
     goal = Goal(folder, SCHEMA, request, owned=True)
     if goal.result() is not None:  # also where the cache cannot be written to
+        sweep(goal)
         return folder
     with job(goal) as work:
         if work.made is None:

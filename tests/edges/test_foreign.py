@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import lzma
+import os
 import pickle
 import struct
 import tarfile
@@ -187,3 +188,11 @@ def test_a_fault_of_ours_says_what_where_and_asks_for_a_report() -> None:
 
 def test_a_line_moves_no_cursor() -> None:
     assert one_line("a\nb\x1b[2J\u202ec") == "a b\\x1b[2J\\u202ec"
+
+
+@pytest.mark.parametrize("number", [28, 5])
+def test_errors_of_the_system_that_rust_tells_are_failures(number: int) -> None:
+    """tokenizers raises the bare class; a full disk is no fault of what was given."""
+    said = f"{os.strerror(number)} (os error {number})"
+    assert outcome(Exception(said)) == outcome(OSError(number, said))
+    assert outcome(Exception(said))[0] == 1

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -106,3 +107,13 @@ def test_an_open_stream_is_written_to_after_what_is_in_it(tmp_path: Path) -> Non
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is a folder"):
         write_text(tmp_path, "x")
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no files in memory here")
+def test_files_in_memory_are_replaced_as_others_are() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path, other = Path(folder) / "x.csv", Path(folder) / "y.csv"
+        path.write_text("before")
+        other.hardlink_to(path)
+        write_text(path, "after")
+        assert (path.read_text(), other.read_text()) == ("after", "before")

@@ -90,8 +90,9 @@ def environment(library: Path) -> dict[str, str]:
     numba's ``workqueue`` survives a fork, GNU OpenMP does not.
     """
     single = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    fixed = {"NUMBA_THREADING_LAYER": "workqueue", "HWSIM_QUIET": "1", PRELOAD: str(library)}
-    return {**os.environ, **single, **fixed, "TOKENIZERS_PARALLELISM": "false"}
+    quiet = dict.fromkeys(("HWSIM_QUIET", "TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
+    fixed = {"NUMBA_THREADING_LAYER": "workqueue", "TOKENIZERS_PARALLELISM": "false"}
+    return {**os.environ, **single, **quiet, **fixed, PRELOAD: str(library)}
 
 
 def injected(
