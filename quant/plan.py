@@ -149,6 +149,11 @@ def check_formats(formats: Formats, method: Method) -> None:
             method.check_format(spec)
 
 
+def specs_of(formats: Formats) -> dict[str, FormatSpec]:
+    """Return formats by path or pattern, as specifications."""
+    return _patterns(formats)
+
+
 def _patterns(formats: Formats) -> dict[str, FormatSpec]:
     if isinstance(formats, Plan):
         return formats.specs

@@ -15,6 +15,7 @@ from quant.formats.custom import user_format
 from quant.formats.elements import Codebook
 from quant.formats.format import Format, Ties
 from quant.formats.registry import FORMATS
+from quant.formats.spec import FormatSpec
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,12 @@ def facts_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, tuple[
         name: (str(value.dtype).removeprefix("torch."), tuple(value.shape))
         for name, value in tensors.items()
     }
+
+
+def levels_of(specs: Iterable[FormatSpec]) -> dict[str, list[float]]:
+    """Return the levels of grids by name: a name may mean another grid in another process."""
+    elements = {spec.format.name: spec.format.element for spec in specs}
+    return {n: list(e.values) for n, e in elements.items() if isinstance(e, Codebook)}
 
 
 def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:

@@ -6,23 +6,21 @@ on with the shards that are missing, and ends with the same bytes (``quant.commo
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA, facts_of, stored_grids
+from quant.checkpoints.contents import SCHEMA, facts_of, levels_of, stored_grids
 from quant.checkpoints.folder import finish_checkpoint
 from quant.checkpoints.partition import QUANTIZED, Shard, partition
 from quant.checkpoints.shards import FLOATS, ShardedModel, linear_weights, open_model
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import sha256_of
 from quant.common.goal import Goal
 from quant.common.job import Job, job
 from quant.common.progress import progress_bar
-from quant.common.versions import made_by
+from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, parse_spec
 from quant.methods.base import Method
 from quant.plan import Formats, assign, check_formats, method_of
@@ -115,7 +113,7 @@ def quantize_checkpoint(
     _check_dtypes(opened, specs)
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
     request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
-    request |= {"method_code": _code_of(chosen), **made_by()}
+    request |= {"grids": levels_of(specs.values()), "method_code": code_of(chosen), **made_by()}
     shards = partition(opened, specs, transposed, shard_bytes)
     with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
         was_there = work.made is not None
@@ -233,13 +231,3 @@ def _check_dtypes(opened: ShardedModel, specs: Mapping[str, FormatSpec]) -> None
                 f"{opened.folder / tensor.file}: tensor {path + '.weight'!r} is {tensor.dtype}: a "
                 f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
             )
-
-
-def _code_of(method: Method) -> str | None:
-    """The hash of the file that a method of the user's comes from; None: it is one of ours."""
-    if type(method).__module__.startswith("quant."):
-        return None
-    try:
-        return sha256_of(Path(inspect.getfile(type(method))))
-    except (TypeError, OSError):
-        return "unknown"

@@ -34,11 +34,12 @@ def load_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file.
 
     Raises:
-        RequestError: the file is missing or not TOML; the message names file, line and column.
+        RequestError: the file is missing or not TOML, nested too deep, or with a number of
+            thousands of digits; the message names file, line and column.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: cannot be read as TOML: {error}") from None
 
 

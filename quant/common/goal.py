@@ -24,8 +24,9 @@ class Goal:
         schema: Name and version of what the folder holds, such as ``hwsim.checkpoint/2``.
         request: All that the result depends on, as JSON can hold it.
         overwrite: Take the place of an earlier result of another request.
-        owned: The place belongs to us alone (the cache): whatever is there may go, and another
-            run that makes the same is waited for.
+        owned: The place belongs to us alone (the cache): whatever is there may go, a file that the
+            manifest does not list makes it no result, and another run that makes the same is
+            waited for.
     """
 
     folder: Path
@@ -57,7 +58,7 @@ class Goal:
     def result(self) -> dict[str, Any] | None:
         """Return the manifest of a whole result of the same request; None: there is none."""
         try:
-            found = whole_manifest(self.folder)
+            found = whole_manifest(self.folder, others=not self.owned)
         except RequestError:
             return None
         same = (found["schema"], found.get("request")) == (self.schema, self.request)
@@ -87,7 +88,7 @@ class Goal:
             check_parent(self.folder)
             return None
         try:
-            return whole_manifest(self.folder)
+            return whole_manifest(self.folder, others=not self.owned)
         except RequestError as error:
             self._check_damaged(error)
             return None

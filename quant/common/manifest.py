@@ -35,7 +35,7 @@ def whole_manifest(folder: Path, *, others: bool = True) -> dict[str, Any]:
 
     Raises:
         RequestError: no manifest, one that was changed, a file outside of the folder, missing, cut
-            or changed.
+            or changed, or one that is not listed.
     """
     path = folder / MANIFEST
     found = read_sealed(path)
@@ -51,6 +51,11 @@ def whole_manifest(folder: Path, *, others: bool = True) -> dict[str, Any]:
             raise RequestError(
                 f"{file}: damaged: SHA-256 is {actual}, the manifest says {expected}"
             )
+    if not others:
+        listed_too = {MANIFEST, *hashes}
+        for file in sorted(folder.rglob("*")):
+            if not file.is_dir() and file.relative_to(folder).as_posix() not in listed_too:
+                raise RequestError(f"{file}: not of the folder: its manifest does not list it")
     return found
 
 

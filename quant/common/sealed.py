@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raises:
-        RequestError: the file is missing, no JSON (NaN is none), nested too deep, or no object.
+        RequestError: the file is missing, no JSON (NaN is none), nested too deep, no object, or
+            has a number that no float holds.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(data, dict):
@@ -55,3 +58,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 def _no_number(name: str) -> object:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.40} is too large for a float")
+    return value

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA
+from quant.checkpoints.contents import SCHEMA, levels_of
 from quant.checkpoints.folder import write_checkpoint
 from quant.common.goal import Goal
 from quant.common.job import job
-from quant.common.versions import made_by
-from quant.formats.spec import FormatSpec
+from quant.common.versions import code_of, made_by
 from quant.methods.base import Method
 from quant.methods.kept import resumable
-from quant.plan import Formats, Plan
+from quant.models.kept import tensors_hash
+from quant.plan import Formats, specs_of
 
 if TYPE_CHECKING:
-    import torch
-
     from quant.models.apply import QuantizationReport
 
 
@@ -67,7 +64,10 @@ def quantize_to_folder(
     from quant.models.load import load_model
     from quant.models.texts import calibration_for
 
-    asked: dict[str, Any] = {"model": model, "method": method.name, "formats": _said(formats)}
+    specs = specs_of(formats)
+    asked: dict[str, Any] = {"model": model, "method": method.name}
+    asked |= {"formats": {path: str(spec) for path, spec in specs.items()}}
+    asked |= {"grids": levels_of(specs.values()), "method_code": code_of(method)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     loaded, tokenizer = load_model(model)
     text = calibration_for(method, tokenizer, calibration_tokens)
@@ -82,23 +82,3 @@ def quantize_to_folder(
         poor = (report.poor_groups, report.groups)
         write_checkpoint(work, report.tensors, model=model, rest=rest, poor=poor)
         return Written(work.made or {}, report)
-
-
-def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Return a hash over names, types, shapes and contents of tensors."""
-    import torch
-
-    whole = hashlib.sha256()
-    for name, value in tensors.items():
-        whole.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        whole.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return whole.hexdigest()
-
-
-def _said(formats: Formats) -> dict[str, str]:
-    """Formats by path or pattern, as texts."""
-    if isinstance(formats, Plan):
-        return dict(formats.layers)
-    if isinstance(formats, str | FormatSpec):
-        return {"*": str(formats)}
-    return {path: str(spec) for path, spec in formats.items()}

