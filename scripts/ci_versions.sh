@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the base package, without extras, for each Python and each of constraints/lowest.txt and
+# Installs the wheel of the base package, without extras, for each Python and each of constraints/lowest.txt and
 # constraints/newest.txt, and runs the tests of tests/packaging/base_tests.txt and the quick commands.
 #
 # Usage: scripts/ci_versions.sh [PYTHONS [CONSTRAINTS]], such as '3.12 3.13' lowest
@@ -26,11 +26,11 @@ interpreter() {
 # Usage: try VERSION INTERPRETER CONSTRAINTS
 try() {
   local venv="$folder/$1-$3" here="$PWD"
-  "$2" -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
-    -e '.[base-test]' -c "constraints/$3.txt"
+  "$2" -m venv --without-pip "$venv"
+  "$folder/build/bin/python" -m pip --python "$venv/bin/python" install --quiet --no-compile \
+    --disable-pip-version-check "$wheel[base-test]" -c "constraints/$3.txt"
   # shellcheck disable=SC2046  # the list is words
-  NUMBA_CACHE_DIR="$venv/numba" NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
+  NUMBA_CACHE_DIR="$venv/numba" NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
     "$venv/bin/python" -m pytest -q -p no:cacheprovider -o addopts= \
     -m 'not slow and not rtl and not model' $(grep -v '^#' tests/packaging/base_tests.txt)
   cd "$folder"
@@ -60,6 +60,13 @@ if [ "${#runs[@]}" -eq 0 ]; then
   echo "no interpreter of: $pythons" >&2
   exit 1
 fi
+
+# One wheel for all; the tests see the checkout, the quick commands only what is installed.
+read -r _ python _ <<<"${runs[0]}"
+"$python" -m venv "$folder/build"
+"$folder/build/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+  --wheel-dir "$folder" .
+wheel="$(echo "$folder"/hwsim-*.whl)"
 
 failed=0
 # Usage: finish PID NAME
