@@ -219,6 +219,10 @@ def load_calibration(
     if data.get("schema") != SCHEMA or not isinstance(data.get("devices"), dict):
         raise RequestError(f"{path}: schema is {data.get('schema')!r}: {SCHEMA!r} is needed")
     laws = data["devices"].get(spec.name, {})
+    if not isinstance(laws, dict):
+        raise RequestError(
+            f"{path}: devices.{spec.name}: a table of laws is needed, not {laws!r:.40}"
+        )
     own = {name: parse(law, Kernel, f"{path}: {name}") for name, law in laws.items()}
     return _complete(spec.name, _point(spec), {**fitted(), spec.name: own})
 

@@ -48,6 +48,9 @@ LEAST_CASES = 5
 """Fewer measurements than this do not make a class of kernels."""
 FOLDS = 10
 """Parts of the measurements that are held out in turn."""
+SECONDS = (1e-12, 1e9)
+MOST = 1e15
+"""Of a length or of bytes: products of three of them are numbers still."""
 NO_COMPUTE = 1e-12
 """Seconds: kernels that only move; above 0 for logarithms."""
 
@@ -109,7 +112,9 @@ def read_kernels(path: Path | None = None) -> pd.DataFrame:
     """Return the table of measured kernels, or a user's own of the same columns.
 
     Raises:
-        RequestError: the file cannot be read, lacks columns, or has times that are not positive.
+        RequestError: the file cannot be read, lacks columns, or a line has more values than there
+            are columns, lacks what its kernel is measured by, or has a number that is none, or
+            beyond what can be measured.
     """
     import pandas as pd
 
@@ -118,16 +123,14 @@ def read_kernels(path: Path | None = None) -> pd.DataFrame:
         frame = pd.read_csv(source)
     except (OSError, ValueError) as error:
         raise RequestError(f"{source}: cannot be read as CSV: {error}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise RequestError(f"{source}: a line has more values than there are columns")
     missing = [name for name in ("device", "kernel", "seconds") if name not in frame]
     if missing:
         raise RequestError(f"{source}: columns {', '.join(missing)} are missing")
     for name in COLUMNS:
         if name not in frame:
             frame[name] = np.nan if name not in {"source", "dtype"} else ""
-    seconds = pd.to_numeric(frame["seconds"], errors="coerce")
-    bad = frame[~(seconds > 0) | ~np.isfinite(seconds)]
-    if len(bad):
-        raise RequestError(f"{source}: line {bad.index[0] + 2}: seconds must be above 0")
     known = {GEMM, PREFILL, DECODE, *RINGS, *STREAMS}
     frame["dtype"] = frame["dtype"].fillna("fp16").replace("", "fp16")
     odd = sorted(set(frame["dtype"].astype(str)) - set(BYTES))
@@ -136,7 +139,39 @@ def read_kernels(path: Path | None = None) -> pd.DataFrame:
     unknown = sorted(set(frame["kernel"].astype(str)) - known)
     if unknown:
         raise RequestError(f"{source}: kernel {unknown[0]!r}: {', '.join(sorted(known))} are known")
+    _check_numbers(frame, source)
     return frame
+
+
+def _check_numbers(frame: pd.DataFrame, source: object) -> None:
+    """Make the columns of numbers numbers; raise a RequestError that names a line's fault."""
+    import pandas as pd
+
+    for name in COLUMNS[4:]:
+        given = frame[name]
+        numbers = pd.to_numeric(given, errors="coerce").astype(float)
+        least, most = SECONDS if name == "seconds" else (1.0, MOST)
+        wrong = given.notna() & ~numbers.between(least, most)
+        lacking = given.isna() & frame["kernel"].map(lambda kernel, n=name: n in needed(kernel))
+        if wrong.any():
+            line = int(np.flatnonzero(wrong)[0])
+            allowed = f"from {least:g} to {most:g}" if numbers.iloc[line] > 0 else "above 0"
+            said = f"{name} must be {allowed}, not {str(given.iloc[line])!r:.40}"
+            raise RequestError(f"{source}: line {line + 2}: {said}")
+        if lacking.any():
+            line = int(np.flatnonzero(lacking)[0])
+            said = f"{frame['kernel'].iloc[line]} needs {name}"
+            raise RequestError(f"{source}: line {line + 2}: {said}")
+        frame[name] = numbers
+
+
+def needed(kernel: str) -> tuple[str, ...]:
+    """Return the columns of numbers that a kernel's measurements cannot do without."""
+    if kernel == GEMM:
+        return "m", "n", "k", "seconds"
+    if kernel in {PREFILL, DECODE}:
+        return "heads", "kv_heads", "head_dim", "batch", "context", "seconds"
+    return ("ranks", "bytes", "seconds") if kernel in RINGS else ("bytes", "seconds")
 
 
 def class_of(kernel: str, dtype: str) -> str:
@@ -174,7 +209,8 @@ def _least(rows: pd.DataFrame, spec: HardwareSpec) -> tuple[Array, Array]:
     if kernel in {PREFILL, DECODE}:
         return _attention(column, _peak(spec, "fp16"), bandwidth, prefill=kernel == PREFILL)
     if kernel in RINGS:
-        assert spec.link is not None
+        if spec.link is None:
+            raise RequestError(f"{spec.name} has no link: it cannot be measured with {kernel}")
         others = (column["ranks"] - 1) / column["ranks"] * RINGS[kernel]
         return nothing, column["bytes"] * others / spec.link.bandwidth.value
     return nothing, column["bytes"] / bandwidth

@@ -60,7 +60,8 @@ class Fields:
         value = self.data.get(name)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) != length or set(value) - set(allowed):
+        good = isinstance(value, list) and len(value) == length
+        if not good or not all(isinstance(entry, str) and entry in allowed for entry in value):
             self._fault(f"{name}: {length} of {', '.join(allowed)} are needed", 0)
             return None
         return [str(entry) for entry in value]
