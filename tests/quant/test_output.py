@@ -126,7 +126,7 @@ def test_options_that_repeat_take_commas_too() -> None:
 
 @pytest.mark.parametrize("given", ["a", "1,,2", "4:1", "1:2:3:4", "1:2:0", ""])
 def test_what_is_no_list_of_numbers_is_refused(given: str) -> None:
-    with pytest.raises(RequestError, match="numbers such as|between commas is empty"):
+    with pytest.raises(RequestError, match=r"numbers such as|between commas is empty"):
         options.numbers([given], [1], "batch")
 
 
