@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 STORED_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32}
 STORED_BITS |= {"F16": 16, "BF16": 16, "I16": 16, "U16": 16}
 """Of the data types of safetensors that take more than a byte."""
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "n_embd", "d_model")
+"""Keys of a config that say how large a model is."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Data types of weights that are not quantized."""
 WHOLE, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
@@ -121,20 +124,35 @@ def open_model(folder: Path) -> ShardedModel:
     return ShardedModel(folder, tensors)
 
 
-def check_stored(folder: Path) -> None:
-    """Raise a RequestError for weights that a folder stores as integers, and does not say why.
+def check_stored(folder: Path) -> int:
+    """Compare a folder's files with its config as far as headers go; return the stored weights.
 
     A folder with ``quantization_config`` is transformers' affair.
+
+    Raises:
+        RequestError: weights that are stored as integers, or a config of more layers than there
+            are tensors, or of larger ones: building such a model would take all memory.
     """
     config = read_json(folder / CONFIG)
-    if config.get("quantization_config"):
-        return
-    for path in sorted(folder.glob("*.safetensors")):
-        for name, tensor in _header(path).items():
+    tensors = [t for path in sorted(folder.glob("*.safetensors")) for t in _header(path).items()]
+    elements = [prod(tensor.shape) for _, tensor in tensors]
+    most = dict.fromkeys(LAYERS, (len(tensors), "tensors"))
+    most |= dict.fromkeys(WIDTHS, (max(elements, default=0), "numbers in the largest tensor"))
+    for key, (limit, what) in most.items():
+        for settings in (config, config.get("text_config")):
+            value = settings.get(key) if isinstance(settings, dict) else None
+            if isinstance(value, int) and value > limit:
+                raise RequestError(
+                    f"{folder / CONFIG}: {key} {value:.6g}: its files have {limit} {what}"
+                )
+    if not config.get("quantization_config"):
+        for name, tensor in tensors:
             if name.endswith((".weight", ".bias")) and tensor.dtype not in FLOATS:
                 raise RequestError(
-                    f"{path}: tensor {name!r} is {tensor.dtype}: {', '.join(FLOATS)} are weights"
+                    f"{folder / tensor.file}: tensor {name!r} is {tensor.dtype}: "
+                    f"{', '.join(FLOATS)} are weights"
                 )
+    return sum(elements)
 
 
 def linear_weights(model: ShardedModel) -> dict[str, bool]:
@@ -152,6 +170,7 @@ def linear_weights(model: ShardedModel) -> dict[str, bool]:
         named = [path for path in sorted(paths) if not any(part in path for part in _NO_LAYERS)]
         sizes = {path: len(model.tensors[f"{path}.weight"].shape) for path in named}
         return {path: False for path, dimensions in sizes.items() if dimensions == 2}
+    check_stored(model.folder)
     if read_json(model.folder / CONFIG).get("quantization_config"):
         raise RequestError(
             f"{model.folder / CONFIG}: quantization_config: a source that is quantized already is "

@@ -53,7 +53,7 @@ class Goal:
         earlier = found.get("request", {})
         known = {key: earlier.get(key) for key in self.request}
         if known != self.request:
-            self._check_replaceable(found)
+            self._check_replaceable({**found, "request": known})
 
     def result(self) -> dict[str, Any] | None:
         """Return the manifest of a whole result of the same request; None: there is none."""

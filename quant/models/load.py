@@ -9,7 +9,7 @@ from quant.checkpoints.pretrained import explained, pretrained, quiet
 from quant.checkpoints.shards import CONFIG, check_stored
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
-from quant.common.sealed import read_json
+from quant.common.sizes import need_memory
 from quant.models.catalog import MODELS
 from quant.models.converted import converted, converted_file
 
@@ -60,7 +60,6 @@ def check_folder(folder: Path) -> None:
         raise RequestError(f"{folder}: {CONFIG} is missing: not a Hugging Face model folder")
     if not any(folder.glob("*.safetensors")):
         raise RequestError(f"{folder}: no *.safetensors; other weight files are not loaded")
-    read_json(folder / CONFIG)
     check_stored(folder)
 
 
@@ -76,6 +75,9 @@ def _load(
             source, local_files_only=local, trust_remote_code=trust
         )
     kind = getattr(torch, dtype)
+    if local:
+        size = check_stored(Path(source)) * kind.itemsize
+        need_memory(size, f"model {str(source)!r} in {dtype}", "stream it, or take a narrower type")
     model = pretrained(source, local=local, trust=trust, dtype=kind, use_safetensors=True)
     check_finite(str(source), model)
     return model.eval(), tokenizer

@@ -28,8 +28,9 @@ def load_minilm() -> tuple[torch.nn.Module, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = package_folder(MINILM)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    options = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    model = AutoModel.from_pretrained(folder, use_safetensors=True, **options)
     return model.eval(), tokenizer
 
 

@@ -81,6 +81,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: set_config(f, num_hidden_layers=1),
         r"architecture has no 'model\.layers\.1",
     ),
+    "a million layers": (
+        lambda f: set_config(f, num_hidden_layers=10**6),
+        r"num_hidden_layers 1e\+06: its files have 21 tensors",
+    ),
+    "a width of all memory": (lambda f: set_config(f, hidden_size=10**9), "hidden_size 1e"),
     "another width": (lambda f: set_config(f, intermediate_size=64), "another shape.*proj"),
     "integers": (
         lambda f: change(f, lambda t: t.update({UP: t[UP].to(torch.int8)})),
