@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -81,7 +81,7 @@ def tried(edge: Edge, cases: int, seed: int, corpus: Path, *, keep: bool = False
         for path in sorted((corpus / edge.name).glob("*")):
             _try(target, path.read_bytes(), path.name, tally)
         for case in range(cases):
-            data = target.made(Random(f"{edge.name} {seed} {case}"))  # noqa: S311  no secret
+            data = target.made(Random(f"{edge.name} {seed} {case}"))
             if not _try(target, data, f"seed {seed}, case {case}", tally) and keep:
                 _keep(corpus / edge.name, data, edge.suffix)
         return FuzzResult(
@@ -110,11 +110,8 @@ def fuzz(
     line = [sys.executable, "-m", "verification.reliability.fuzz", *edges, "--corpus", str(corpus)]
     line += ["--cases", str(cases), "--seed", str(seed)]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
-    found = []
-    for text in done.stdout.splitlines():
-        if text.startswith("{"):
-            found.append(FuzzResult(**json.loads(text)))
-    return found
+    lines = [text for text in done.stdout.splitlines() if text.startswith("{")]
+    return [FuzzResult(**json.loads(text)) for text in lines]
 
 
 def _try(target: Target, data: bytes, name: str, tally: Tally) -> bool:
@@ -176,10 +173,8 @@ def _own_folder(name: str) -> Iterator[Path]:
 
 
 def _forget_peak() -> None:
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak() -> int:
@@ -221,8 +216,9 @@ def _main() -> None:
     _environment()
     _alone()
     corpus = asked.corpus.absolute()
-    whole = sum(edge.share for edge in EDGES.values())
-    for name in asked.edges or EDGES:
+    names = asked.edges or list(EDGES)
+    whole = sum(EDGES[name].share for name in names)
+    for name in names:
         cases = -(-asked.cases * EDGES[name].share // whole)
         result = tried(EDGES[name], cases, asked.seed, corpus, keep=asked.keep)
         print(json.dumps(asdict(result)), flush=True)

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ NO_FILE = (ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 def gguf(folder: Path) -> Target:
     """A GGUF file with a tensor of every block type, read and decoded."""
     metadata = split_gguf(tiny_gguf(folder / "seed.gguf").read_bytes()).values
-    rng = Random(0)  # noqa: S311  no secret
+    rng = Random(0)
     tensors = []
     for kind, (weights, size) in GGUF_BLOCKS.items():
         raw = bytes(rng.randrange(64) for _ in range(4 * size))  # scales stay finite
@@ -348,20 +349,19 @@ def _damaged(rng: Random, files: Files) -> dict[str, bytes | None]:
     name = rng.choice([n for n in names if n.endswith((".safetensors", ".json"))] or names)
     if rng.random() < 0.4:  # where most of the harm can be done
         name = rng.choice([n for n in names if n.endswith(".safetensors")] or names)
-    choice = rng.random()
-    if choice < 0.05:
-        return {name: None}
-    if choice < 0.1:
-        return {name: None, _safe_name(rng, name): files[name]}
-    if choice < 0.15:
-        other = rng.choice(names)
-        return {name: files[other], other: files[name]}
-    if choice < 0.2:
-        return {_safe_name(rng, name): files[rng.choice(names)]}
+    if rng.random() < 0.2:
+        other, new = rng.choice(names), _safe_name(rng, name)
+        moved: tuple[dict[str, bytes | None], ...] = (
+            {name: None},
+            {name: None, new: files[name]},
+            {name: files[other], other: files[name]},
+            {new: files[other]},
+        )
+        return rng.choice(moved)
     data = files[name]
     if name.endswith(".safetensors"):
         return {name: mutated_safetensors(rng, data)}
-    if name.endswith(".json") and choice < 0.85:
+    if name.endswith(".json") and rng.random() < 0.8:
         return {name: mutated_json(rng, json.loads(data))}
     return {name: mutated_bytes(rng, data)}
 
@@ -378,31 +378,37 @@ def _views(place: Path) -> list[dict[str, torch.Tensor]]:
     """What the weights of a folder are: as its one file says, and as its index says."""
     found: list[dict[str, torch.Tensor]] = []
     if (place / WHOLE).is_file():
-        try:
+        with suppress(*NO_FILE):
             found.append(safetensors_values((place / WHOLE).read_bytes()))
-        except NO_FILE:
-            pass
     if (place / INDEX).is_file():
         values: dict[str, torch.Tensor] = {}
-        try:
+        with suppress(*NO_FILE, OSError):
             for file in set(json.loads((place / INDEX).read_bytes())["weight_map"].values()):
                 values |= safetensors_values((place / file).read_bytes())
             found.append(values)
-        except (*NO_FILE, OSError):
-            pass
     return found
 
 
 def _check_loaded(place: Path, state: Tensors) -> None:
     """Raise WrongAcceptance unless a model holds just what a folder's files say."""
-    loaded = {name: value.detach() for name, value in state.items()}
+    loaded = {_short(name): value.detach() for name, value in state.items()}
     by_place = {value.data_ptr(): name for name, value in loaded.items()}
-    own = {by_place[value.data_ptr()] for value in loaded.values()}  # tied ones count once
-    for values in _views(place):
+    own = set(by_place.values())  # tied ones count once
+    odd: list[str] = []
+    for view in _views(place):
+        values = {_short(name): value for name, value in view.items()}
         names = {by_place[loaded[name].data_ptr()] for name in values if name in loaded}
-        if values.keys() <= loaded.keys() and names == own and _equal(values, loaded, values):
+        odd = sorted(values.keys() - loaded.keys()) + sorted(own - names)
+        if not odd and len(values) == len(view) and _equal(values, loaded, values):
             return
-    raise WrongAcceptance("the model's tensors are not those of the folder")
+    raise WrongAcceptance(f"the model's tensors are not those of the folder: {odd[:4]}")
+
+
+def _short(name: str) -> str:
+    """A tensor's name without ``model.``, which transformers adds and takes away."""
+    while name.startswith("model."):
+        name = name.removeprefix("model.")
+    return name
 
 
 def _equal(values: Tensors, loaded: Tensors, names: Mapping[str, object]) -> bool:
