@@ -192,7 +192,7 @@ def test_a_line_moves_no_cursor() -> None:
 
 @pytest.mark.parametrize("number", [28, 5])
 def test_errors_of_the_system_that_rust_tells_are_failures(number: int) -> None:
-    """tokenizers raises the bare class; a full disk is no fault of what was given."""
+    """Its library raises the bare class; a full disk is no fault of what was given."""
     said = f"{os.strerror(number)} (os error {number})"
     assert outcome(Exception(said)) == outcome(OSError(number, said))
     assert outcome(Exception(said))[0] == 1
