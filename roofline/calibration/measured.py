@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -149,7 +150,7 @@ def _check_numbers(frame: pd.DataFrame, source: object) -> None:
 
     for name in COLUMNS[4:]:
         given = frame[name]
-        numbers = pd.to_numeric(given, errors="coerce").astype(float)
+        numbers = pd.Series([_number(value) for value in given], frame.index, float)
         least, most = SECONDS if name == "seconds" else (1.0, MOST)
         wrong = given.notna() & ~numbers.between(least, most)
         lacking = given.isna() & frame["kernel"].map(lambda kernel, n=name: n in needed(kernel))
@@ -163,6 +164,14 @@ def _check_numbers(frame: pd.DataFrame, source: object) -> None:
             said = f"{frame['kernel'].iloc[line]} needs {name}"
             raise RequestError(f"{source}: line {line + 2}: {said}")
         frame[name] = numbers
+
+
+def _number(value: object) -> float:
+    """A cell as a number; NaN: it is none."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 def needed(kernel: str) -> tuple[str, ...]:

@@ -205,7 +205,7 @@ def _has_moe(fields: Fields) -> bool:
 
 def _is_sparse(fields: Fields, layer: int) -> bool:
     """Whether a layer's MLP is a mixture."""
-    if layer in (fields.data.get("mlp_only_layers") or []):
+    if layer in fields.layers("mlp_only_layers"):
         return False
     step = fields.size("interleave_moe_layer_step", "decoder_sparse_step", default=1)
     return (layer + 1) % step == 0

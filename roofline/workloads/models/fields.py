@@ -75,6 +75,16 @@ class Fields:
             return [1]
         return list(value or [])
 
+    def layers(self, name: str) -> list[int]:
+        """Return a list of layers by their numbers; an empty one where it is absent."""
+        value = self.data.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(type(v) is int and v >= 0 for v in value):
+            self._fault(f"{name} = {value!r:.40}: a list of numbers of layers is needed", 0)
+            return []
+        return list(value)
+
     def divides(self, whole: int, part: int, what: str) -> None:
         """Note a fault where ``part`` does not divide ``whole``."""
         if whole % part:

@@ -15,7 +15,7 @@ def build_mamba(fields: Fields, build: Builder) -> None:
     layers = fields.size("num_hidden_layers", "n_layer", most=10_000)
     inner = fields.size("intermediate_size", default=hidden * fields.size("expand", default=2))
     rank = fields.data.get("time_step_rank")
-    small = -(-hidden // 16) if rank in {None, "auto"} else fields.size("time_step_rank")
+    small = -(-hidden // 16) if rank in (None, "auto") else fields.size("time_step_rank")
     state, kernel = fields.size("state_size", default=16), fields.size("conv_kernel", default=4)
     shape = Mamba(hidden, inner, state, kernel, small, fields.flag("use_conv_bias", default=True))
     tied = fields.flag("tie_word_embeddings", default=True)
