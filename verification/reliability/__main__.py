@@ -72,7 +72,7 @@ def _found(asked: argparse.Namespace, begin: float) -> Findings:
 def _faults(asked: argparse.Namespace, begin: float) -> Iterator[FaultResult]:
     for job in ALL:
         _say(begin, f"faults: {job} ...")
-        for result in inject(job, SAMPLE if asked.scale == "quick" else None):
+        for result in inject([job], SAMPLE if asked.scale == "quick" else None):
             failed = f"{len(result.failed)} failed"
             _say(begin, f"{result.job}: {result.fault}: {result.points} operations, {failed}")
             yield result

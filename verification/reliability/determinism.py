@@ -10,12 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from verification.reliability.faults import CampaignError, Content, content, unlike
+from verification.reliability.injection import scratch
 from verification.reliability.making import GROUPS
 from verification.reliability.result import DeterminismResult
 
@@ -65,7 +65,7 @@ def compare(
     Raises:
         CampaignError: a group could not be made.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         base = Path(os.path.realpath(folder))
         inputs = base / "inputs"
         inputs.mkdir()

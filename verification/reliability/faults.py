@@ -4,8 +4,8 @@ After each fault the result is absent, or the older one whole, or the new one wh
 one line and exit code 1; the same request again ends with the same bytes as an undisturbed run, and
 leaves nothing beside them.
 
-``python -m verification.reliability.faults JOB`` is one job of the campaign in a process that is
-started for it (``injection.environment``); it prints a result a line, as JSON.
+``python -m verification.reliability.faults JOB ...`` is jobs of the campaign in a process that is
+started for them (``injection.environment``); it prints a result a line, as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -32,6 +31,7 @@ from verification.reliability.injection import (
     compile_library,
     environment,
     injected,
+    scratch,
 )
 from verification.reliability.result import FaultResult
 from verification.reliability.trials import ALL, Trial
@@ -162,18 +162,18 @@ def spread(count: int, limit: int | None) -> Sequence[int]:
     return sorted({1 + round(i * (count - 1) / (limit - 1)) for i in range(limit)})
 
 
-def inject(job: str, limit: int | None = None) -> Iterator[FaultResult]:
-    """Yield what all faults do to the jobs of one kind, in a process that is started for it.
+def inject(jobs: Sequence[str], limit: int | None = None) -> Iterator[FaultResult]:
+    """Yield what all faults do to jobs, in a process that is started for it.
 
     Args:
-        job: One of ``trials.ALL``.
+        jobs: Of ``trials.ALL``.
         limit: Operations for each kind of fault; None: all.
 
     Raises:
         CampaignError: a job that does not even run undisturbed, or an end that nobody expected.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "verification.reliability.faults", job, "--folder", folder]
+    with scratch() as folder:
+        line = [sys.executable, "-m", "verification.reliability.faults", *jobs, "--folder", folder]
         line += [] if limit is None else ["--limit", str(limit)]
         env = environment(compile_library(Path(folder)))
         with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, text=True) as process:
@@ -181,7 +181,9 @@ def inject(job: str, limit: int | None = None) -> Iterator[FaultResult]:
             for found in process.stdout:
                 yield FaultResult(**json.loads(found))
         if process.returncode:
-            raise CampaignError(f"{job}: the process of its faults ended: {process.returncode}")
+            raise CampaignError(
+                f"{', '.join(jobs)}: the process of its faults ended: {process.returncode}"
+            )
 
 
 def _wrong_end(ending: Ending, *, done: bool) -> Iterator[str]:
@@ -220,7 +222,7 @@ def _check(holds: bool, message: str) -> None:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Inject faults into one job.")
-    parser.add_argument("job", choices=list(ALL))
+    parser.add_argument("job", nargs="+", choices=list(ALL))
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--limit", type=int)
     asked = parser.parse_args()
@@ -231,12 +233,14 @@ def _main() -> None:
     made_by()  # once: the sources may be edited while this runs
     base = Path(os.path.realpath(asked.folder))
     packages = cache_dir().absolute() / "packages"
-    (base / "inputs").mkdir()
-    for name, trial in ALL[asked.job](base / "inputs").items():
-        own = base / name.replace("/", "-")
-        own.mkdir()
-        for result in Campaign(name, trial, own, packages).results(asked.limit):
-            print(json.dumps(asdict(result)), flush=True)
+    for job in asked.job:
+        inputs = base / f"inputs of {job}"
+        inputs.mkdir()
+        for name, trial in ALL[job](inputs).items():
+            own = base / name.replace("/", "-")
+            own.mkdir()
+            for result in Campaign(name, trial, own, packages).results(asked.limit):
+                print(json.dumps(asdict(result)), flush=True)
 
 
 if __name__ == "__main__":
