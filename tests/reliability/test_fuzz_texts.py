@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from quant.common.errors import HwsimError
 from verification.reliability.fuzz import EDGES
+from verification.reliability.fuzz_edge import Target
 
 KINDS = ("device", "accelerator", "plan", "grid", "space", "calibration")
 quickly = settings(
@@ -34,15 +37,20 @@ trees = st.recursive(
     max_leaves=12,
 )
 documents = st.dictionaries(names, trees, max_size=6)
-pieces = st.sampled_from([":", "g", "row", "fp16", "int", "4", "-asym", "bitmod3", "mxfp4", ".toml"])
+pieces = st.sampled_from(
+    [":", "g", "row", "fp16", "int", "4", "-asym", "bitmod3", "mxfp4", ".toml"]
+)
+
+
+@cache
+def _target(edge: str, folder: Path) -> Target:
+    return EDGES[edge].target(folder)
 
 
 def _is_ours(edge: str, folder: Path, data: bytes) -> None:
     """Let an edge read an input; nothing but our own errors may rise."""
-    try:
-        EDGES[edge].target(folder).accepts(data)
-    except HwsimError as error:
-        assert str(error)
+    with suppress(HwsimError):
+        _target(edge, folder).accepts(data)
 
 
 @given(text=st.text() | st.lists(pieces, max_size=8).map("".join))

@@ -225,11 +225,13 @@ def split_gguf(data: bytes) -> GgufFile:
         at += 16 + 8 * count
     start = -(-at // GGUF_ALIGNMENT) * GGUF_ALIGNMENT
     parts = []
-    for name, sizes, kind, offset in entries:
+    for name, dimensions, kind, offset in entries:
         weights, size = GGUF_BLOCKS[kind]
-        for length in sizes:
+        for length in dimensions:
             size *= length
-        parts.append((name, sizes, kind, data[start + offset : start + offset + size // weights]))
+        parts.append(
+            (name, dimensions, kind, data[start + offset : start + offset + size // weights])
+        )
     return GgufFile(tuple(found), tuple(parts))
 
 

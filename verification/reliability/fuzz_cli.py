@@ -22,7 +22,8 @@ from verification.reliability.fuzz_edge import Edge, LoudRefusal, Target
 from verification.reliability.fuzz_text import GRID, PLAN
 from verification.reliability.mutations import mutated_text
 
-PROGRAMS = ("quant", "roofline", "hwsim")
+PROGRAMS = {"quant": 120, "roofline": 100, "hwsim": 60}
+"""Program to its inputs of ten thousand."""
 Pool = tuple[tuple[str, ...], tuple[str, ...]]  # values that may be right, and wrong ones
 NUMBERS: Pool = (
     ("1", "2", "16", "64", "512", "4096"),
@@ -149,7 +150,10 @@ def program(name: str, folder: Path) -> Target:
     return Target(tuple(map(_coded, valid)), made, accepts)
 
 
-EDGES = tuple(Edge(f"{name} command", 130, partial(program, name), ".json") for name in PROGRAMS)
+EDGES = tuple(
+    Edge(f"{name} command", share, partial(program, name), ".json")
+    for name, share in PROGRAMS.items()
+)
 
 
 def _coded(line: list[str]) -> bytes:

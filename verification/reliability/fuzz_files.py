@@ -41,6 +41,8 @@ from verification.reliability.mutations import (
 if TYPE_CHECKING:
     import torch
 
+    from quant.formats.format import Format
+
 Files = dict[str, bytes]
 Tensors = Mapping[str, "torch.Tensor"]
 FORMAT = "int4:g8"
@@ -260,14 +262,14 @@ def streamed(folder: Path) -> Target:
 
 
 EDGES = (
-    Edge("gguf", 900, gguf, ".gguf"),
-    Edge("gguf model", 50, gguf_model, ".gguf"),
+    Edge("gguf", 1500, gguf, ".gguf"),
+    Edge("gguf model", 30, gguf_model, ".gguf"),
     Edge("kept model", 30, kept_model, ".z"),
     Edge("checkpoint", 300, checkpoint, ".z"),
-    Edge("resealed", 300, resealed, ".z"),
-    Edge("sensitivity", 300, sensitivity, ".json"),
-    Edge("wheel", 400, wheel, ".whl"),
-    Edge("hub folder", 200, hub_folder, ".z"),
+    Edge("resealed", 250, resealed, ".z"),
+    Edge("sensitivity", 400, sensitivity, ".json"),
+    Edge("wheel", 900, wheel, ".whl"),
+    Edge("hub folder", 160, hub_folder, ".z"),
     Edge("streamed", 40, streamed, ".z"),
 )
 
@@ -300,7 +302,7 @@ def _shard(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
     tensors = load_file(target / WHOLE)
     (target / WHOLE).unlink()
-    where = {}
+    where: dict[str, str] = {}
     for number in (1, 2):
         file = f"model-0000{number}-of-00002.safetensors"
         part = {
@@ -325,7 +327,12 @@ def _checkpoint(folder: Path) -> tuple[Path, Files]:
 
     rng = np.random.default_rng(0)
     entry = user_format("fuzz-kept", [-1.0, -0.5, 0.0, 2.0])
-    formats = {"a": "int4-asym:g16:fp16", "b": "bitmod3:g16:int8", "c": entry, "d": "mxfp4"}
+    formats: dict[str, str | Format] = {
+        "a": "int4-asym:g16:fp16",
+        "b": "bitmod3:g16:int8",
+        "c": entry,
+        "d": "mxfp4",
+    }
     tensors = {
         path: quant.quantize(rng.standard_normal((4, 32)).astype(np.float32), spec)
         for path, spec in formats.items()

@@ -25,7 +25,13 @@ from verification.reliability.mutations import (
     mutated_toml,
 )
 
-FAMILIES = ("smollm2-135m", "deepseek-v2-lite", "gpt2", "mamba-2.8b", "nemotron-h-56b-base-8k")
+FAMILIES: tuple[str, ...] = (
+    "smollm2-135m",
+    "deepseek-v2-lite",
+    "gpt2",
+    "mamba-2.8b",
+    "nemotron-h-56b-base-8k",
+)
 FAMILIES += ("bert-base-uncased", "vit-base-patch16-224", "resnet-50", "efficientnet-lite0")
 FAMILIES += (
     "gpt-oss-20b",
@@ -235,15 +241,15 @@ def formats(_folder: Path) -> Target:
 
 
 EDGES = (
-    Edge("config", 900, config, ".json"),
-    Edge("device", 700, device, ".toml"),
-    Edge("accelerator", 700, accelerator, ".toml"),
-    Edge("plan", 700, plan, ".toml"),
+    Edge("config", 500, config, ".json"),
+    Edge("device", 600, device, ".toml"),
+    Edge("accelerator", 450, accelerator, ".toml"),
+    Edge("plan", 800, plan, ".toml"),
     Edge("grid", 700, grid, ".toml"),
-    Edge("space", 600, space, ".toml"),
-    Edge("calibration", 300, calibration, ".toml"),
-    Edge("measurements", 250, measurements, ".csv"),
-    Edge("formats", 2000, formats, ".txt"),
+    Edge("space", 500, space, ".toml"),
+    Edge("calibration", 250, calibration, ".toml"),
+    Edge("measurements", 120, measurements, ".csv"),
+    Edge("formats", 2800, formats, ".txt"),
 )
 
 

@@ -11,7 +11,22 @@ from typing import Any, TypeAlias
 Tree: TypeAlias = Any  # what JSON can hold
 Slot: TypeAlias = tuple[Any, Any]  # a container of a tree, and a key or an index of it
 
-EDGES_OF_INTEGERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 65535, 1 << 24, (1 << 31) - 1, 1 << 31)
+EDGES_OF_INTEGERS: tuple[int, ...] = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    1 << 24,
+    (1 << 31) - 1,
+    1 << 31,
+)
 EDGES_OF_INTEGERS += ((1 << 32) - 1, 1 << 32, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 WRONG_TEXTS = (
     "", " ", "a", "None", "nan", "-1", "..", "../../x", "/", "\0", "a\0b", "\n", "\u202e", "é", "①",
@@ -22,7 +37,7 @@ WRONG_VALUES: tuple[Any, ...] = (
     math.inf, -math.inf, math.nan, [], {}, [[]], [None], [0], ["a"], {"a": 1}, {"": {}},
     *EDGES_OF_INTEGERS,
 )  # fmt: skip
-RAW = (
+RAW: tuple[str, ...] = (
     "1e999",
     "-1e999",
     "9" * 5000,
@@ -182,7 +197,14 @@ def _wrap(rng: Random, container: Any, key: Any, _slots: list[Slot]) -> None:  #
 def _several(rng: Random, container: Any, key: Any, _slots: list[Slot]) -> None:  # noqa: ANN401
     value = _get(container, key)
     if isinstance(value, list) and value:
-        choices = (value * 2, value[1:], value[::-1], [*value, value[0]], value * 50, [])
+        choices: tuple[list[Any], ...] = (
+            value * 2,
+            value[1:],
+            value[::-1],
+            [*value, value[0]],
+            value * 50,
+            [],
+        )
         _put(container, key, rng.choice(choices))
     elif isinstance(value, dict):
         value[rng.choice(("x", "", "é", "a.b", " "))] = rng.choice(WRONG_VALUES)
@@ -200,6 +222,7 @@ def _put(container: Any, key: Any, value: Any) -> None:  # noqa: ANN401  as abov
         container[key] = value
 
 
+_TREE: tuple[Callable[[Random, Any, Any, list[Slot]], None], ...]
 _TREE = (_delete, _replace, _replace, _null, _elsewhere, _nudge, _nudge, _reword, _rename, _wrap)
 _TREE += (_several,)
 
