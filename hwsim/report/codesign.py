@@ -12,13 +12,16 @@ import pandas as pd
 import roofline
 from hwsim.report import prose
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
+from hwsim.study import fingerprint
 from hwsim.study.result import Candidate, CodesignResult
 from quant.checkpoints.folder import save_quantized
 from quant.common import arguments
 from quant.common.goal import Goal
 from quant.common.job import Job, job
 from quant.common.output import save_figure
+from quant.common.sealed import digest
 from quant.common.tables import number, table_of, to_markdown
+from quant.common.versions import made_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +47,12 @@ def save_report(
         HwsimError: another process writes there, or the disk is full.
     """
     measured = {c.name: list(c.perplexity.window_nll) for c in result.candidates}
-    request = {"asked": asdict(result.request), "measured": measured, "plan": result.plan.layers}
+    request: dict[str, Any] = {
+        "asked": asdict(result.request),
+        "measured": measured,
+        "plan": result.plan.layers,
+    }
+    request |= {"machine": digest(fingerprint.describe(result.machine)), **made_by()}
     goal = Goal(arguments.path("folder", folder), SCHEMA, request, overwrite=overwrite)
     with job(goal) as work:
         if work.made is None:

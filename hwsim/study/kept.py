@@ -19,6 +19,7 @@ def keep(frame: pd.DataFrame, path: Path) -> None:
     """Write a table ``[layers, formats]``, every number to its last bit."""
     content = {
         "schema": SCHEMA,
+        "key": path.stem,
         "layers": list(frame.index),
         "formats": list(frame.columns),
         "nat_per_token": frame.to_numpy(np.float64).tolist(),
@@ -38,9 +39,9 @@ def load_kept(path: Path, layers: Sequence[str], formats: Sequence[str]) -> pd.D
     except RequestError as error:
         say(f"{error}; made anew")
         return None
-    named = (found.get("schema"), found.get("layers"), found.get("formats"))
-    if named != (SCHEMA, list(layers), list(formats)):
-        say(f"{path}: of other layers or formats; made anew")
+    named = [found.get(name) for name in ("schema", "key", "layers", "formats")]
+    if named != [SCHEMA, path.stem, list(layers), list(formats)]:
+        say(f"{path}: another table than its name says; made anew")
         return None
     values = np.array(found["nat_per_token"], np.float64)
     return pd.DataFrame(values, index=list(layers), columns=list(formats))

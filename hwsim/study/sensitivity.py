@@ -21,7 +21,7 @@ from hwsim.study.kept import check_losses, keep, load_kept
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
 from quant.common.progress import track
-from quant.common.versions import made_by
+from quant.common.versions import ROUNDING, made_by
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CONTEXT
 from quant.layers.hooks import watched
@@ -92,7 +92,7 @@ def cache_key(
         return fingerprint.key(
             {
                 "estimate": [SCHEMA, CONTEXT, fingerprint.describe(calibrate)],
-                "libraries": made_by(),
+                "libraries": made_by(ROUNDING),
                 "tokens": fingerprint.tensor_facts({"": tokens}),
                 "layers": list(layers),
                 "formats": [fingerprint.format_facts(spec) for spec in formats],

@@ -154,9 +154,9 @@ class Study:
         """Return hashes of all that the results depend on beside the request."""
         return {
             "machine": digest(fingerprint.describe(self.machine)),
-            "weights": digest(fingerprint.tensor_facts(self.model.state_dict())),
+            "model": digest(fingerprint.model_facts(self.model)),
             "text": digest(fingerprint.tensor_facts({"": self.text})),
-            **made_by(),
+            **made_by(("quant", "roofline", "hwsim")),
         }
 
     def _measured(self, tensors: Mapping[str, QuantizedTensor], label: str) -> Perplexity:

@@ -90,10 +90,14 @@ def facts_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, tuple[
     }
 
 
-def levels_of(specs: Iterable[FormatSpec]) -> dict[str, list[float]]:
-    """Return the levels of grids by name: a name may mean another grid in another process."""
-    elements = {spec.format.name: spec.format.element for spec in specs}
-    return {n: list(e.values) for n, e in elements.items() if isinstance(e, Codebook)}
+def grid_facts(specs: Iterable[FormatSpec]) -> dict[str, Any]:
+    """Return what grids are, by name: a name may mean another grid in another process."""
+    formats = {spec.format.name: spec.format for spec in specs}
+    return {
+        name: [list(entry.element.values), str(entry.ties), entry.bounded]
+        for name, entry in formats.items()
+        if isinstance(entry.element, Codebook)
+    }
 
 
 def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant.common.errors import RequestError
+from quant.common.errors import HwsimError, RequestError
 from quant.common.files import sha256_of
 from quant.common.progress import track
 from quant.common.sealed import read_json
@@ -87,6 +87,20 @@ class ShardedModel:
         """Bytes of all files."""
         return sum((self.folder / name).stat().st_size for name in self.files)
 
+    def states(self) -> dict[str, tuple[int, ...]]:
+        """Return what changes with every write to a file: size, times, which file it is."""
+        found = {name: (self.folder / name).stat() for name in self.files}
+        return {
+            name: (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+            for name, state in found.items()
+        }
+
+    def check_unchanged(self, before: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise a HwsimError unless all files are as they were: what was read is of one model."""
+        changed = [name for name, state in self.states().items() if before[name] != state]
+        if changed:
+            raise HwsimError(f"{self.folder / changed[0]}: changed while it was read: run it again")
+
     def identity(self) -> dict[str, str]:
         """Return the SHA-256 of every file that says what the model is: weights, index, config."""
         also = [name for name in (INDEX, CONFIG) if (self.folder / name).is_file()]
@@ -103,6 +117,7 @@ def open_model(folder: Path) -> ShardedModel:
     """
     if not folder.is_dir():
         raise RequestError(f"{folder}: no such folder")
+    check_one_set(folder)
     wanted = _index(folder / INDEX) if (folder / INDEX).is_file() else None
     if wanted is None and not (folder / WHOLE).is_file():
         raise RequestError(f"{folder}: neither {WHOLE} nor {INDEX}: nothing to quantize")
@@ -122,6 +137,12 @@ def open_model(folder: Path) -> ShardedModel:
     if wanted is not None and (more := sorted(tensors.keys() - wanted.keys())):
         raise RequestError(f"{folder}: tensor {more[0]!r} is not in {INDEX}")
     return ShardedModel(folder, tensors)
+
+
+def check_one_set(folder: Path) -> None:
+    """Raise a RequestError where a folder has two sets of weights: which one is meant?"""
+    if (folder / WHOLE).is_file() and (folder / INDEX).is_file():
+        raise RequestError(f"{folder}: both {WHOLE} and {INDEX}: remove the one that is not meant")
 
 
 def check_stored(folder: Path) -> int:

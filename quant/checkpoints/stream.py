@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA, facts_of, levels_of, stored_grids
+from quant.checkpoints.contents import SCHEMA, facts_of, grid_facts, stored_grids
 from quant.checkpoints.folder import finish_checkpoint
 from quant.checkpoints.partition import QUANTIZED, Shard, partition
 from quant.checkpoints.shards import FLOATS, ShardedModel, linear_weights, open_model
@@ -103,17 +103,18 @@ def quantize_checkpoint(
             f"method {chosen.name!r} looks at inputs or at several layers: a model cannot be "
             "streamed with it"
         )
-    asked = {"method": chosen.name, "model": model or source.resolve().name}
+    asked = {"method": chosen.name, "model": source.resolve().name}
     check_formats(formats, chosen)
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     opened = open_model(source)
+    before = opened.states()
     transposed = linear_weights(opened)
     specs = {p: s for p, s in assign(formats, transposed).items() if not s.format.is_plain}
     stored_grids(spec.format for spec in specs.values())
     _check_dtypes(opened, specs)
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
     request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
-    request |= {"grids": levels_of(specs.values()), "method_code": code_of(chosen), **made_by()}
+    request |= {"grids": grid_facts(specs.values()), "method_code": code_of(chosen), **made_by()}
     shards = partition(opened, specs, transposed, shard_bytes)
     with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
         was_there = work.made is not None
@@ -123,7 +124,9 @@ def quantize_checkpoint(
             facts = [work.steps[shard.file].facts for shard in shards]
             counted = tuple(sum(f[key] for f in facts) for key in ("poor_groups", "groups"))
             files = [shard.file for shard in shards]
-            finish_checkpoint(work, layers, asked["model"], others, files, counted)
+            opened.check_unchanged(before)
+            named = model or asked["model"]
+            finish_checkpoint(work, layers, named, others, files, counted)
         made: dict[str, Any] = work.made or {}
     found = {
         path: (parse_spec(layer["format"]), (int(layer["shape"][0]), int(layer["shape"][1])))

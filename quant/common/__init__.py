@@ -1,1 +1,1 @@
-"""What all three packages share: errors, files, jobs, arguments, cache, progress, configuration, JSON."""
+"""What all three packages share: errors, files, jobs, arguments, cache, progress, JSON."""

@@ -16,6 +16,8 @@ from quant.common.locks import locked_file
 STREAMS = tuple(map(Path, ("/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc")))
 """What a path leads to through these is open already: it is written to, never replaced. Other files
 below ``/dev``, such as those of ``/dev/shm``, are as files elsewhere."""
+PART = ".hwsim-part"
+"""Ends the name of a file that is being made, after a dot and its name: nobody else's has it."""
 MOST_LINKS = 40
 """As many as the kernel follows."""
 
@@ -26,7 +28,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     The file is flushed to the disk before the rename and its folder after it, so that a killed run
     or a full disk leaves either the old file or the new one, never half of one; what a killed run
-    leaves beside it (``.NAME.part``) is taken over by the next one. A new file has the ordinary
+    leaves beside it (``.NAME.hwsim-part``) is taken over by the next. A new file has the ordinary
     mode (umask), an older one keeps its own. A link stays: what it leads to is replaced. A device,
     a FIFO or an open stream (``/dev/stdout``) is written to when the block has succeeded.
 
@@ -43,7 +45,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         return
     final = Path(os.path.realpath(target))
     final.parent.mkdir(parents=True, exist_ok=True)
-    with locked_file(part_of(final)) as part:
+    with locked_file(final.with_name(f".{final.name}{PART}")) as part:
         try:
             yield part
             if final.exists():
@@ -56,7 +58,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def part_of(final: Path) -> Path:
-    """Return where something is made before it takes its name: beside it, hidden."""
+    """Return where a folder is made before it takes its name: beside it, hidden."""
     return final.with_name(f".{final.name}.part")
 
 

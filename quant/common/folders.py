@@ -7,13 +7,14 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from quant.common.errors import RequestError
 from quant.common.files import sync
 from quant.common.locks import locked_folder
-from quant.common.manifest import MANIFEST
+from quant.common.manifest import MANIFEST, is_ours
+from quant.common.progress import say
 
 EXCHANGE = 2
 """RENAME_EXCHANGE of Linux's ``renameat2`` and RENAME_SWAP of macOS' ``renamex_np``."""
@@ -38,13 +39,15 @@ def put_in_place(ready: Path, target: Path, listed: Iterable[str]) -> None:
         ready.rename(target)
         sync(target.parent)
         return
-    carry_over(target, ready, listed)
+    given_up = set(listed)
+    carried = carry_over(target, ready, given_up)
     sync_tree(ready)
     ready.chmod(target.stat().st_mode & 0o7777)
     # It becomes ``ready``, which nobody may take in the meantime.
     with locked_folder(target, target, wait=True):
         exchange(ready, target)
         sync(target.parent)
+        _move_late(ready, target, given_up | carried)
         remove_folder(ready, (MANIFEST,))
 
 
@@ -66,16 +69,23 @@ def remove_folder(folder: Path, last: Sequence[str] = ()) -> None:
     folder.rmdir()
 
 
-def carry_over(old: Path, new: Path, listed: Iterable[str]) -> None:
+def carry_over(old: Path, new: Path, listed: Collection[str]) -> set[str]:
     """Give the new folder all files of the old one that are not listed, as links to the same.
+
+    Returns:
+        Their names.
 
     Raises:
         RequestError: the new folder has another file of that name.
     """
-    given_up = set(listed)
+    carried = set()
     for path in sorted(old.rglob("*")):
         name = path.relative_to(old).as_posix()
-        if name in given_up or (path.is_dir() and not path.is_symlink()):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()) and not (new / name).exists():
+                (new / name).mkdir(parents=True)
+            continue
+        if name in listed:
             continue
         place = new / name
         if os.path.lexists(place) or any((new / p).is_file() for p in Path(name).parents):
@@ -87,6 +97,21 @@ def carry_over(old: Path, new: Path, listed: Iterable[str]) -> None:
             os.link(path, place, follow_symlinks=False)
         except OSError:  # a disk without hard links
             shutil.copy2(path, place, follow_symlinks=False)
+        carried.add(name)
+    return carried
+
+
+def _move_late(old: Path, new: Path, known: Collection[str]) -> None:
+    """Let files follow that somebody wrote into the old folder while it was being replaced."""
+    for path in sorted(old.rglob("*")):
+        name = path.relative_to(old).as_posix()
+        if name in known or (path.is_dir() and not path.is_symlink()):
+            continue
+        if os.path.lexists(new / name):
+            say(f"{path}: kept there: {new} has a file of that name")
+            raise FileExistsError(f"{path} is in the way")
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(new / name)
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -106,12 +131,17 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Put an older folder back that a kill in the middle of ``exchange`` left aside."""
+    """Put an older folder of ours back that a kill in the middle of ``exchange`` left aside.
+
+    Only for the one who holds the place.
+    """
     aside = _aside(target)
-    if aside.is_dir() and not target.exists():
-        aside.rename(target)
-    elif aside.is_dir():
+    if not aside.is_dir() or not is_ours(aside, "hwsim"):
+        return
+    if target.exists():
         remove_folder(aside, (MANIFEST,))
+    else:
+        aside.rename(target)
 
 
 def sync_tree(folder: Path) -> None:
@@ -123,9 +153,11 @@ def sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             continue
-        if path.is_file() and path.stat().st_nlink == 1:  # what was carried over keeps its mode
+        if path.is_dir():
+            sync(path)
+        elif path.is_file() and path.stat().st_nlink == 1:  # what was carried over is as it was
             path.chmod(path.stat().st_mode & 0o7111 | readable)
-        sync(path)
+            sync(path)
     sync(folder)
 
 

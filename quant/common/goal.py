@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from quant.common.errors import RequestError
-from quant.common.folders import recover
-from quant.common.manifest import MANIFEST, differing, is_ours, normal, whole_manifest
+from quant.common.manifest import (
+    MANIFEST,
+    differing,
+    is_ours,
+    normal,
+    read_sealed_manifest,
+    whole_manifest,
+)
 from quant.common.output import check_writable
 from quant.common.progress import say
 
@@ -36,33 +42,36 @@ class Goal:
     owned: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(os.path.realpath(self.folder)))
+        folder = Path(os.path.realpath(self.folder))
+        if not folder.name:
+            raise RequestError(f"{folder} is the root of all files: name a folder inside it")
+        object.__setattr__(self, "folder", folder)
         object.__setattr__(self, "request", normal(self.request))
 
     def check(self) -> None:
         """Refuse early what ``finished`` would refuse, when the request is known in part.
 
-        Keys that are not given are taken as equal.
+        Keys that are not given are taken as equal, and files are not looked into.
 
         Raises:
             RequestError: as ``finished``.
         """
-        found = self._there()
-        if found is None or found["schema"] != self.schema:
+        found = self._there(whole=False)
+        if found is None:
             return
         earlier = found.get("request", {})
         known = {key: earlier.get(key) for key in self.request}
-        if known != self.request:
+        if (found["schema"], known) != (self.schema, self.request):
             self._check_replaceable({**found, "request": known})
 
     def result(self) -> dict[str, Any] | None:
         """Return the manifest of a whole result of the same request; None: there is none."""
         try:
-            found = whole_manifest(self.folder, others=not self.owned)
+            found = read_sealed_manifest(self.folder)
+            same = (found["schema"], found.get("request")) == (self.schema, self.request)
+            return whole_manifest(self.folder, others=not self.owned) if same else None
         except RequestError:
             return None
-        same = (found["schema"], found.get("request")) == (self.schema, self.request)
-        return found if same else None
 
     def finished(self) -> dict[str, Any] | None:
         """Return the manifest of a finished run of the same request; None: there is work to do.
@@ -71,7 +80,7 @@ class Goal:
             RequestError: nothing may be written there: a file, a folder with what is not ours, or
                 an earlier result of another request that is not to be overwritten.
         """
-        found = self._there()
+        found = self._there(whole=True)
         if found is None:
             return None
         if (found["schema"], found.get("request")) == (self.schema, self.request):
@@ -79,16 +88,17 @@ class Goal:
         self._check_replaceable(found)
         return None
 
-    def _there(self) -> dict[str, Any] | None:
-        """The manifest of what is there already and whole, if anything is."""
-        recover(self.folder)
+    def _there(self, *, whole: bool) -> dict[str, Any] | None:
+        """The manifest of what is there already, if anything is, and its files are whole."""
         if self.folder.exists() and not self.folder.is_dir():
             raise RequestError(f"{self.folder} is a file: the name of a folder is needed")
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
             check_parent(self.folder)
             return None
         try:
-            return whole_manifest(self.folder, others=not self.owned)
+            if whole:
+                return whole_manifest(self.folder, others=not self.owned)
+            return read_sealed_manifest(self.folder)
         except RequestError as error:
             self._check_damaged(error)
             return None

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from quant.common.errors import HwsimError, RequestError
-from quant.common.files import part_of, sha256_of, sync
-from quant.common.folders import put_in_place, remove_folder
+from quant.common.files import PART, part_of, sha256_of, sync
+from quant.common.folders import put_in_place, recover, remove_folder
 from quant.common.goal import Goal, check_parent
 from quant.common.locks import locked_folder
 from quant.common.manifest import (
@@ -28,7 +28,7 @@ from quant.common.manifest import (
     normal,
 )
 from quant.common.progress import say
-from quant.common.sealed import read_sealed, write_sealed
+from quant.common.sealed import read_json, read_sealed, write_sealed
 
 JOURNAL = "journal.json"
 SCHEMA = "hwsim.journal/1"
@@ -56,12 +56,14 @@ class Job:
         folder: Where files are written until the end.
         steps: What earlier runs and this one have done, by name.
         made: The manifest of the finished result; None: there is work to do.
+        complete: Whether the folder holds a whole result, which lacks its name at most.
     """
 
     goal: Goal
     folder: Path
     steps: dict[str, Step] = field(default_factory=dict)
     made: dict[str, Any] | None = None
+    complete: bool = False
 
     def keep(self, name: str, facts: Any = None, files: Sequence[str] = ()) -> Step:  # noqa: ANN401
         """Note that a step is done, so that no later run does it again.
@@ -104,6 +106,7 @@ class Job:
 
     def place(self, made: dict[str, Any]) -> dict[str, Any]:
         """Let the finished folder, its manifest included, take the target's name."""
+        self.complete = True
         _clear(self.folder, {MANIFEST, *made["sha256"]})
         (self.folder / JOURNAL).unlink(missing_ok=True)
         put_in_place(self.folder, self.goal.folder, _listed(self.goal))
@@ -123,42 +126,51 @@ class Job:
 def job(goal: Goal) -> Iterator[Job]:
     """Hold a place, and go on with an unfinished run of the same request that waits there.
 
-    What a failed run has kept stays for the next one; one that kept nothing, or whose request
-    cannot be met, leaves nothing.
+    What a failed run has kept stays for the next one; one that kept nothing leaves nothing. What an
+    unfinished run has kept is given up only by work of another request that begins in its place.
 
     Raises:
         RequestError: as ``Goal.finished``, or files that are not ours where the work would be.
         HwsimError: another process writes there.
     """
-    work = part_of(goal.folder)
-    if work.is_dir() and any(work.iterdir()) and not _is_work(work):
-        raise RequestError(f"{work} holds files that are not ours: move them away")
+    made = goal.result()
+    if made is not None:  # also where nothing could be written
+        sweep(goal)
+        yield Job(goal, goal.folder, made=made)
+        return
     check_parent(goal.folder)
+    work = part_of(goal.folder)
+    if work.is_dir() and not _is_work(work):
+        raise RequestError(f"{work} holds files that are not ours: move them away")
     with locked_folder(work, goal.folder, wait=goal.owned):
         current = Job(goal, work)
+        begun = False
         try:
+            recover(goal.folder)
             current.made = goal.finished()
-            there = current.made is not None
-            if not there:
+            if current.made is None:
                 _begin(current)
+            begun = True
             yield current
-        except BaseException as error:
-            there = False
-            if isinstance(error, RequestError):  # which would fail again
-                current.steps.clear()
-            raise
         finally:
-            # Renamed at the end; kept for the next run, if it failed; else of no use to anybody.
-            if there or not (current.made or current.steps):
+            # A whole result waits for its name, steps for the next run; what was there before this
+            # run had looked at it is not ours to remove.
+            if begun and not (current.steps or current.complete or current.made):
                 remove_folder(work, (JOURNAL, MANIFEST))
+            elif not begun or current.made:
+                with suppress(OSError):  # it is not empty, or it was renamed
+                    work.rmdir()
 
 
 def sweep(goal: Goal) -> None:
-    """Remove what a killed run left beside a finished result, unless somebody is at work there."""
+    """Remove what a killed run left beside a finished result, unless it is an unfinished run."""
     work = part_of(goal.folder)
     if work.is_dir() and _is_work(work):
         with suppress(OSError, HwsimError), locked_folder(work, goal.folder):
-            remove_folder(work, (JOURNAL, MANIFEST))
+            if not _steps(work):
+                remove_folder(work, (JOURNAL, MANIFEST))
+            else:
+                say(f"{work}: an unfinished run of another request waits there")
 
 
 def _begin(current: Job) -> None:
@@ -173,20 +185,28 @@ def _begin(current: Job) -> None:
     _clear(work, {name for step in current.steps.values() for name in step.sha256})
 
 
-def _earlier(work: Path, goal: Goal) -> dict[str, Step]:
-    """Steps of an unfinished run of the same request whose files are all whole."""
+def _steps(work: Path) -> dict[str, Step]:
+    """Steps of the journal that lies in a folder; none where it is damaged."""
     try:
         found = read_sealed(work / JOURNAL)
-        steps = {name: Step(**step) for name, step in found["steps"].items()}
-        same = (found["kind"], found["request"]) == (goal.schema, goal.request)
+        return {name: Step(**step) for name, step in found["steps"].items()}
     except (RequestError, KeyError, TypeError, AttributeError):
         return {}
-    if not same and steps:
+
+
+def _earlier(work: Path, goal: Goal) -> dict[str, Step]:
+    """Steps of an unfinished run of the same request whose files are all whole."""
+    steps = _steps(work)
+    if not steps:
+        return {}
+    found = read_sealed(work / JOURNAL)
+    if (found.get("kind"), found.get("request")) != (goal.schema, goal.request):
         say(
             f"{goal.folder}: an unfinished run of another request is given up (it differs in "
-            f"{differing(found['request'], goal.request)})"
+            f"{differing(found.get('request', {}), goal.request)})"
         )
-    whole = {n: s for n, s in steps.items() if _is_whole(work, s)} if same else {}
+        return {}
+    whole = {name: step for name, step in steps.items() if _is_whole(work, step)}
     if whole:
         say(f"{goal.folder}: going on with a run that was cut ({len(whole)} steps are done)")
     return whole
@@ -208,9 +228,14 @@ def _clear(work: Path, kept: Collection[str]) -> None:
 
 
 def _is_work(work: Path) -> bool:
-    """Whether a folder is what an earlier run left: unfinished, or just replaced."""
-    names = {path.name for path in work.iterdir()} - {part_of(work / JOURNAL).name}
-    return not names or JOURNAL in names or is_ours(work, "hwsim")
+    """Whether a folder is what an earlier run left: unfinished, just replaced, or empty."""
+    names = {path.name for path in work.iterdir()}
+    if names <= {f".{JOURNAL}{PART}"} or is_ours(work, "hwsim"):
+        return True
+    try:
+        return read_json(work / JOURNAL).get("schema") == SCHEMA
+    except RequestError:
+        return False
 
 
 def _listed(goal: Goal) -> list[str]:

@@ -23,7 +23,8 @@ def locked_file(path: Path) -> Iterator[Path]:
     It is empty, of the ordinary mode, and may be renamed or removed by the one who holds it.
     """
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A link of that name leads to what is somebody else's: it is refused by the system.
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         _take(number, wait=True)
         if _is(number, path):
             break

@@ -26,6 +26,19 @@ def manifest_of(
     return {"schema": schema, "request": request, **content, "sha256": dict(hashes)}
 
 
+def read_sealed_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder after comparing its seal; its files are not looked at.
+
+    Raises:
+        RequestError: no manifest, or one that was changed.
+    """
+    path = folder / MANIFEST
+    found = read_sealed(path)
+    if not isinstance(found.get("schema"), str) or not isinstance(found.get("sha256"), dict):
+        raise RequestError(f"{path}: no manifest of ours: schema and sha256 are needed")
+    return found
+
+
 def whole_manifest(folder: Path, *, others: bool = True) -> dict[str, Any]:
     """Return the manifest of a folder after comparing its seal and the hash of every file.
 
@@ -37,12 +50,8 @@ def whole_manifest(folder: Path, *, others: bool = True) -> dict[str, Any]:
         RequestError: no manifest, one that was changed, a file outside of the folder, missing, cut
             or changed, or one that is not listed.
     """
-    path = folder / MANIFEST
-    found = read_sealed(path)
-    hashes = found.get("sha256")
-    if not isinstance(found.get("schema"), str) or not isinstance(hashes, dict):
-        raise RequestError(f"{path}: no manifest of ours: schema and sha256 are needed")
-    for name, expected in hashes.items():
+    found = read_sealed_manifest(folder)
+    for name, expected in found["sha256"].items():
         file = folder / name
         inside = not Path(name).is_absolute() and ".." not in Path(name).parts and "\0" not in name
         if not inside or not file.is_file():
@@ -52,7 +61,7 @@ def whole_manifest(folder: Path, *, others: bool = True) -> dict[str, Any]:
                 f"{file}: damaged: SHA-256 is {actual}, the manifest says {expected}"
             )
     if not others:
-        listed_too = {MANIFEST, *hashes}
+        listed_too = {MANIFEST, *found["sha256"]}
         for file in sorted(folder.rglob("*")):
             if not file.is_dir() and file.relative_to(folder).as_posix() not in listed_too:
                 raise RequestError(f"{file}: not of the folder: its manifest does not list it")

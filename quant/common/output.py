@@ -28,6 +28,8 @@ TABLES = ("table", "json", "csv", "md", "html", "parquet")
 """Forms of a result that is rows."""
 FIGURES = (*TABLES, "svg", "png", "pdf")
 """Forms of a result that is also drawn."""
+LONGEST = 240
+"""Bytes of a name: systems take 255, and what is being made has a longer one."""
 UNKNOWN = 80
 """Cells of a line of a terminal that does not tell."""
 SUFFIXES = {".txt": "table", ".htm": "html", ".toml": "toml"} | {f".{f}": f for f in FIGURES[1:]}
@@ -206,9 +208,11 @@ def check_place(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise a RequestError where neither file nor folder could be made; it is tried out."""
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    above = next((p for p in path.absolute().parents if p.exists()), Path("/"))
     if not above.is_dir():
         raise RequestError(f"out {str(path)!r}: {above} is a file, not a folder")
+    if len(os.fsencode(path.name)) > LONGEST:
+        raise RequestError(f"out {str(path)!r}: names of up to {LONGEST} bytes can be written")
     try:
         if not path.exists() or path.is_file() or path.is_dir():  # a stream is written to itself
             tempfile.TemporaryFile(dir=above).close()

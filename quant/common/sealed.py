@@ -51,7 +51,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
         RequestError: as ``read_json``, or the content is not what was sealed.
     """
     content = read_json(path)
-    if content.pop(SEAL, None) != digest(content):
+    if SEAL not in content:
+        raise RequestError(f"{path}: without a seal: another version or another program wrote it")
+    if content.pop(SEAL) != digest(content):
         raise RequestError(f"{path}: damaged: its content is not what its seal was made for")
     return content
 

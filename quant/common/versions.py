@@ -6,15 +6,25 @@ import hashlib
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-LIBRARIES = ("numba", "numpy", "torch", "transformers")
-"""Those that compute."""
-ROUNDING = ("formats", "layers", "methods", "rounding", "tensors")
-"""Rooms of ``quant`` whose code turns weights into codes and codes into weights."""
+LIBRARIES = (
+    "gguf",
+    "numba",
+    "numpy",
+    "safetensors",
+    "scipy",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""Those that compute, or read what is computed with."""
 ROOT = Path(__file__).parent.parent
+WHOLE = (ROOT.name,)
+"""Folders of our code: the package ``quant``."""
+ROUNDING = tuple(f"{ROOT.name}/{room}" for room in ("formats", "layers", "rounding", "tensors"))
+"""Rooms whose code turns weights into codes and codes into weights."""
 
 
 def library_versions() -> dict[str, str]:
@@ -29,13 +39,13 @@ def library_versions() -> dict[str, str]:
 
 
 @cache
-def own_code(rooms: Iterable[str] = ROUNDING) -> str:
-    """Return a hash over the names and contents of all modules of some rooms of ``quant``."""
+def own_code(folders: tuple[str, ...] = WHOLE) -> str:
+    """Return a hash over the names and contents of all modules of some folders of ours."""
     whole = hashlib.sha256()
-    for room in rooms:
-        for path in sorted((ROOT / room).rglob("*.py")):
+    for folder in folders:
+        for path in sorted((ROOT.parent / folder).rglob("*.py")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            whole.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+            whole.update(f"{path.relative_to(ROOT.parent).as_posix()} {content}\n".encode())
     return whole.hexdigest()
 
 
@@ -50,6 +60,6 @@ def code_of(thing: object) -> str | None:
         return f"unknown, of process {os.getpid()}"  # typed in: no other run can be known to match
 
 
-def made_by() -> dict[str, object]:
+def made_by(folders: tuple[str, ...] = WHOLE) -> dict[str, object]:
     """Return what another version of would make a request another one."""
-    return {"libraries": library_versions(), "code": own_code()}
+    return {"libraries": library_versions(), "code": own_code(folders)}

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA, levels_of
+from quant.checkpoints.contents import SCHEMA, grid_facts
 from quant.checkpoints.folder import write_checkpoint
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.common.versions import code_of, made_by
 from quant.methods.base import Method
 from quant.methods.kept import resumable
-from quant.models.kept import tensors_hash
+from quant.models.kept import model_identity, tensors_hash
 from quant.plan import Formats, specs_of
 
 if TYPE_CHECKING:
@@ -65,15 +65,16 @@ def quantize_to_folder(
     from quant.models.texts import calibration_for
 
     specs = specs_of(formats)
-    asked: dict[str, Any] = {"model": model, "method": method.name}
+    # A folder is known by its content: how its path is spelled plays no part.
+    named = Path(model).resolve().name if Path(model).exists() else model
+    asked: dict[str, Any] = {"model": named, "method": method.name}
     asked |= {"formats": {path: str(spec) for path, spec in specs.items()}}
-    asked |= {"grids": levels_of(specs.values()), "method_code": code_of(method)}
+    asked |= {"grids": grid_facts(specs.values()), "method_code": code_of(method)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     loaded, tokenizer = load_model(model)
     text = calibration_for(method, tokenizer, calibration_tokens)
-    known = {name: value.detach() for name, value in loaded.state_dict().items()}
     seen = {} if text is None else {"tokens": text}
-    request = {**asked, "weights": tensors_hash(known), "calibration": tensors_hash(seen)}
+    request = {**asked, "weights": model_identity(loaded), "calibration": tensors_hash(seen)}
     with job(Goal(folder, SCHEMA, {**request, **made_by()}, overwrite=overwrite)) as work:
         if work.made is not None:
             return Written(work.made, None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from quant.checkpoints.contents import levels_of
+from quant.checkpoints.contents import grid_facts
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.progress import say
@@ -21,7 +21,7 @@ from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
 from quant.models.evaluate import Perplexity, perplexity
-from quant.models.kept import evaluation, step, tensors_hash
+from quant.models.kept import evaluation, model_identity, step, tensors_hash
 from quant.models.load import DTYPES, load_model
 from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import calibration_for, evaluation_tokens, leading_token
@@ -112,8 +112,9 @@ def compare(
     request = {
         "setting": {name: str(value) for name, value in vars(setting).items()},
         "choices": [[label, *_identity(choice, method)] for label, choice, method in asked],
-        "weights": tensors_hash(loaded.state_dict()),
-        "text": tensors_hash({"": text}),
+        "grids": grid_facts(filter(None, (setting.activations, setting.kv))),
+        "model": model_identity(loaded),
+        "text": [tensors_hash({"": text}), bos],
         **made_by(),
     }
     with evaluation(request) as work:
@@ -142,7 +143,7 @@ def _identity(choice: Formats, method: Method) -> list[Any]:
     """What weights are rounded to, and how, as JSON can hold it."""
     specs = specs_of(choice)
     formats = {path: str(spec) for path, spec in specs.items()}
-    return [formats, levels_of(specs.values()), method.name, code_of(method)]
+    return [formats, grid_facts(specs.values()), method.name, code_of(method)]
 
 
 def _size(name: str, value: object) -> int:

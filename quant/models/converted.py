@@ -32,7 +32,8 @@ CONVERTER = 2
 """Version of the conversion: another one makes kept folders anew."""
 WEIGHTS = "model.safetensors"
 NO_WEIGHTS = ("rope_freqs", "rope_factors_")
-"""Tensors of GGUF files that are settings: transformers has them in the config."""
+"""Tensors of GGUF files that are settings of the positions, if transformers reads them."""
+SCALING = ".rope.scaling.type"
 
 
 def converted(entry: BuiltinModel) -> Path:
@@ -93,6 +94,7 @@ def convert(gguf: Path, target: Path) -> None:
                 alone, gguf_file=gguf.name, local_files_only=True, trust_remote_code=False
             )
     _check_all_used(gguf.name, tensors, model)
+    _check_positions(gguf, tensors, model)
     # transformers refuses to save what it calls quantized, though the weights are float now.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -141,6 +143,22 @@ def _check_all_used(where: str, tensors: Mapping[str, GgufTensor], model: torch.
         raise RequestError(
             f"{where}: its architecture has {taken} weights, the file {given}{named}: metadata and "
             "tensors are not of one model"
+        )
+
+
+def _check_positions(gguf: Path, tensors: Mapping[str, GgufTensor], model: torch.nn.Module) -> None:
+    """Raise a RequestError where a file scales its positions and transformers left that out."""
+    from gguf import GGUFReader
+
+    scaled = [name for name in tensors if name.startswith(NO_WEIGHTS)]
+    for name, field in GGUFReader(gguf).fields.items():
+        if name.endswith(SCALING) and field.contents() not in ("", "none"):
+            scaled.append(name)
+    settings = getattr(getattr(model, "config", None), "rope_parameters", None) or {}
+    if scaled and settings.get("rope_type", "default") == "default":
+        raise RequestError(
+            f"{gguf.name}: {scaled[0]!r} scales the positions, which is not read from GGUF files "
+            "of this architecture: take the model's safetensors"
         )
 
 

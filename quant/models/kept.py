@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 SCHEMA = "hwsim.evaluation/1"
+UNSEEN = ("_name_or_path", "name_or_path", "transformers_version")
+"""Settings that change nothing of what is computed."""
 
 
 @contextmanager
@@ -50,6 +53,22 @@ def step(work: Job | None, name: str, measure: Callable[[], dict[str, Any]]) -> 
         work.keep(name, measure())
     facts: dict[str, Any] = work.steps[name].facts
     return facts
+
+
+def model_identity(model: torch.nn.Module) -> dict[str, str]:
+    """Return hashes of what a model computes: its weights, its class, its config.
+
+    Where it was loaded from, and by which version of transformers, plays no part.
+    """
+    config: Any = getattr(model, "config", None)
+    settings = config.to_dict() if hasattr(config, "to_dict") else {}
+    plain = {key: value for key, value in settings.items() if key not in UNSEEN}
+    described = json.loads(json.dumps(plain, default=str, sort_keys=True))
+    return {
+        "weights": tensors_hash(model.state_dict()),
+        "config": hashlib.sha256(json.dumps(described).encode()).hexdigest(),
+        "class": type(model).__qualname__,
+    }
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:

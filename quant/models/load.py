@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.pretrained import explained, pretrained, quiet
-from quant.checkpoints.shards import CONFIG, check_stored
+from quant.checkpoints.shards import CONFIG, check_one_set, check_stored
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sizes import need_memory
@@ -60,6 +60,7 @@ def check_folder(folder: Path) -> None:
         raise RequestError(f"{folder}: {CONFIG} is missing: not a Hugging Face model folder")
     if not any(folder.glob("*.safetensors")):
         raise RequestError(f"{folder}: no *.safetensors; other weight files are not loaded")
+    check_one_set(folder)
     check_stored(folder)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quant.common.errors import RequestError
-from quant.common.files import atomic_path, is_stream, part_of, write_text
+from quant.common.files import PART, atomic_path, is_stream, write_text
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_taken_over(tmp_path: Path) -> None:
-    part_of(tmp_path / "x").write_text("half of something that was much longer")
+    (tmp_path / f".x{PART}").write_text("half of something that was much longer")
     write_text(tmp_path / "x", "whole")
     assert (tmp_path / "x").read_text() == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
@@ -117,3 +117,11 @@ def test_files_in_memory_are_replaced_as_others_are() -> None:
         other.hardlink_to(path)
         write_text(path, "after")
         assert (path.read_text(), other.read_text()) == ("after", "before")
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / f".x{PART}").symlink_to("victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "victim").read_text() == "mine"

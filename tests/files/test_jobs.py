@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from quant.common import folders
 from quant.common.errors import RequestError
 from quant.common.files import part_of
 from quant.common.goal import Goal
@@ -242,3 +243,111 @@ def test_verilog_of_the_users_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "terms_pkg.sv").unlink()
     write(tmp_path)
     write(tmp_path)
+
+
+def waiting(folder: Path) -> list[str]:
+    """Names of the files that an unfinished run has kept beside a folder."""
+    return sorted(tree(part_of(folder))) if part_of(folder).is_dir() else []
+
+
+@pytest.mark.parametrize("again", ["a", "c"])
+def test_a_refusal_or_a_finished_result_leaves_another_runs_work(
+    again: str, tmp_path: Path
+) -> None:
+    """``--overwrite`` was forgotten, or what is there was asked for: hours of work stay."""
+    make(tmp_path / "out", "a")
+    fail(Goal(tmp_path / "out", SCHEMA, {"text": "b"}, overwrite=True), "b")
+    kept = waiting(tmp_path / "out")
+    assert "one.txt" in kept
+    with suppress(RequestError):
+        assert not make(tmp_path / "out", again)
+    assert waiting(tmp_path / "out") == kept
+    with job(Goal(tmp_path / "out", SCHEMA, {"text": "b"}, overwrite=True)) as work:
+        assert list(work.steps) == ["one.txt"]
+
+
+def test_an_interruption_while_kept_work_is_looked_at_loses_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goal = Goal(tmp_path / "out", SCHEMA, {"text": "a"})
+    fail(goal, "a")
+    kept = waiting(tmp_path / "out")
+
+    def interrupted(_: Path) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quant.common.job.sha256_of", interrupted)
+        with pytest.raises(KeyboardInterrupt), job(goal):
+            pass
+    assert waiting(tmp_path / "out") == kept
+
+
+def test_a_wrong_request_in_the_middle_keeps_what_is_done(tmp_path: Path) -> None:
+    def wrong() -> None:
+        with job(Goal(tmp_path / "out", SCHEMA, {"text": "a"})) as work:
+            (work.folder / "one.txt").write_text("aone.txt")
+            work.keep("one.txt", files=["one.txt"])
+            raise RequestError("the source is away")
+
+    with pytest.raises(RequestError, match="away"):
+        wrong()
+    assert "one.txt" in waiting(tmp_path / "out")
+
+
+def test_a_whole_result_waits_for_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goal = Goal(tmp_path / "out", SCHEMA, {"text": "a"})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def make_it() -> None:
+        with job(goal) as work:
+            assert work.made is None
+            (work.folder / "x").write_text("x")
+            work.finish({}, ["x"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quant.common.job.put_in_place", full)
+        with pytest.raises(OSError, match="No space"):
+            make_it()
+    assert waiting(tmp_path / "out") == ["manifest.json", "x"]
+    with job(goal) as work:
+        assert work.made is not None
+    assert sorted(tree(tmp_path / "out")) == ["manifest.json", "x"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_folders_of_others_with_names_like_ours_stay(tmp_path: Path) -> None:
+    for name in (".out.aside", ".out.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").write_text("years")
+        (tmp_path / name / "journal.json").write_text('{"schema": "diary/1"}')
+    with pytest.raises(RequestError, match="not ours"):
+        make(tmp_path / "out")
+    assert (tmp_path / ".out.aside/thesis.tex").read_text() == "years"
+    assert (tmp_path / ".out.part/thesis.tex").read_text() == "years"
+
+
+def test_what_is_written_while_a_folder_is_replaced_moves_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "out")
+    exchange = folders.exchange
+
+    def late(one: Path, other: Path) -> None:
+        (other / "late.txt").write_text("mine")
+        exchange(one, other)
+
+    monkeypatch.setattr(folders, "exchange", late)
+    os.mkfifo(tmp_path / "out/fifo")
+    (tmp_path / "out/empty").mkdir()
+    make(tmp_path / "out", "b", overwrite=True)
+    assert (tmp_path / "out/late.txt").read_text() == "mine"
+    assert (tmp_path / "out/fifo").is_fifo()
+    assert (tmp_path / "out/empty").is_dir()
+
+
+def test_the_root_is_no_place() -> None:
+    with pytest.raises(RequestError, match="name a folder inside it"):
+        make(Path("/"))
