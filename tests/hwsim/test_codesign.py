@@ -93,13 +93,13 @@ def test_the_command_of_a_request_asks_the_same(
 
     asked = []
 
-    def stop(request: Request) -> None:
+    def stop(request: Request, *_: object, **__: object) -> None:
         asked.append(request)
         raise RequestError("that was all")
 
     request = Request("smollm2-135m", "bitmod", **options)
     arguments = shlex.split(request.command)
-    monkeypatch.setattr(hwsim.loop, "run", stop)
+    monkeypatch.setattr(hwsim.loop, "run_into", stop)
     monkeypatch.setattr(sys, "argv", [*arguments, "-o", str(tmp_path / "report")])
     with pytest.raises(SystemExit):
         main()
@@ -136,7 +136,7 @@ def test_codesign_end_to_end(tmp_path: Path) -> None:
     done = command("codesign", "smollm2-135m", "bitmod", *options)
     assert done.returncode == 0, done.stderr
     names = {"codesign.md", "plan.toml", "layers.csv", "candidates.csv", "checkpoint"}
-    names |= {"roofline.svg", "format_map.svg", "accuracy.svg"}
+    names |= {"roofline.svg", "format_map.svg", "accuracy.svg", "manifest.json"}
     assert {path.name for path in out.iterdir()} == names
     rows = pd.read_csv(out / "candidates.csv").set_index("choice")
     bits, ppl = (dict(zip(rows.index, rows[c], strict=True)) for c in ("effective_bits", "ln_ppl"))
