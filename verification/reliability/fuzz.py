@@ -30,10 +30,11 @@ from types import FrameType
 from verification.reliability.fuzz_cli import EDGES as PROGRAMS
 from verification.reliability.fuzz_edge import Edge, LoudRefusal, Target, WrongAcceptance
 from verification.reliability.fuzz_files import EDGES as FILES
+from verification.reliability.fuzz_folders import EDGES as FOLDERS
 from verification.reliability.fuzz_text import EDGES as TEXTS
 from verification.reliability.result import FuzzResult
 
-EDGES = {edge.name: edge for edge in (*TEXTS, *FILES, *PROGRAMS)}
+EDGES = {edge.name: edge for edge in (*TEXTS, *FILES, *FOLDERS, *PROGRAMS)}
 OFTEN, LONG = 10_000, 1_000_000
 """Inputs on every push, and in a long campaign."""
 MOST_S, MOST_BYTES = 5.0, 2 << 30

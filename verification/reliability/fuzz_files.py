@@ -1,53 +1,46 @@
-"""Edges that read files of tensors, folders of them, and what is kept in the cache.
+"""Edges that read files of tensors, and what is kept in the cache.
 
 A checkpoint, a kept model and a kept table are sealed: whatever happened to them, they are refused,
-made anew, or the same to the last bit. A folder of Hugging Face has no seal: it is refused, or all
-of its tensors are loaded with just the values that are in its files.
+made anew, or the same to the last bit.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
 import shutil
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from verification.reliability.containers import (
+from verification.reliability.containers import mutated_safetensors
+from verification.reliability.containers_gguf import (
     GGUF_BLOCKS,
     GgufFile,
     mutated_gguf,
-    mutated_safetensors,
-    safetensors_values,
     split_gguf,
+)
+from verification.reliability.folders import (
+    Files,
+    damaged,
+    packed,
+    read_files,
+    unpacked,
+    write_files,
 )
 from verification.reliability.fuzz_edge import Edge, Target, WrongAcceptance
 from verification.reliability.inputs import tiny_gguf
 from verification.reliability.mutations import (
     mutated_bytes,
     mutated_json,
-    mutated_text,
     mutated_tree,
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from quant.formats.format import Format
-
-Files = dict[str, bytes]
-Tensors = Mapping[str, "torch.Tensor"]
-FORMAT = "int4:g8"
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-NO_FILE = (ValueError, KeyError, TypeError, RuntimeError, AttributeError)
 
 
 def gguf(folder: Path) -> Target:
@@ -106,16 +99,16 @@ def kept_model(folder: Path) -> Target:
     from quant.common.cache import cache_dir
 
     (place,) = (cache_dir() / "models").iterdir()
-    whole = _read(place)
+    whole = read_files(place)
 
     def accepts(data: bytes) -> bool:
-        _write(place, {**whole, **_unpacked(data)})
+        write_files(place, {**whole, **unpacked(data)})
         quant.load_model(str(path))
-        if _read(place) != whole:
+        if read_files(place) != whole:
             raise WrongAcceptance("the kept model is not what it was")
         return True
 
-    return Target((_packed({}),), lambda rng: _packed(_damaged(rng, whole)), accepts)
+    return Target((packed({}),), lambda rng: packed(damaged(rng, whole)), accepts)
 
 
 def checkpoint(folder: Path) -> Target:
@@ -124,12 +117,12 @@ def checkpoint(folder: Path) -> Target:
     expected = _content(place)
 
     def accepts(data: bytes) -> bool:
-        _write(place, {**whole, **_unpacked(data)})
+        write_files(place, {**whole, **unpacked(data)})
         if _content(place) != expected:
             raise WrongAcceptance("other tensors than those that were written")
         return True
 
-    return Target((_packed({}),), lambda rng: _packed(_damaged(rng, whole)), accepts)
+    return Target((packed({}),), lambda rng: packed(damaged(rng, whole)), accepts)
 
 
 def resealed(folder: Path) -> Target:
@@ -152,13 +145,13 @@ def resealed(folder: Path) -> Target:
         except (ValueError, TypeError):
             manifest = {}
         files["manifest.json"] = json.dumps(manifest).encode()
-        return _packed({name: data for name, data in files.items() if data != whole[name]})
+        return packed({name: data for name, data in files.items() if data != whole[name]})
 
     def accepts(data: bytes) -> bool:
         from quant.formats.registry import FORMATS
 
         before = set(FORMATS)
-        _write(place, {**whole, **_unpacked(data)})
+        write_files(place, {**whole, **unpacked(data)})
         try:
             _content(place)
         finally:
@@ -166,7 +159,7 @@ def resealed(folder: Path) -> Target:
                 del FORMATS[name]
         return True
 
-    return Target((_packed({}),), made, accepts)
+    return Target((packed({}),), made, accepts)
 
 
 def sensitivity(folder: Path) -> Target:
@@ -218,47 +211,11 @@ def wheel(folder: Path) -> Target:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         unpack(path, package, place)
-        if sorted(_read(place).values()) != sorted(members.values()):
+        if sorted(read_files(place).values()) != sorted(members.values()):
             raise WrongAcceptance("other files than those that are pinned")
         return True
 
     return Target((whole,), lambda rng: mutated_bytes(rng, whole), accepts)
-
-
-def hub_folder(folder: Path) -> Target:
-    """A folder of Hugging Face, loaded: refused, or all tensors with the values of its files."""
-
-    def use(place: Path) -> bool:
-        import quant
-
-        model, _ = quant.load_model(str(place))
-        _check_loaded(place, model.state_dict(keep_vars=True))
-        return True
-
-    return _of_hub_folder(folder, use)
-
-
-def streamed(folder: Path) -> Target:
-    """A folder of Hugging Face, quantized tensor by tensor: refused, or just its tensors."""
-    out = folder / "out"
-
-    def use(place: Path) -> bool:
-        import quant
-        from quant.checkpoints.folder import load_quantized, load_rest
-        from quant.checkpoints.stream import quantize_checkpoint
-
-        shutil.rmtree(out, ignore_errors=True)
-        quantize_checkpoint(place, out, FORMAT)
-        codes, found = load_quantized(out), dict(load_rest(out))
-        for values in _views(place):
-            if values.keys() == {*found, *(f"{path}.weight" for path in codes)} and all(
-                _same_codes(quant.quantize(values[f"{path}.weight"].float().numpy(), FORMAT), code)
-                for path, code in codes.items()
-            ):
-                return _equal(values, found, found)
-        raise WrongAcceptance("the checkpoint's tensors are not those of the folder")
-
-    return _of_hub_folder(folder, use)
 
 
 EDGES = (
@@ -269,50 +226,7 @@ EDGES = (
     Edge("resealed", 250, resealed, ".z"),
     Edge("sensitivity", 400, sensitivity, ".json"),
     Edge("wheel", 900, wheel, ".whl"),
-    Edge("hub folder", 160, hub_folder, ".z"),
-    Edge("streamed", 40, streamed, ".z"),
 )
-
-
-def _of_hub_folder(folder: Path, use: Callable[[Path], bool]) -> Target:
-    """A model in one file or in shards; an input says which, and what was changed in it."""
-    from tests.own.tiny_llama import tiny_llama
-
-    tiny_llama(folder / "whole", hidden=8, layers=2, positions=32)
-    _shard(folder / "whole", folder / "shards")
-    seeds = {name: _read(folder / name) for name in ("whole", "shards")}
-    place = folder / "case"
-
-    def made(rng: Random) -> bytes:
-        name = rng.choice(list(seeds))
-        return _packed({"": name.encode(), **_damaged(rng, seeds[name])})
-
-    def accepts(data: bytes) -> bool:
-        changes = _unpacked(data)
-        _write(place, {**seeds[(changes.pop("") or b"").decode()], **changes})
-        return use(place)
-
-    return Target(tuple(_packed({"": name.encode()}) for name in seeds), made, accepts)
-
-
-def _shard(source: Path, target: Path) -> None:
-    """Write a model in two files with an index."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(source, target)
-    tensors = load_file(target / WHOLE)
-    (target / WHOLE).unlink()
-    where: dict[str, str] = {}
-    for number in (1, 2):
-        file = f"model-0000{number}-of-00002.safetensors"
-        part = {
-            name: value for i, (name, value) in enumerate(tensors.items()) if i % 2 == number - 1
-        }
-        save_file(part, target / file, metadata={"format": "pt"})
-        where |= dict.fromkeys(part, file)
-    size = sum(value.nbytes for value in tensors.values())
-    index = {"metadata": {"total_size": size}, "weight_map": where}
-    (target / INDEX).write_text(json.dumps(index, indent=1))
 
 
 def _checkpoint(folder: Path) -> tuple[Path, Files]:
@@ -340,7 +254,7 @@ def _checkpoint(folder: Path) -> tuple[Path, Files]:
     rest = {"norm": torch.ones(8), "embed": torch.arange(12, dtype=torch.bfloat16).reshape(3, 4)}
     save_quantized(folder / "saved", tensors, model="own", rest=rest)
     del FORMATS[entry.name]
-    return folder / "saved", _read(folder / "saved")
+    return folder / "saved", read_files(folder / "saved")
 
 
 def _content(place: Path) -> str:
@@ -348,93 +262,6 @@ def _content(place: Path) -> str:
     from quant.checkpoints.folder import content_hash, load_quantized, load_rest
 
     return content_hash(load_quantized(place), load_rest(place))
-
-
-def _damaged(rng: Random, files: Files) -> dict[str, bytes | None]:
-    """Change, drop, rename or exchange files of a folder."""
-    names = sorted(files)
-    name = rng.choice([n for n in names if n.endswith((".safetensors", ".json"))] or names)
-    if rng.random() < 0.4:  # where most of the harm can be done
-        name = rng.choice([n for n in names if n.endswith(".safetensors")] or names)
-    if rng.random() < 0.2:
-        other, new = rng.choice(names), _safe_name(rng, name)
-        moved: tuple[dict[str, bytes | None], ...] = (
-            {name: None},
-            {name: None, new: files[name]},
-            {name: files[other], other: files[name]},
-            {new: files[other]},
-        )
-        return rng.choice(moved)
-    data = files[name]
-    if name.endswith(".safetensors"):
-        return {name: mutated_safetensors(rng, data)}
-    if name.endswith(".json") and rng.random() < 0.8:
-        return {name: mutated_json(rng, json.loads(data))}
-    return {name: mutated_bytes(rng, data)}
-
-
-def _safe_name(rng: Random, name: str) -> str:
-    """A name of a file inside the folder."""
-    known = (WHOLE, INDEX, "quantized.safetensors", "rest.safetensors", "tokenizer.model")
-    text = rng.choice((mutated_text(rng, name), *known))
-    kept = "".join(c for c in text if c.isascii() and (c.isalnum() or c in "._-"))[:60]
-    return kept.strip(".") or "x"
-
-
-def _views(place: Path) -> list[dict[str, torch.Tensor]]:
-    """What the weights of a folder are: as its one file says, and as its index says."""
-    found: list[dict[str, torch.Tensor]] = []
-    if (place / WHOLE).is_file():
-        with suppress(*NO_FILE):
-            found.append(safetensors_values((place / WHOLE).read_bytes()))
-    if (place / INDEX).is_file():
-        values: dict[str, torch.Tensor] = {}
-        with suppress(*NO_FILE, OSError):
-            for file in set(json.loads((place / INDEX).read_bytes())["weight_map"].values()):
-                values |= safetensors_values((place / file).read_bytes())
-            found.append(values)
-    return found
-
-
-def _check_loaded(place: Path, state: Tensors) -> None:
-    """Raise WrongAcceptance unless a model holds just what a folder's files say."""
-    loaded = {_short(name): value.detach() for name, value in state.items()}
-    by_place = {value.data_ptr(): name for name, value in loaded.items()}
-    own = set(by_place.values())  # tied ones count once
-    odd: list[str] = []
-    for view in _views(place):
-        values = {_short(name): value for name, value in view.items()}
-        names = {by_place[loaded[name].data_ptr()] for name in values if name in loaded}
-        odd = sorted(values.keys() - loaded.keys()) + sorted(own - names)
-        if not odd and len(values) == len(view) and _equal(values, loaded, values):
-            return
-    raise WrongAcceptance(f"the model's tensors are not those of the folder: {odd[:4]}")
-
-
-def _short(name: str) -> str:
-    """A tensor's name without ``model.``, which transformers adds and takes away."""
-    while name.startswith("model."):
-        name = name.removeprefix("model.")
-    return name
-
-
-def _equal(values: Tensors, loaded: Tensors, names: Mapping[str, object]) -> bool:
-    """Whether tensors have the same values, as float32, and the same shapes."""
-    import torch
-
-    pairs = [(values[name].to(torch.float32), loaded[name].to(torch.float32)) for name in names]
-    if all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs):
-        return True
-    raise WrongAcceptance("a tensor has other values than its file")
-
-
-def _same_codes(one: object, other: object) -> bool:
-    from quant.checkpoints.folder import content_hash
-    from quant.tensors.tensor import QuantizedTensor
-
-    assert isinstance(one, QuantizedTensor)
-    assert isinstance(other, QuantizedTensor)
-    return content_hash({"": one}, {}) == content_hash({"": other}, {})
 
 
 def _sorted_hash(values: object) -> str:
@@ -448,29 +275,3 @@ def _forget_cache() -> None:
     from quant.common.cache import cache_dir
 
     shutil.rmtree(cache_dir() / "models", ignore_errors=True)
-
-
-def _read(place: Path) -> Files:
-    return {path.name: path.read_bytes() for path in sorted(place.iterdir()) if path.is_file()}
-
-
-def _write(place: Path, files: Mapping[str, bytes | None]) -> None:
-    """Make a folder hold just these files."""
-    place.mkdir(exist_ok=True)
-    there = _read(place)
-    for name in there.keys() - {name for name, data in files.items() if data is not None}:
-        (place / name).unlink()
-    for name, data in files.items():
-        if data is not None and there.get(name) != data:
-            (place / name).write_bytes(data)
-
-
-def _packed(changes: Mapping[str, bytes | None]) -> bytes:
-    """Files by name in one input; None: the file is taken away."""
-    coded = {n: None if d is None else base64.b64encode(d).decode() for n, d in changes.items()}
-    return zlib.compress(json.dumps(coded).encode(), 9)
-
-
-def _unpacked(data: bytes) -> dict[str, bytes | None]:
-    coded = json.loads(zlib.decompress(data))
-    return {name: None if text is None else base64.b64decode(text) for name, text in coded.items()}
