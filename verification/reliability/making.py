@@ -9,8 +9,13 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from quant.common.errors import RequestError
+from quant.formats.spec import parse_spec
+from quant.methods.base import Method
 
 FORMS = ("txt", "json", "csv", "md", "html", "parquet")
 FIGURES = (*FORMS, "svg", "png", "pdf")
@@ -63,7 +68,7 @@ def methods(inputs: Path, out: Path) -> None:
     from quant.models.checkpoint import quantize_to_folder
 
     for name, method in METHODS.items():
-        spec = "int4-asym:g64" if name in ("omniquant", "peqa", "hqq") else WEIGHTS
+        spec = _taken(method)
         quantize_to_folder(str(inputs / TINY), out / name, spec, method, calibration_tokens=1024)
 
 
@@ -84,10 +89,19 @@ def codesign(inputs: Path, out: Path) -> None:
 
 
 def reports(inputs: Path, out: Path) -> None:
-    """Every command with ``-o``, in every form."""
-    for line, suffixes in COMMANDS.items():
+    """Every command with ``-o`` that needs no weights, in every form."""
+    _written([line for line in COMMANDS if TINY not in line], inputs, out)
+
+
+def measurements(inputs: Path, out: Path) -> None:
+    """Every command with ``-o`` that runs a model, in every form."""
+    _written([line for line in COMMANDS if TINY in line], inputs, out)
+
+
+def _written(lines: Iterable[tuple[str, ...]], inputs: Path, out: Path) -> None:
+    for line in lines:
         words = [str(inputs / word) if word in (TINY, "space.toml") else word for word in line]
-        for suffix in suffixes:
+        for suffix in COMMANDS[line]:
             _command(*words, "-o", str(out / f"{line[0]}-{line[1]}.{suffix}"))
 
 
@@ -97,6 +111,7 @@ GROUPS: dict[str, Callable[[Path, Path], None]] = {
     "streams": streams,
     "codesign": codesign,
     "reports": reports,
+    "measurements": measurements,
 }
 
 
@@ -108,6 +123,15 @@ def inputs_in(folder: Path) -> None:
     tiny_llama(folder / TINY, hidden=128, layers=2)
     tiny_gguf(folder / "tiny.gguf")
     (folder / "space.toml").write_text(SPACE)
+
+
+def _taken(method: Method) -> str:
+    """The first format that a method takes."""
+    for spec in (WEIGHTS, "int4-asym:g64"):
+        with suppress(RequestError):
+            method.check_format(parse_spec(spec))
+            return spec
+    raise RequestError(f"method {method.name} takes none of the formats")
 
 
 def _command(program: str, *words: str) -> None:

@@ -12,8 +12,8 @@ from quant.common.versions import own_code
 from verification.reliability.determinism import MAY_DIFFER
 from verification.reliability.result import DeterminismResult, FaultResult, FuzzResult
 
-LIBRARIES = ("numba", "numpy", "torch", "transformers", "safetensors", "tokenizers", "matplotlib")
-LIBRARIES += ("pandas", "pyarrow", "scipy")
+LIBRARIES: tuple[str, ...] = ("numba", "numpy", "torch", "transformers", "safetensors")
+LIBRARIES += ("tokenizers", "matplotlib", "pandas", "pyarrow", "scipy")
 NOT_SEEN = (
     "Operations that a library asks of the kernel without the C library are not seen; of those "
     "that were met it is the rename of safetensors' temporary file inside the hidden folder."

@@ -166,6 +166,7 @@ def reports(inputs: Path) -> dict[str, Trial]:
     explore = ("hwsim", "explore", str(space), *SCENARIO)
     sweep = ("roofline", "sweep", "smollm2-135m", "h100-sxm", "--batch", "1,2")
     report = ("roofline", "report", "smollm2-135m", "h100-sxm", "--phase", "decode")
+    lines: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
     lines = {"explore": (explore, ("csv",)), "sweep": (sweep, ("json",))}
     lines["report"] = (report, ("svg", "png", "pdf", "html", "parquet"))
     found: dict[str, Trial] = {}
