@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 from quant.common.errors import RequestError
@@ -22,6 +23,8 @@ FIGURES = (*FORMS, "svg", "png", "pdf")
 MODEL, DEVICE, MACHINE = "smollm2-135m", "h100-sxm", "bitmod"
 SHORT = ("--prompt", "16", "--generate", "1")
 WEIGHTS = "bitmod4:g64"
+POSITIONS = 1024
+"""Of the tiny model: as many as the windows of ``hwsim margins`` have."""
 SPACE = 'base = "bitmod"\nrows = [16, 32]\nformats = ["bitmod3", "bitmod4"]\n'
 """Designs for ``hwsim explore``."""
 TINY = "tiny"
@@ -102,7 +105,8 @@ def _written(lines: Iterable[tuple[str, ...]], inputs: Path, out: Path) -> None:
     for line in lines:
         words = [str(inputs / word) if word in (TINY, "space.toml") else word for word in line]
         for suffix in COMMANDS[line]:
-            _command(*words, "-o", str(out / f"{line[0]}-{line[1]}.{suffix}"))
+            with chdir(out):  # pages name the command that made them
+                _command(*words, "-o", f"{line[0]}-{line[1]}.{suffix}")
 
 
 GROUPS: dict[str, Callable[[Path, Path], None]] = {
@@ -120,7 +124,9 @@ def inputs_in(folder: Path) -> None:
     from tests.own.tiny_llama import tiny_llama
     from verification.reliability.inputs import tiny_gguf
 
-    tiny_llama(folder / TINY, hidden=128, layers=2)
+    config = tiny_llama(folder / TINY, hidden=128, layers=2) / "config.json"
+    longer = {**json.loads(config.read_text()), "max_position_embeddings": POSITIONS}
+    config.write_text(json.dumps(longer))
     tiny_gguf(folder / "tiny.gguf")
     (folder / "space.toml").write_text(SPACE)
 
@@ -156,7 +162,7 @@ def _main() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    GROUPS[asked.group](asked.inputs, asked.folder)
+    GROUPS[asked.group](asked.inputs.absolute(), asked.folder)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -239,8 +240,9 @@ def _in_child(inputs: Path, work: Work) -> None:
 
 def _command(line: tuple[str, ...], file: str, case: Path) -> object:
     """Run a command in this process."""
-    sys.argv = [*line, "-o", str(case / file)]
-    return importlib.import_module(f"{line[0]}.cli").main()
+    sys.argv = [*line, "-o", file]
+    with chdir(case):  # pages name the command that made them
+        return importlib.import_module(f"{line[0]}.cli").main()
 
 
 def _older(file: str, case: Path) -> None:
