@@ -47,6 +47,19 @@ SCHEMAS = {
         "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops",
     ),
     "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
+    "hwsim.codesign/1": (
+        "hwsim codesign",
+        "`manifest.json` of the folder: what it was made for, hashes, whether the plan is proved "
+        "optimal",
+    ),
+    "hwsim.journal/1": (
+        "all that resume",
+        "`journal.json` in `.NAME.part`: request, steps that are done, hashes of their files",
+    ),
+    "hwsim.evaluation/1": ("quant eval", "in the cache: rows that were measured"),
+    "hwsim.sensitivity/1": ("hwsim codesign", "in the cache: expected losses"),
+    "hwsim.model/1": ("all that load models", "in the cache: a converted GGUF model"),
+    "hwsim.package/1": ("all that load models", "in the cache: files of a package"),
     "hwsim.checkpoint/2": (
         "quant quantize",
         "`manifest.json` of the folder ([checkpoints](checkpoints.md))",
@@ -69,10 +82,10 @@ Without `--output` the file's suffix chooses: `.txt` (table), `.json`, `.csv`, `
 refused before any work is done. With `--output`
 any other name will do (`-o /dev/stdout`).
 
-**Files** are whole or absent, whenever a run is cut. Devices, FIFOs and open streams are written to,
-links stay links. Where the result is a folder (`quant quantize`, `hwsim codesign`), PATH is the
-folder: a run that was cut goes on when the same is asked again, a finished one is left as it is, and
-another request into it needs `--overwrite`. Only files that the folder's manifest lists are
+**Files** are whole or absent, whenever a run is cut. Devices, FIFOs and open streams are written
+to, links stay links. Where the result is a folder (`quant quantize`, `hwsim codesign`), PATH is the
+folder: a run that was cut goes on when the same is asked again, a finished one is left as it is,
+and another request into it needs `--overwrite`. Only files that the folder's manifest lists are
 replaced; a folder that is not one of ours is refused. While it is made, the result is in
 `.NAME.part` beside it, which also keeps two runs out of one place.
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = "0.20.0"
-SCHEMA = "hwsim.compressed-tensors/1"
+SCHEMA = "hwsim.compressed/1"
 FILE, CONFIG = "model.safetensors", "config.json"
 _INTEGER_SCALES = {FP16, FP32, INT8}
 _FP4 = {"nvfp4": "nvfp4-pack-quantized", "mxfp4": "mxfp4-pack-quantized"}

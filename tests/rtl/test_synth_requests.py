@@ -81,7 +81,7 @@ def test_missing_pyosys_is_said_in_words() -> None:
         "import sys; sys.modules['pyosys'] = None; "
         "from hwsim.verilog.synth.__main__ import main; main()"
     )
-    assert "pip install -e '.[synth]'" in refusal(code=code)
+    assert "pip install 'hwsim[synth]'" in refusal(code=code)
 
 
 def test_the_child_process_imports_nothing_of_the_project() -> None:
