@@ -20,7 +20,7 @@ from quant.methods.registry import get_method
 from quant.models import compare as comparing
 from quant.models.checkpoint import quantize_to_folder
 from quant.models.compare import EvaluationSetting, compare
-from quant.models.evaluate import Perplexity
+from quant.models.evaluate import Perplexity, perplexity
 from quant.tensors.tensor import QuantizedTensor
 from tests.own.tiny_llama import tiny_llama
 
@@ -102,7 +102,7 @@ def test_an_evaluation_goes_on_with_the_next_format(
     texts = torch.arange(256) % 250
     monkeypatch.setattr(comparing, "evaluation_tokens", lambda tokenizer, count: texts[:count])
     measured: list[str] = []
-    original = comparing.perplexity
+    original = perplexity
 
     def counted(
         copy: torch.nn.Module, text: torch.Tensor, context: int, *, bos: int | None, label: str
