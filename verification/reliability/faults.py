@@ -178,8 +178,12 @@ def inject(jobs: Sequence[str], limit: int | None = None) -> Iterator[FaultResul
         env = environment(compile_library(Path(folder)))
         with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            for found in process.stdout:
-                yield FaultResult(**json.loads(found))
+            try:
+                for found in process.stdout:
+                    yield FaultResult(**json.loads(found))
+            except BaseException:  # also where nobody asks for the rest
+                process.kill()
+                raise
         if process.returncode:
             raise CampaignError(
                 f"{', '.join(jobs)}: the process of its faults ended: {process.returncode}"
