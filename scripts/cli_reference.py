@@ -60,6 +60,10 @@ SCHEMAS = {
     "hwsim.sensitivity/1": ("hwsim codesign", "in the cache: expected losses"),
     "hwsim.model/1": ("all that load models", "in the cache: a converted GGUF model"),
     "hwsim.package/1": ("all that load models", "in the cache: files of a package"),
+    "hwsim.compressed/1": (
+        "`quant.export_compressed_tensors`",
+        "`manifest.json` of the folder",
+    ),
     "hwsim.checkpoint/2": (
         "quant quantize",
         "`manifest.json` of the folder ([checkpoints](checkpoints.md))",
