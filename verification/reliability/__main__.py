@@ -32,7 +32,7 @@ from verification.reliability.result import DeterminismResult, FaultResult
 from verification.reliability.trials import ALL
 
 PARTS = ("faults", "determinism", "fuzz")
-SAMPLE = 20
+SAMPLE = 6
 """File operations for each fault of a job, where a sample is taken."""
 
 
