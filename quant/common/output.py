@@ -120,8 +120,10 @@ def save_figure(figure: Figure, path: Path, form: str) -> None:
     import matplotlib as mpl
 
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    drawn = io.BytesIO()  # matplotlib's writer of PDF does not end well on a full disk
     with mpl.rc_context({"svg.hashsalt": "hwsim"}):
-        figure.savefig(path, format=form, metadata=dated.get(form))
+        figure.savefig(drawn, format=form, metadata=dated.get(form))
+    path.write_bytes(drawn.getvalue())
 
 
 @dataclass(frozen=True)
