@@ -28,10 +28,10 @@ from torch import nn
 
 from quant.common.progress import track
 from quant.formats.spec import FormatSpec
+from quant.models.kept import UNSEEN
 from quant.rounding.layouts.codecs import codec_of
+from quant.tensors.values import raw
 
-UNSEEN = ("_is_hf_initialized", "_name_or_path", "name_or_path", "transformers_version")
-"""Where a model was loaded from, and who wrote its file: nothing depends on them."""
 PLAIN = (bool, int, float, str, type(None), FunctionType, torch.Tensor, np.ndarray, np.generic)
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 """Where a module keeps what it calls beside its own code."""
@@ -205,7 +205,7 @@ def _hash_of(path: Path, _written_ns: int, _size: int) -> str:
 
 def _settings(module: nn.Module) -> object:
     """The plain attributes of a module, tensors among them, and the functions that it was given."""
-    ours = {*vars(nn.Module()), *UNSEEN} - {"training"}
+    ours = {*vars(nn.Module()), *UNSEEN, "_is_hf_initialized"} - {"training"}
     settings = {name: value for name, value in vars(module).items() if name not in ours}
     plain = {name: value for name, value in settings.items() if _is_plain(value)}
     hooks = {name: list(getattr(module, name).values()) for name in HOOKS}
@@ -225,5 +225,4 @@ def _public(config: Mapping[str, Any]) -> object:
 
 
 def _content(tensor: torch.Tensor) -> str:
-    values = tensor.detach().contiguous().cpu().reshape(-1)
-    return hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
+    return hashlib.sha256(raw(tensor)).hexdigest()

@@ -33,6 +33,7 @@ from quant.formats.spec import FormatSpec, parse_spec
 from quant.plan import Plan
 from quant.tensors.arrays import check_parts, parts
 from quant.tensors.tensor import PARTS, QuantizedTensor
+from quant.tensors.values import first_not_finite, tensors_hash
 
 if TYPE_CHECKING:
     import torch
@@ -219,25 +220,22 @@ def load_rest(folder: str | Path) -> dict[str, torch.Tensor]:
                 f"{folder}: parameter {name!r} is {there.get(name)}, the manifest says "
                 f"{manifest.others.get(name)}"
             )
-        if rest[name].is_floating_point() and not rest[name].isfinite().all():
-            raise RequestError(f"{folder}: parameter {name!r} holds NaN or Inf: only finite values")
+        if (place := first_not_finite(rest[name])) is not None:
+            raise RequestError(
+                f"{folder}: parameter {name!r} holds NaN or Inf at {place}: only finite values"
+            )
     return rest
 
 
 def content_hash(tensors: Mapping[str, QuantizedTensor], rest: Mapping[str, torch.Tensor]) -> str:
     """Return a hash over names, formats, types, shapes and bytes of all that is to be stored."""
-    import torch
-
     whole = hashlib.sha256()
     for path, tensor in tensors.items():
         whole.update(f"{path} {tensor.spec} {tensor.shape}".encode())
         for part, array in parts(tensor).items():
             whole.update(f"{part} {array.dtype} {array.shape}".encode())
             whole.update(array.data)
-    for name, value in rest.items():
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        whole.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        whole.update(flat.view(torch.uint8).numpy().data)
+    whole.update(tensors_hash(rest).encode())
     return whole.hexdigest()
 
 

@@ -28,6 +28,7 @@ from quant.tensors.arrays import parts
 from quant.tensors.errors import poor_groups, poor_said
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
+from quant.tensors.values import first_not_finite
 
 if TYPE_CHECKING:
     import torch
@@ -158,8 +159,7 @@ class _Run:
     def kept(self, name: str) -> torch.Tensor:
         """A tensor of the source that is not quantized."""
         value = self.opened.read(name)
-        if value.is_floating_point() and not value.float().isfinite().all():
-            place = (~value.float().isfinite()).nonzero()[0].tolist()
+        if (place := first_not_finite(value)) is not None:
             raise RequestError(f"tensor {name}: value at {place} is NaN or Inf: only finite values")
         return value.contiguous()
 

@@ -13,8 +13,9 @@ from quant.common.job import job
 from quant.common.versions import code_of, made_by
 from quant.methods.base import Method
 from quant.methods.kept import resumable
-from quant.models.kept import model_identity, tensors_hash
+from quant.models.kept import model_identity
 from quant.plan import Formats, specs_of
+from quant.tensors.values import tensors_hash
 
 if TYPE_CHECKING:
     from quant.models.apply import QuantizationReport

@@ -21,11 +21,12 @@ from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
 from quant.models.evaluate import Perplexity, perplexity
-from quant.models.kept import evaluation, model_identity, step, tensors_hash
+from quant.models.kept import evaluation, model_identity, step
 from quant.models.load import DTYPES, load_model
 from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import calibration_for, evaluation_tokens, leading_token
 from quant.plan import Formats, method_of, specs_of
+from quant.tensors.values import tensors_hash
 
 
 @dataclass(frozen=True)

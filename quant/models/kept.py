@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from quant.common.goal import Goal, check_parent
 from quant.common.job import Job, job
 from quant.common.progress import say
 from quant.common.sealed import digest
+from quant.tensors.values import tensors_hash
 
 if TYPE_CHECKING:
     import torch
@@ -63,21 +63,9 @@ def model_identity(model: torch.nn.Module) -> dict[str, str]:
     config: Any = getattr(model, "config", None)
     settings = config.to_dict() if hasattr(config, "to_dict") else {}
     plain = {key: value for key, value in settings.items() if key not in UNSEEN}
-    described = json.loads(json.dumps(plain, default=str, sort_keys=True))
+    described = json.loads(json.dumps(plain, default=str))
     return {
         "weights": tensors_hash(model.state_dict()),
-        "config": hashlib.sha256(json.dumps(described).encode()).hexdigest(),
+        "config": digest(described),
         "class": type(model).__qualname__,
     }
-
-
-def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return a hash over names, types, shapes and contents of tensors."""
-    import torch
-
-    whole = hashlib.sha256()
-    for name, value in tensors.items():
-        whole.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        whole.update(flat.view(torch.uint8).numpy().data)
-    return whole.hexdigest()

@@ -12,6 +12,7 @@ from quant.common.errors import RequestError, unknown_name
 from quant.common.sizes import need_memory
 from quant.models.catalog import MODELS
 from quant.models.converted import converted, converted_file
+from quant.tensors.values import first_not_finite
 
 if TYPE_CHECKING:
     import torch
@@ -87,8 +88,5 @@ def _load(
 def check_finite(where: str, model: torch.nn.Module) -> None:
     """Raise a RequestError that names a parameter with NaN or Inf, and its place."""
     for name, parameter in model.named_parameters():
-        # The extremes are NaN if anything is; one pass, and nothing is made of the weights' size.
-        low, high = parameter.detach().aminmax() if parameter.numel() else (0.0, 0.0)
-        if not -float("inf") < float(low) <= float(high) < float("inf"):
-            bad = (~parameter.detach().isfinite()).nonzero()[0].tolist()
-            raise RequestError(f"model {where!r}: {name}{bad} is NaN or Inf: only finite weights")
+        if (place := first_not_finite(parameter)) is not None:
+            raise RequestError(f"model {where!r}: {name}{place} is NaN or Inf: only finite weights")

@@ -23,8 +23,9 @@ from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 from quant.common.files import write_text
 from roofline.calibration.classes import launches
-from roofline.calibration.measured import Kernel, combine, fit_device, read_kernels
+from roofline.calibration.measured import Kernel, combine, fit_device
 from roofline.calibration.summaries import fit_summaries, read_summaries
+from roofline.calibration.table import read_kernels
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.ops import Op
 from roofline.workloads.ops.kernels import CLASSES, HALF, PRODUCTS, unknown_class

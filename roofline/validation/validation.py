@@ -15,7 +15,8 @@ import numpy as np
 from quant.common.progress import track
 from roofline.bounds.serving import serve
 from roofline.calibration.laws import load_calibration
-from roofline.calibration.measured import cases_of, held_out, measured_devices, read_kernels
+from roofline.calibration.measured import cases_of, held_out, measured_devices
+from roofline.calibration.table import read_kernels
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.setting import WorkloadOptions
 

@@ -15,7 +15,7 @@ import quant
 from quant.common.errors import RequestError
 from quant.common.sealed import read_sealed, write_sealed
 from quant.models import converted
-from tests.quant.tiny_gguf import Tensors, tensors, write
+from verification.reliability.inputs import Tensors, gguf_tensors, write_gguf
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +25,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def whole(tmp_path: Path) -> Path:
-    return write(tmp_path / "whole.gguf", tensors())
+    return write_gguf(tmp_path / "whole.gguf", gguf_tensors())
 
 
 def test_a_whole_file_gives_its_own_values(tmp_path: Path) -> None:
     model, tokenizer = quant.load_model(whole(tmp_path))
     up = model.get_parameter("model.layers.0.mlp.up_proj.weight").detach().numpy()
-    np.testing.assert_array_equal(up, tensors()["blk.0.ffn_up.weight"])
+    np.testing.assert_array_equal(up, gguf_tensors()["blk.0.ffn_up.weight"])
     assert tokenizer("!")["input_ids"]
 
 
@@ -74,9 +74,9 @@ CHANGES: dict[str, tuple[Callable[[Tensors], object], dict[str, Any], str]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_does_not_fit_is_named(change: str, tmp_path: Path, cache: Path) -> None:
     edit, settings, said = CHANGES[change]
-    found = tensors()
+    found = gguf_tensors()
     edit(found)
-    path = write(tmp_path / "bad.gguf", found, **settings)
+    path = write_gguf(tmp_path / "bad.gguf", found, **settings)
     with pytest.raises(RequestError, match=said):
         quant.load_model(path)
     assert not list((cache / "models").glob("*"))

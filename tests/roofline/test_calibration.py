@@ -16,7 +16,8 @@ from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 from roofline.calibration.classes import starts_kernel
 from roofline.calibration.laws import calibrate, fitted, load_calibration, save
-from roofline.calibration.measured import Cases, Kernel, cases_of, combine, fit, read_kernels
+from roofline.calibration.measured import Cases, Kernel, cases_of, combine, fit
+from roofline.calibration.table import read_kernels
 from roofline.devices.device import load_hardware
 from roofline.validation.validation import kernel_errors, read_serving, serving_rows
 

@@ -202,7 +202,8 @@ def measurements(folder: Path) -> Target:
 
     def use() -> None:
         import roofline
-        from roofline.calibration.measured import fit_device, read_kernels
+        from roofline.calibration.measured import fit_device
+        from roofline.calibration.table import read_kernels
 
         fit_device(roofline.load_hardware("h100-sxm"), read_kernels(path))
 

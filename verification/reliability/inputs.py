@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 HIDDEN, CHANNELS, VOCABULARY = 32, 64, 40
+Tensors = dict[str, NDArray[np.float32]]
 
 
 def tiny_folder(folder: Path) -> Path:
@@ -28,14 +32,48 @@ def tiny_folder(folder: Path) -> Path:
 
 
 def tiny_gguf(path: Path) -> Path:
-    """Write a Llama of one layer and its tokenizer of letters as GGUF, and return the file."""
+    """Write a Llama of one layer as GGUF, and return the file."""
+    return write_gguf(path, gguf_tensors())
+
+
+def gguf_tensors() -> Tensors:
+    """Return its tensors by their names in the file, ``[out, in]``; always the same values."""
+    rng = np.random.default_rng(0)
+    half = HIDDEN // 2
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (VOCABULARY, HIDDEN),
+        "output": (VOCABULARY, HIDDEN),
+        "output_norm": (HIDDEN,),
+        "blk.0.attn_norm": (HIDDEN,),
+        "blk.0.attn_q": (HIDDEN, HIDDEN),
+        "blk.0.attn_k": (half, HIDDEN),
+        "blk.0.attn_v": (half, HIDDEN),
+        "blk.0.attn_output": (HIDDEN, HIDDEN),
+        "blk.0.ffn_norm": (HIDDEN,),
+        "blk.0.ffn_gate": (CHANNELS, HIDDEN),
+        "blk.0.ffn_up": (CHANNELS, HIDDEN),
+        "blk.0.ffn_down": (HIDDEN, CHANNELS),
+    }
+    return {
+        f"{name}.weight": (rng.standard_normal(shape) * 0.1).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def write_gguf(path: Path, tensors: Tensors, *, blocks: int = 1) -> Path:
+    """Write tensors as GGUF, with a tokenizer of single letters, and return the file.
+
+    Args:
+        path: The file.
+        tensors: By their names in the file.
+        blocks: How many layers the metadata say that there are.
+    """
     import gguf
-    import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
-    writer.add_block_count(1)
+    writer.add_block_count(blocks)
     writer.add_context_length(64)
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(CHANNELS)
@@ -51,33 +89,10 @@ def tiny_gguf(path: Path) -> Path:
     writer.add_token_merges(["# $"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
-    rng = np.random.default_rng(0)
-    for name, shape in _shapes().items():
-        values = (rng.standard_normal(shape) * 0.1).astype(np.float32)
+    for name, values in tensors.items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def _shapes() -> dict[str, tuple[int, ...]]:
-    half = HIDDEN // 2
-    block: dict[str, tuple[int, ...]] = {
-        "attn_norm": (HIDDEN,),
-        "attn_q": (HIDDEN, HIDDEN),
-        "attn_k": (half, HIDDEN),
-        "attn_v": (half, HIDDEN),
-        "attn_output": (HIDDEN, HIDDEN),
-        "ffn_norm": (HIDDEN,),
-        "ffn_gate": (CHANNELS, HIDDEN),
-        "ffn_up": (CHANNELS, HIDDEN),
-        "ffn_down": (HIDDEN, CHANNELS),
-    }
-    around = {"token_embd": (VOCABULARY, HIDDEN), "output": (VOCABULARY, HIDDEN)}
-    shapes = {f"blk.0.{name}.weight": shape for name, shape in block.items()}
-    return {f"{name}.weight": shape for name, shape in around.items()} | {
-        "output_norm.weight": (HIDDEN,),
-        **shapes,
-    }
