@@ -88,6 +88,8 @@ def random_case(
     columns = size * groups - int(rng.integers(0, size)) * (groups > 1)
     grid = (rows, groups)
     selectors = rng.integers(0, entry.candidates, grid).astype(np.uint8)
+    if entry.selects_per_tensor:
+        selectors[:] = selectors[0, 0]
     codes = rng.integers(0, 2**entry.element_bits, (rows, columns)).astype(np.uint8)
     allowed = table.has_value[np.repeat(selectors, size, axis=1)[:, :columns], codes]
     codes = np.where(allowed, codes, 0).astype(np.uint8)

@@ -152,7 +152,7 @@ def clocks_are_the_models() -> None:
     packets = [p for job in jobs(operand, x, tile) for p in job.packets]
     count, model = clocks(packets, operand, tile), _model_clocks(packets, operand, tile)
     check(count == model, (count, model))
-    refused(lambda: Tile(rows=65), "rows = 65")
+    refused(lambda: Tile(rows=65), "rows 65")
     refused(lambda: Tile(digit_bits=3), "digit_bits = 3")
     long = weights(_layer("int4", "int8", 0, (4, 16), 16), None)[0]
     refused(lambda: Tile(max_group=8).check(long), "hold 8")

@@ -58,11 +58,18 @@ class Count:
     cut: int = 0
 
 
-def every_code(name: str) -> tuple[U8, U8, F64]:
-    """Return codes and selectors of all levels of a format, and the levels, each ``[out]``."""
-    levels = get_format(name).tables.astype(np.float64)
+def every_code(name: str) -> Iterator[tuple[U8, U8, F64]]:
+    """Yield codes and selectors of all levels of a format, and the levels, each ``[out]``.
+
+    All at once, or a table at a time where a tensor has one table only.
+    """
+    entry = get_format(name)
+    levels = entry.tables.astype(np.float64)
     selectors, codes = np.nonzero(np.isfinite(levels))
-    return codes.astype(np.uint8), selectors.astype(np.uint8), levels[selectors, codes]
+    parts = selectors if entry.selects_per_tensor else np.zeros_like(selectors)
+    for part in np.unique(parts):
+        table, code = selectors[parts == part], codes[parts == part]
+        yield code.astype(np.uint8), table.astype(np.uint8), levels[table, code]
 
 
 def column(name: str, codes: U8, selectors: U8) -> QuantizedTensor:
@@ -150,9 +157,16 @@ def wanted(
 
 def check(name: str, base: Arithmetic, thin: int, count: Count) -> None:
     """Compare one format; every ``thin``-th word (an odd stride takes all kinds)."""
-    codes, selectors, levels = every_code(name)
-    rule, activation = replace(base, exponent_bits=term_table(name).exponent_bits), base.activation
-    weight, words = column(name, codes, selectors), all_words(activation)[::thin]
+    rule = replace(base, exponent_bits=term_table(name).exponent_bits)
+    for codes, selectors, levels in every_code(name):
+        _check(name, (codes, selectors, levels), rule, all_words(base.activation)[::thin], count)
+
+
+def _check(
+    name: str, every: tuple[U8, U8, F64], rule: Arithmetic, words: Words, count: Count
+) -> None:
+    codes, selectors, levels = every
+    weight, activation = column(name, codes, selectors), rule.activation
     for start in range(0, len(words), CHUNK):
         part = words[start : start + CHUNK]
         with np.errstate(invalid="ignore"):

@@ -20,7 +20,7 @@ from hwsim.pe import pe_formats, term_table
 from hwsim.pe.arithmetic import MAX_SIGNIFICANCE, MAX_STEPS
 from hwsim.pe.terms import MAX_SELECTORS, TermTable
 from quant.formats.elements import IntType
-from quant.formats.registry import FORMATS, get_format
+from quant.formats.registry import BUILT_IN, FORMATS, get_format
 from tests.verification.finding import Finding
 
 I64 = NDArray[np.int64]
@@ -138,8 +138,9 @@ def minimal(name: str, width: int) -> bool | None:
 
 
 def candidates() -> Iterable[str]:
-    """Every format that the PE could take: levels of a grid, no more tables than selectors."""
-    for name, entry in FORMATS.items():
+    """Every built-in format that the PE could take: a grid's levels, tables that selectors name."""
+    for name in BUILT_IN:
+        entry = FORMATS[name]
         if not entry.is_plain and entry.layout.is_grid and entry.candidates <= MAX_SELECTORS:
             yield name
 

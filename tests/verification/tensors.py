@@ -75,7 +75,7 @@ def tensor(
         size: Weights of a group.
         scale: Kind of group scales.
         scales: Their codes, ``[out, groups]``; None: all mean 1.
-        selectors: ``[out, groups]``; None: 0.
+        selectors: ``[out, groups]``; None: 0; all 0 for a format of one table.
         zero_points: ``[out, groups]``; None: 0 where the format has them.
         row_scales: ``[out]``, for int8; None: 1.
         tensor_scale: For e4m3.
@@ -87,6 +87,13 @@ def tensor(
     if zero_points is None and entry.zero_point_bits:
         zero_points = np.zeros(shape, np.uint8)
     spec = FormatSpec(entry, size, scale_kind(scale))
+    if not spec.has_selectors:
+        assert selectors is None or not selectors.any(), f"{name} has one table"
+        selectors = None
+    else:
+        chosen = np.zeros(shape, np.uint8) if selectors is None else selectors
+        selectors = chosen[:1, :1] if spec.selects_per_tensor else chosen
+        assert np.array_equal(np.broadcast_to(selectors, shape), chosen), f"{name}: one for all"
     return QuantizedTensor(
         spec=spec,
         shape=(codes.shape[0], codes.shape[1]),
