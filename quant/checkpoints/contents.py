@@ -94,7 +94,7 @@ def grid_facts(specs: Iterable[FormatSpec]) -> dict[str, Any]:
     """Return what grids are, by name: a name may mean another grid in another process."""
     formats = {spec.format.name: spec.format for spec in specs}
     return {
-        name: [list(entry.element.values), str(entry.ties), entry.bounded]
+        name: [list(entry.element.values), str(entry.ties)]
         for name, entry in formats.items()
         if isinstance(entry.element, Codebook)
     }
@@ -118,7 +118,6 @@ def stored_grids(formats: Iterable[Format]) -> dict[str, StoredGrid]:
                 grid.source,
                 ties=grid.ties,
                 group_size=size,
-                bounded=False,
             )
             if alike == entry:
                 grids[entry.name] = grid

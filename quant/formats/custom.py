@@ -69,9 +69,7 @@ def user_format(
     group_size = arguments.integer("group_size", group_size, 1)
     _check(name, values)
     bits = max(1, math.ceil(math.log2(len(values))))
-    entry = Format(
-        name, Codebook(bits, values), source, ties=ties, group_size=group_size, bounded=False
-    )
+    entry = Format(name, Codebook(bits, values), source, ties=ties, group_size=group_size)
     return register(entry)
 
 

@@ -14,8 +14,6 @@ from quant.formats.layout import GRID, Layout
 from quant.formats.rules import ABSMAX, ScaleRule
 from quant.formats.scale_kind import ScaleKind
 
-# The range of a group scale in units of the format's integer grid (BitMoD's released quantizer).
-SCALE_FLOOR, SCALE_CEILING = 1e-5, 1e4
 Ties = Literal["lower", "even", "upper"]
 
 
@@ -35,7 +33,6 @@ class Format:
         scale: Its own kind of scale; None: the usual default.
         rules: Ways to find the scale, the first by default.
         ties: Which of two equally near levels is taken: the lower, the upper, the even code.
-        bounded: Whether scales are kept in BitMoD's range of 1e-5 to 1e4 steps.
         signed_zero: Whether a negative weight that rounds to zero takes the code of −0 (OCP MX,
             torchao, ml_dtypes).
         unused: Codes that are never produced.
@@ -55,7 +52,6 @@ class Format:
     scale: ScaleKind | None = None
     rules: tuple[ScaleRule, ...] = (ABSMAX,)
     ties: Ties = "lower"
-    bounded: bool = True
     signed_zero: bool = False
     unused: tuple[int, ...] = ()
     scale_top: float | None = None
@@ -108,11 +104,3 @@ class Format:
             tables[:, self.element.negative_zero] = self.special_values
         others = [other.levels[None, :] for other in self.alternatives]
         return np.concatenate([tables, *others])
-
-    @property
-    def scale_range(self) -> tuple[float, float]:
-        """The least and greatest scale, in units of the levels given here."""
-        if not self.bounded:
-            return 0.0, float("inf")
-        assert not isinstance(self.element, PlainType)
-        return SCALE_FLOOR / self.element.unit, SCALE_CEILING / self.element.unit

@@ -78,7 +78,6 @@ def _mx(name: str, element: FloatType | Codebook) -> Format:
         scale=E8M0,
         rules=rules.MX,
         ties="even",
-        bounded=False,
         signed_zero=isinstance(element, FloatType),
         unused=() if isinstance(element, FloatType) else (128,),  # -2, for symmetry
     )
@@ -86,7 +85,7 @@ def _mx(name: str, element: FloatType | Codebook) -> Format:
 
 def _normalized(name: str, values: tuple[float, ...], source: str) -> Format:
     element = Codebook(4, values)
-    return Format(name, element, source, group_size=64, scale=FP32, bounded=False)
+    return Format(name, element, source, group_size=64, scale=FP32)
 
 
 _E2M1, _E2M3, _E3M2 = FloatType(2, 1), FloatType(2, 3), FloatType(3, 2, 3)
@@ -146,7 +145,6 @@ _ENTRIES = (
             group_size=ROW,
             rules=(rules.SEARCH,),
             ties="upper",
-            bounded=False,
         )
         for bits in (3, 4)
     ),
@@ -175,7 +173,6 @@ _ENTRIES = (
         scale=E4M3,
         rules=(rules.TWO_LEVEL, rules.ONE_LEVEL, rules.GLOBAL),
         ties="even",
-        bounded=False,
         signed_zero=True,
     ),
     Format(
@@ -187,7 +184,6 @@ _ENTRIES = (
         scale=E8M0,
         rules=rules.MX,
         ties="even",
-        bounded=False,
         scale_top=6.0,
     ),
     Format(
@@ -199,7 +195,6 @@ _ENTRIES = (
         scale=E4M3,
         rules=(rules.TWO_LEVEL, rules.ONE_LEVEL),
         ties="even",
-        bounded=False,
         scale_top=6.0,
     ),
     _normalized("nf4", _NF4, "QLoRA (arXiv 2305.14314), bitsandbytes: 4-bit NormalFloat"),
@@ -217,7 +212,6 @@ _ENTRIES = (
             _int(4),
         ),
         group_size=64,
-        bounded=False,
     ),
     Format(
         "hif4",

@@ -54,7 +54,6 @@ class ScaleRule:
     Attributes:
         name: What users type.
         raw: The scales before they are stored.
-        is_clamped: Whether raw scales are kept within the format's ``scale_range``.
         of_mean: Whether it looks at the mean magnitude of a group in place of its extremes.
         with_zero: Whether the range of an asymmetric format is widened to hold 0.
         has_float_zero: Whether zero points are fp16 numbers, not codes.
@@ -67,7 +66,6 @@ class ScaleRule:
 
     name: str
     raw: RawScales
-    is_clamped: bool = False
     of_mean: bool = False
     with_zero: bool = False
     has_float_zero: bool = False
@@ -88,7 +86,26 @@ def _absmax(seen: Extremes) -> F32:
 
 
 def _range(seen: Extremes) -> F32:
-    scales: F32 = ((seen.high - seen.low) / seen.tops[0])[None]
+    with np.errstate(over="ignore"):
+        spread = seen.high - seen.low
+    scales: F32 = spread / seen.tops[0]
+    if np.isinf(spread).any():  # beyond float32, which the quotient need not be
+        scales = np.where(np.isinf(spread), _halved_range(seen), scales)
+    return scales[None]
+
+
+def _halved_range(seen: Extremes) -> F32:
+    half: F32 = (seen.high / 2 - seen.low / 2) / (seen.tops[0] / 2)
+    return half
+
+
+def _range_with_float_zero(seen: Extremes) -> F32:
+    """At least 2^-15 of the greatest magnitude: a zero point is fp16, at most 65504.
+
+    A group far from 0 that spreads little would otherwise lose its values; stored scales may be
+    smaller by nearly half.
+    """
+    scales: F32 = np.maximum(_range(seen), seen.absmax * np.float32(2.0**-15))
     return scales
 
 
@@ -111,8 +128,7 @@ def _no_clip(seen: Extremes) -> F32:
 
 
 def _absmean(seen: Extremes) -> F32:
-    scales: F32 = np.maximum(seen.high, np.float32(1e-5))[None]
-    return scales
+    return seen.high[None]
 
 
 def _power(exponent: NDArray[np.int32], absmax: F32) -> F32:
@@ -155,12 +171,12 @@ def _mx_ceil(seen: Extremes) -> F32:
     return np.stack([_power(above - _log2(top), seen.absmax) for top in seen.tops])
 
 
-ABSMAX = ScaleRule("absmax", _absmax, is_clamped=True)
-FULL_RANGE = ScaleRule("full-range", _full_range, is_clamped=True, uses_full_range=True)
-NO_CLIP = ScaleRule("no-clip", _no_clip, is_clamped=True, uses_full_range=True)
-MINMAX = ScaleRule("minmax", _range, is_clamped=True)
-MINMAX_ZERO = ScaleRule("minmax-zero", _range_with_zero, is_clamped=True, with_zero=True)
-FLOAT_ZERO = ScaleRule("float-zero", _range, is_clamped=True, has_float_zero=True)
+ABSMAX = ScaleRule("absmax", _absmax)
+FULL_RANGE = ScaleRule("full-range", _full_range, uses_full_range=True)
+NO_CLIP = ScaleRule("no-clip", _no_clip, uses_full_range=True)
+MINMAX = ScaleRule("minmax", _range)
+MINMAX_ZERO = ScaleRule("minmax-zero", _range_with_zero, with_zero=True)
+FLOAT_ZERO = ScaleRule("float-zero", _range_with_float_zero, has_float_zero=True)
 ABSMEAN = ScaleRule("absmean", _absmean, of_mean=True)
 SEARCH = ScaleRule("search", _absmax, shrinks=ANT_SHRINKS)
 K_MEANS = ScaleRule("k-means", _absmax)

@@ -44,11 +44,16 @@ class Fp32Scale(ScaleKind):
 
 @dataclass(frozen=True)
 class Fp16Scale(ScaleKind):
-    """IEEE 754 binary16, kept within its positive range."""
+    """IEEE 754 binary16, kept within its positive range; 0 for a group of zeros alone."""
 
     def store(self, raw: F32, tensor: np.float32 | None = None) -> Scales:
-        """Round to nearest, ties to even; 2^-24 is the least."""
+        """Round to nearest, ties to even, subnormals too; no scale but 0 becomes 0.
+
+        2^-24 is the least: weights below half of it times a format's least level become zeros.
+        65504 is the largest.
+        """
         half = np.clip(raw, FP16_SMALLEST, FP16_LARGEST).astype(np.float16)
+        half[raw == 0] = 0
         return Scales(half, None, half.astype(np.float32))
 
     def used(
@@ -69,10 +74,15 @@ class Int8Scale(ScaleKind):
     largest: ClassVar[int] = 255
 
     def store(self, raw: F32, tensor: np.float32 | None = None) -> Scales:
-        """Store ``round(s/S)``, at least 1; S is rounded up, so that no group is clipped by it."""
+        """Store ``round(s/S)``, at least 1 but for 0 itself.
+
+        S is rounded up, so that no group is clipped by it; 2^-24 is the least, 65504 the largest.
+        """
         wanted = raw.max(axis=1) / np.float32(self.largest)
         row = np.clip(wanted, FP16_SMALLEST, FP16_LARGEST).astype(np.float16)
-        row = np.where(row.astype(np.float32) < wanted, np.nextafter(row, np.float16(np.inf)), row)
+        with np.errstate(over="ignore"):  # above the largest, which is taken below
+            above = np.nextafter(row, np.float16(np.inf))
+        row = np.where(row.astype(np.float32) < wanted, above, row)
         return self._under_rows(raw, np.minimum(row, np.float16(FP16_LARGEST)))
 
     def store_under(self, raw: F32, above: Scales) -> Scales:
@@ -97,7 +107,7 @@ class Int8Scale(ScaleKind):
 
     def _under_rows(self, raw: F32, rows: NDArray[np.float16]) -> Scales:
         row = rows.astype(np.float32)[:, None]
-        stored = np.clip(np.rint(raw / row), 1, self.largest).astype(np.uint8)
+        stored = np.clip(np.rint(raw / row), raw > 0, self.largest).astype(np.uint8)
         return Scales(stored, rows, stored.astype(np.float32) * row)
 
 

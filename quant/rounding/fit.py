@@ -22,9 +22,12 @@ from quant.formats.scale_kind import Scales
 from quant.formats.scales import E4M3_LARGEST
 from quant.formats.spec import FormatSpec
 from quant.rounding import reference
+from quant.rounding.lift import lift_of, lifted
 from quant.rounding.packing import U8
 
 Backend = Literal["numba", "numpy"]
+_ABOVE = 1.0001
+"""A largest scale this far above absmax over top is no rounding: a range, or a half step more."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,9 @@ def fit(
         selectors, factor = sought.run(weight, size, raw, zeros, grid, entry)
         raw, low = raw * factor, low * factor
     elif entry.candidates > 1:
-        choose = _choose(backend)
-        selectors = choose(weight, size, raw, grid)
+        lift = lift_of(np.maximum(np.abs(low), np.abs(high)))
+        found = (lifted(weight, lift, size), size, lifted(raw, lift), grid)
+        selectors = _choose(backend)(*found)
     chosen = raw[0]
     if len(raw) > 1:
         chosen = np.take_along_axis(raw, selectors[None].astype(np.intp), axis=0)[0]
@@ -111,24 +115,30 @@ def not_finite(weight: F32) -> RequestError:
 def raw_scales(low: F32, high: F32, grid: Grid, spec: FormatSpec) -> F32:
     """Return the scale of every candidate before it is stored, ``[candidates, out, groups]``.
 
-    ``low`` and ``high`` are the extreme weights of each group (for absmean: the mean magnitude).
+    No scale is too small; one beyond float32 is float32's largest. ``low`` and ``high`` are the
+    extreme weights of each group (for absmean: the mean magnitude).
     """
     rule = spec.scale_rule
-    raw = rule.raw(Extremes(low, high, grid.tops, spec.format.element))
-    if not rule.is_clamped:
-        return raw.astype(np.float32)
-    least, most = (np.float32(bound) for bound in spec.format.scale_range)
-    return np.clip(raw, least, most).astype(np.float32)
+    with np.errstate(over="ignore"):
+        raw = rule.raw(Extremes(low, high, grid.tops, spec.format.element))
+    return np.minimum(raw, np.finfo(np.float32).max).astype(np.float32)
 
 
 def tensor_scale(absmax: np.float32, raw: F32, grid: Grid, inverse: bool) -> Scales:
     """Return NVFP4's scale of a tensor, under which its largest group scale is E4M3's largest.
 
-    ``inverse``: one by which group scales are divided (compressed-tensors 0.20).
+    Args:
+        absmax: The greatest magnitude of the tensor.
+        raw: Scales of the groups before they are stored.
+        grid: The format's levels.
+        inverse: One by which group scales are divided (compressed-tensors 0.20).
     """
     most = E4M3_LARGEST * grid.tops.min()
     if not inverse:
-        return Scales(raw, None, raw, np.float32(absmax / most) or np.float32(1))
+        whole = np.float32(absmax / most)
+        if raw.max() > np.float32(_ABOVE) * whole * E4M3_LARGEST:
+            whole = raw.max() / E4M3_LARGEST
+        return Scales(raw, None, raw, whole or np.float32(1))
     with np.errstate(over="ignore"):
         # torch divides a number by a tensor as the number times the tensor's reciprocal.
         factor = np.float32(most * (1 / np.maximum(absmax, np.finfo(np.float32).tiny)))

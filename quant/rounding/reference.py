@@ -170,7 +170,8 @@ def _squared_error(rounded: F32, weight: F32) -> F32:
     while width < weight.shape[1]:
         width *= 2
     total = np.zeros((weight.shape[0], width), np.float32)
-    total[:, : weight.shape[1]] = difference * difference
+    with np.errstate(over="ignore"):  # Inf: any candidate with a finite error is better
+        total[:, : weight.shape[1]] = difference * difference
     while width > 1:
         width //= 2
         total = total[:, :width] + total[:, width:]

@@ -196,7 +196,6 @@ CHANGES: dict[str, Callable[[Case], Case]] = {
     "rule": lambda case: with_formats(case, parse_spec("int4:g32:full-range"), case.formats[1]),
     "element": lambda case: changed_format(case, element=parse_spec("int5").format.element),
     "ties": lambda case: changed_format(case, ties="upper"),
-    "range of scales": lambda case: changed_format(case, bounded=False),
     "top": lambda case: changed_format(case, scale_top=5.0),
     "codes without use": lambda case: changed_format(case, unused=(3,)),
     "own rule": partial(with_rule, factor=1.0),

@@ -13,6 +13,5 @@ LADDER = register(
         Codebook(4, (*HALVES, *(-level for level in HALVES[1:]))),
         "tests/own: 15 levels with two terms at most",
         group_size=32,
-        bounded=False,
     )
 )

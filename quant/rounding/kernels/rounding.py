@@ -26,6 +26,8 @@ ZERO = np.float32(0.0)
 TO_INTEGER, FAR = np.float32(1.5 * 2**23), np.float32(1024)
 """Adding and subtracting the first rounds half to even; ratios are kept from going beyond FAR,
 outside of all integers here, since that holds up to 2^22 (rint would be a call, not vectorised)."""
+NEAR = np.float32(512)
+"""Zero points up to which a ratio beyond FAR stays outside of all codes; fp16 ones may be larger."""
 I32 = NDArray[np.int32]
 Scalar = Any  # numba compiles these functions; float32 scalars have no useful Python type
 
@@ -227,7 +229,8 @@ def _encode_integer(
             group, code, zero = weight[row, start:stop], codes[start:stop], zeros[row, g]
             x = scratch[: stop - start]
             divide(group, scales[row, g], x)
-            if np.rint(zero) == zero:
+            whole = np.rint(zero) == zero
+            if whole and abs(zero) <= NEAR:
                 for i in range(x.size):
                     ratio = -FAR if x[i] < -FAR else x[i]
                     ratio = FAR if ratio > FAR else ratio
@@ -237,7 +240,7 @@ def _encode_integer(
                     code[i] = np.uint8(np.int32(bounded)) & mask
             else:
                 for i in range(x.size):
-                    shifted = np.rint(x[i] + zero)
+                    shifted = np.rint(x[i]) + zero if whole else np.rint(x[i] + zero)
                     bounded = least if shifted < least else shifted
                     bounded = most if bounded > most else bounded
                     code[i] = np.uint8(np.int32(bounded)) & mask

@@ -18,6 +18,7 @@ from quant.rounding.fit import Backend
 from quant.rounding.kernels import rounding as kernels
 from quant.rounding.layouts import olive
 from quant.rounding.layouts.codec import Arrays, Columns, not_by_columns, scales_used, unpacked
+from quant.rounding.lift import lift_of, lifted
 
 FACTORS = tuple(percent / 100 for percent in range(75, 150, 2))
 
@@ -31,12 +32,13 @@ class PairCodec:
     ) -> Arrays:  # fmt: skip
         """Search the scale of every row, then round; ``importance`` plays no part."""
         base, kind = base_of(spec), spec.scale
-        mean, deviation = weight.mean(axis=1), weight.std(axis=1)
-        threshold = np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
+        lift = lift_of(np.abs(weight).max(axis=1, keepdims=True))
+        threshold = lifted(_threshold(lifted(weight, lift, weight.shape[1])), -lift)[:, 0]
         least, best = np.full(weight.shape[0], np.inf), np.zeros(weight.shape[0], np.float32)
         for factor in FACTORS:
             scale = _used(kind.store(_raw(threshold * np.float32(factor), base)).used)
-            error = np.square(_rounded(weight, scale, base) - weight).sum(axis=1, dtype=np.float64)
+            missed = lifted(_rounded(weight, scale, base) - weight, lift, weight.shape[1])
+            error = np.square(missed).sum(axis=1, dtype=np.float64)
             better = error < least
             least[better], best[better] = error[better], threshold[better] * np.float32(factor)
         scales = kind.store(_raw(best, base))
@@ -63,6 +65,13 @@ def base_of(spec: FormatSpec) -> str:
     layout = spec.format.layout
     assert isinstance(layout, PairLayout)  # the codec's own
     return layout.base
+
+
+def _threshold(weight: F32) -> F32:
+    """Three standard deviations from the mean of each row, ``[out, 1]``."""
+    mean, deviation = weight.mean(axis=1, keepdims=True), weight.std(axis=1, keepdims=True)
+    threshold: F32 = np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
+    return threshold
 
 
 def _raw(alpha: F32, base: str) -> F32:
