@@ -20,8 +20,9 @@ from quant.common.output import Output, Report, check_writable, frame_of, stacke
 from quant.common.tables import Table, table_of
 
 if TYPE_CHECKING:
+    from quant.checkpoints.stream import StreamReport
     from quant.methods.base import Method
-    from quant.models.apply import QuantizationReport
+    from quant.models.report import QuantizationReport
     from quant.plan import Formats
 
 METHOD = "How weights are rounded (`quant list`), such as gptq, or a .py file with a method."
@@ -155,13 +156,8 @@ def quantize_(
         done = quantize_checkpoint(
             model, folder, formats, method=chosen, model=model, overwrite=overwrite
         )
-        already = ": finished already," if done.was_there else ":"
-        print(
-            f"{folder}{already} {len(done.layers)} layers at {done.effective_bits:.3f} effective "
-            "bits"
-        )
-        if done.warning:
-            print(f"{folder}: {done.warning}")
+        already = "finished already," if done.was_there else ""
+        _say(folder, f"{already} {_bits(done)}", done)
         return
     from quant.models.checkpoint import quantize_to_folder
 
@@ -176,9 +172,7 @@ def quantize_(
     if written.report is None:
         print(f"{folder}: finished already, {len(written.manifest['layers'])} layers")
     else:
-        print(f"{folder}: {_bits(written.report)}")
-        if written.report.warning:
-            print(f"{folder}: {written.report.warning}")
+        _say(folder, _bits(written.report), written.report)
 
 
 @command(app, "eval")
@@ -274,7 +268,15 @@ def _formats(weights: str, head: str, plan: Path | None) -> Formats:
     return {"*": spec, **top} if top else spec
 
 
-def _bits(report: QuantizationReport) -> str:
+def _say(folder: Path, bits: str, report: QuantizationReport | StreamReport) -> None:
+    """Print what was done: first what a user should know, then what stays as it is."""
+    for line in report.warnings:
+        print(f"{folder}: {line}")
+    print(f"{folder}: {bits.strip()}")
+    print(f"{folder}: as they were: {report.kept_said or 'nothing'}")
+
+
+def _bits(report: QuantizationReport | StreamReport) -> str:
     return (
         f"{len(report.layers)} layers at {report.effective_bits:.3f} effective bits, "
         f"whole model {report.whole_model_bits:.3f} bits a weight"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -89,11 +89,18 @@ Formats: TypeAlias = str | FormatSpec | Mapping[str, str | FormatSpec] | Plan
 """One format for every layer but the head, formats by module path or pattern, or a plan."""
 
 
-def assign(formats: Formats, paths: Iterable[str]) -> dict[str, FormatSpec]:
+def assign(
+    formats: Formats, paths: Iterable[str], apart: Collection[str] = (HEAD,)
+) -> dict[str, FormatSpec]:
     """Return the format of each module path that gets one.
 
     A single format means every layer but the head. In a mapping, ``*`` spans dots; an exact path
     wins over patterns, a later pattern over an earlier one, and ``"*"`` leaves the head alone.
+
+    Args:
+        formats: One format, formats by path or pattern, or a plan.
+        paths: All that may get one.
+        apart: Those that ``"*"`` does not mean: heads, embeddings, towers of images.
 
     Raises:
         RequestError: an unknown format, or a pattern or path that matches nothing, with the
@@ -108,11 +115,11 @@ def assign(formats: Formats, paths: Iterable[str]) -> dict[str, FormatSpec]:
     known = list(paths)
     chosen: dict[str, FormatSpec] = {}
     for pattern, spec in patterns.items():
-        matched = [path for path in known if fnmatchcase(path, pattern)]
+        matched = [path for path in known if _matches(path, pattern)]
         if not matched:
             raise unknown_name("layer", pattern, _short(known))
         for path in matched:
-            if not (pattern == "*" and path == HEAD):
+            if not (pattern == "*" and path in apart):
                 chosen[path] = spec
     chosen.update({path: spec for path, spec in patterns.items() if path in known})
     return {path: chosen[path] for path in known if path in chosen}
@@ -172,6 +179,12 @@ def _format_text(name: str, format_: object) -> str:
     return str(format_) if isinstance(format_, FormatSpec) else arguments.text(name, format_)
 
 
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a pattern means a path; brackets stand for themselves, as experts are counted."""
+    return fnmatchcase(path, pattern.replace("[", "[[]"))
+
+
 def _short(paths: list[str]) -> list[str]:
     """Paths with their layer numbers left out, so that a message stays readable."""
-    return sorted({re.sub(r"\.\d+\.", ".*.", path) for path in paths})
+    short = {re.sub(r"\[\d+\]", "[*]", re.sub(r"\.\d+\.", ".*.", path)) for path in paths}
+    return sorted(short)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from quant.formats.elements import Codebook
 from quant.formats.format import Format, Ties
 from quant.formats.registry import FORMATS
 from quant.formats.spec import FormatSpec
+from quant.layers.coverage import Kept, coverage_of
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +44,23 @@ class StoredGrid:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What quantization found out beside the codes.
+
+    Attributes:
+        poor_groups: Groups with a relative error of 0.5 or more.
+        groups: Groups that were looked at.
+        why: Parameter that is not quantized -> what it is.
+        notes: Layer that was not treated as the method treats it -> what was done.
+    """
+
+    poor_groups: int = 0
+    groups: int = 0
+    why: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a checkpoint folder holds: the hash of each file, and each layer's format.
 
@@ -55,6 +74,10 @@ class Manifest:
         poor_groups: Groups with a relative error of 0.5 or more, among those that were looked at.
         groups: Groups that were looked at: none where the weights were not at hand.
         grids: The user's grids that the formats name.
+        why: Parameter that is not quantized -> what it is.
+        notes: Layer that was not treated as the method treats it -> what was done.
+        effective_bits: Stored bits a weight over the layers.
+        whole_model_bits: Stored bits a weight over everything.
     """
 
     schema: Literal["hwsim.checkpoint/2"]
@@ -66,6 +89,20 @@ class Manifest:
     poor_groups: int = 0
     groups: int = 0
     grids: dict[str, StoredGrid] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    effective_bits: float = 0.0
+    whole_model_bits: float = 0.0
+
+    @property
+    def kept(self) -> dict[str, Kept]:
+        """What is not quantized, by name."""
+        return kept_in(self.others, self.why)
+
+    @property
+    def coverage(self) -> float:
+        """Quantized weights over all numbers but those of embeddings and heads."""
+        return coverage_of(sum(prod(layer.shape) for layer in self.layers.values()), self.kept)
 
 
 def load_manifest(folder: str | Path) -> Manifest:
@@ -87,6 +124,18 @@ def facts_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, tuple[
     return {
         name: (str(value.dtype).removeprefix("torch."), tuple(value.shape))
         for name, value in tensors.items()
+    }
+
+
+def kept_in(
+    others: Mapping[str, tuple[str, tuple[int, ...]]], why: Mapping[str, str]
+) -> dict[str, Kept]:
+    """Return what tensors are that are not quantized, given types, shapes and reasons by name."""
+    import torch
+
+    return {
+        name: Kept.of(getattr(torch, kind), prod(shape), why.get(name, "other"))
+        for name, (kind, shape) in others.items()
     }
 
 

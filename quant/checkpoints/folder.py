@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,10 @@ import numpy as np
 
 from quant.checkpoints.contents import (
     SCHEMA,
+    Findings,
     Layer,
     facts_of,
+    kept_in,
     load_manifest,
     register_grid,
     stored_grids,
@@ -108,7 +110,7 @@ def write_checkpoint(
     *,
     model: str,
     rest: Mapping[str, torch.Tensor] | None = None,
-    poor: Sequence[int] = (0, 0),
+    found: Findings | None = None,
 ) -> None:
     """Write a checkpoint as the result of a job; arguments as the functions around it have them."""
     from safetensors import SafetensorError
@@ -128,7 +130,7 @@ def write_checkpoint(
     except SafetensorError as error:
         raise HwsimError(f"{work.goal.folder}: cannot be written: {error}") from None
     layers = {path: (tensor.spec, tensor.shape) for path, tensor in tensors.items()}
-    finish_checkpoint(work, layers, model, facts_of(rest or {}), files, poor)
+    finish_checkpoint(work, layers, model, facts_of(rest or {}), files, found)
 
 
 def finish_checkpoint(
@@ -137,7 +139,7 @@ def finish_checkpoint(
     model: str,
     others: Mapping[str, tuple[str, tuple[int, ...]]],
     files: Iterable[str],
-    poor: Sequence[int] = (0, 0),
+    found: Findings | None = None,
 ) -> None:
     """Write ``plan.toml`` and ``manifest.json`` for files that are there, and end the job.
 
@@ -147,8 +149,9 @@ def finish_checkpoint(
         model: The model's name.
         others: Parameter that is not quantized -> data type and shape.
         files: Names of the files with arrays.
-        poor: Groups with a relative error of 0.5 or more, and how many were looked at.
+        found: What quantization found out; None: nothing.
     """
+    found = found or Findings()
     grids = stored_grids(spec.format for spec, _ in layers.values())
     Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(work.folder / PLAN)
     content: dict[str, Any] = {"model": model}
@@ -156,7 +159,14 @@ def finish_checkpoint(
         p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()
     }
     content["others"] = {name: [kind, list(shape)] for name, (kind, shape) in others.items()}
-    content |= {"poor_groups": poor[0], "groups": poor[1]}
+    content |= {"poor_groups": found.poor_groups, "groups": found.groups}
+    content |= {"why": dict(found.why), "notes": dict(found.notes)}
+    bits = sum(spec.storage_bits(*shape) for spec, shape in layers.values())
+    weights = sum(rows * columns for _, (rows, columns) in layers.values())
+    kept = kept_in(others, found.why).values()
+    content["effective_bits"] = bits / max(1, weights)
+    whole = bits + sum(entry.bits for entry in kept)
+    content["whole_model_bits"] = whole / max(1, weights + sum(entry.count for entry in kept))
     if grids:
         content["grids"] = {name: asdict(grid) for name, grid in grids.items()}
     work.finish(content, [PLAN, *files])

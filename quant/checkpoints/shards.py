@@ -25,8 +25,6 @@ WIDTHS = ("hidden_size", "intermediate_size", "vocab_size", "n_embd", "d_model")
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Data types of weights that are not quantized."""
 WHOLE, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
-# What is a matrix in a file and no layer in the model, by the names in use.
-_NO_LAYERS = ("embed", "wte", "wpe", "norm", "position")
 
 
 @dataclass(frozen=True)
@@ -174,37 +172,6 @@ def check_stored(folder: Path) -> int:
                     f"{', '.join(FLOATS)} are weights"
                 )
     return sum(elements)
-
-
-def linear_weights(model: ShardedModel) -> dict[str, bool]:
-    """Return the module paths of linear layers, and whether each is stored transposed.
-
-    From the architecture that ``config.json`` names, built without weights (no code of the
-    model's own is run); without one, matrices whose names are not those of embeddings or norms.
-
-    Raises:
-        RequestError: an architecture that is not known, or whose tensors are not those of the
-            folder; a folder that is quantized already.
-    """
-    paths = {name.removesuffix(".weight") for name in model.tensors if name.endswith(".weight")}
-    if not (model.folder / CONFIG).is_file():
-        named = [path for path in sorted(paths) if not any(part in path for part in _NO_LAYERS)]
-        sizes = {path: len(model.tensors[f"{path}.weight"].shape) for path in named}
-        return {path: False for path, dimensions in sizes.items() if dimensions == 2}
-    check_stored(model.folder)
-    if read_json(model.folder / CONFIG).get("quantization_config"):
-        raise RequestError(
-            f"{model.folder / CONFIG}: quantization_config: a source that is quantized already is "
-            "not read tensor by tensor"
-        )
-    from quant.checkpoints.pretrained import skeleton
-    from quant.layers.matrices import is_transposed, linear_layers
-
-    layers = linear_layers(skeleton(model.folder))
-    stored = {path: is_transposed(layer) for path, layer in layers.items() if path in paths}
-    if not stored:
-        raise RequestError(f"{model.folder}: no tensor has the name of a linear layer of its model")
-    return stored
 
 
 def _index(path: Path) -> dict[str, str]:

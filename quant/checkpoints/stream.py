@@ -6,15 +6,23 @@ on with the shards that are missing, and ends with the same bytes (``quant.commo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA, facts_of, grid_facts, stored_grids
+from quant.checkpoints.contents import (
+    SCHEMA,
+    Findings,
+    facts_of,
+    grid_facts,
+    kept_in,
+    stored_grids,
+)
 from quant.checkpoints.folder import finish_checkpoint
-from quant.checkpoints.partition import QUANTIZED, Shard, partition
-from quant.checkpoints.shards import FLOATS, ShardedModel, linear_weights, open_model
+from quant.checkpoints.partition import QUANTIZED, Piece, Shard, partition
+from quant.checkpoints.shards import FLOATS, open_model
+from quant.checkpoints.source import Source, source_of
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.goal import Goal
@@ -22,6 +30,7 @@ from quant.common.job import Job, job
 from quant.common.progress import progress_bar
 from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, parse_spec
+from quant.layers.coverage import NOT_ASKED, Kept, coverage_of, coverage_said, kept_said
 from quant.methods.base import Method
 from quant.plan import Formats, assign, check_formats, method_of
 from quant.tensors.arrays import parts
@@ -45,23 +54,52 @@ class StreamReport:
         was_there: Whether an earlier run had finished the same.
         poor_groups: Groups whose relative error is 0.5 or more.
         groups: All groups of the layers.
+        kept: What is not quantized, by name.
     """
 
     layers: Mapping[str, tuple[FormatSpec, tuple[int, int]]]
     was_there: bool = False
     poor_groups: int = 0
     groups: int = 0
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> int:
+        """How many weights are quantized."""
+        return sum(rows * columns for _, (rows, columns) in self.layers.values())
+
+    @property
+    def coverage(self) -> float:
+        """Quantized weights over all numbers but those of embeddings and heads; 1 if none."""
+        return coverage_of(self.weights, self.kept)
+
+    @property
+    def kept_said(self) -> str:
+        """In a line: how many numbers stay as they are, by what they are."""
+        return kept_said(self.kept)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know, a line each: coverage, poor groups."""
+        lines = [coverage_said(self.weights, self.kept), poor_said(self.poor_groups, self.groups)]
+        return [line for line in lines if line]
 
     @property
     def warning(self) -> str:
-        """How many groups are poor, in a line; empty where none is."""
-        return poor_said(self.poor_groups, self.groups)
+        """The warnings, one after the other; empty where there is none."""
+        return "; ".join(self.warnings)
+
+    @property
+    def whole_model_bits(self) -> float:
+        """Stored bits per weight over the whole model, embeddings and head included."""
+        bits = self.effective_bits * self.weights + sum(e.bits for e in self.kept.values())
+        return bits / max(1, self.weights + sum(e.count for e in self.kept.values()))
 
     @property
     def effective_bits(self) -> float:
         """Stored bits per weight over the quantized layers."""
         bits = sum(spec.storage_bits(*shape) for spec, shape in self.layers.values())
-        return bits / max(1, sum(rows * columns for _, (rows, columns) in self.layers.values()))
+        return bits / max(1, self.weights)
 
 
 def quantize_checkpoint(
@@ -109,85 +147,97 @@ def quantize_checkpoint(
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     opened = open_model(source)
     before = opened.states()
-    transposed = linear_weights(opened)
-    specs = {p: s for p, s in assign(formats, transposed).items() if not s.format.is_plain}
+    known = source_of(opened)
+    assigned = assign(formats, known.weights, known.apart)
+    specs = {path: spec for path, spec in assigned.items() if not spec.format.is_plain}
     stored_grids(spec.format for spec in specs.values())
-    _check_dtypes(opened, specs)
+    _check_dtypes(known)
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
     request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
     request |= {"grids": grid_facts(specs.values()), "method_code": code_of(chosen), **made_by()}
-    shards = partition(opened, specs, transposed, shard_bytes)
+    shards = partition(opened, known.units, known.held, specs, shard_bytes)
     with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
         was_there = work.made is not None
         if not was_there:
-            _write_shards(_Run(opened, chosen, specs, transposed), shards, work)
-            layers, others = _checked(opened, shards, work)
+            _write_shards(_Run(known, chosen, specs), shards, work)
+            layers, others = _checked(shards, work)
             facts = [work.steps[shard.file].facts for shard in shards]
-            counted = tuple(sum(f[key] for f in facts) for key in ("poor_groups", "groups"))
+            poor, groups = (sum(f[key] for f in facts) for key in ("poor_groups", "groups"))
             files = [shard.file for shard in shards]
             opened.check_unchanged(before)
             named = model or asked["model"]
-            finish_checkpoint(work, layers, named, others, files, counted)
+            found = Findings(poor, groups, _reasons(known, others))
+            finish_checkpoint(work, layers, named, others, files, found)
         made: dict[str, Any] = work.made or {}
-    found = {
+    made_layers = {
         path: (parse_spec(layer["format"]), (int(layer["shape"][0]), int(layer["shape"][1])))
         for path, layer in made["layers"].items()
     }
-    return StreamReport(found, was_there, made["poor_groups"], made["groups"])
+    kept = kept_in({n: (kind, tuple(s)) for n, (kind, s) in made["others"].items()}, made["why"])
+    return StreamReport(made_layers, was_there, made["poor_groups"], made["groups"], kept)
 
 
 @dataclass(frozen=True)
 class _Run:
     """What is rounded to what."""
 
-    opened: ShardedModel
+    source: Source
     method: Method
     specs: Mapping[str, FormatSpec]
-    transposed: Mapping[str, bool]
 
-    def rounded(self, name: str) -> tuple[QuantizedTensor, tuple[int, int]]:
-        """The codes of a tensor of the source; how many of its groups are poor, and how many."""
-        path = name.removesuffix(".weight")
-        weight = self.opened.read(name)
-        try:
-            matrix = as_matrix(weight.T if self.transposed[path] else weight)
-            tensor = self.method.quantize_alone(matrix, self.specs[path])
-        except RequestError as error:
-            raise RequestError(f"tensor {name}: {error}") from None
-        return tensor, poor_groups(matrix, tensor.dequantize(), tensor.spec)
+    def codes(self, piece: Piece) -> Iterator[tuple[str, QuantizedTensor, tuple[int, int]]]:
+        """Yield paths and codes; how many of the groups are poor, and how many there are."""
+        values = self.read(piece)
+        for name, weight in piece.weights:
+            try:
+                stored = weight.layout.part(values[name], weight.index)
+                matrix = as_matrix(weight.layout.matrix(stored))
+                tensor = self.method.quantize_alone(matrix, self.specs[weight.path])
+            except RequestError as error:
+                raise RequestError(f"tensor {name}: {error}") from None
+            yield weight.path, tensor, poor_groups(matrix, tensor.dequantize(), tensor.spec)
 
-    def kept(self, name: str) -> torch.Tensor:
-        """A tensor of the source that is not quantized."""
-        value = self.opened.read(name)
-        if (place := first_not_finite(value)) is not None:
-            raise RequestError(f"tensor {name}: value at {place} is NaN or Inf: only finite values")
-        return value.contiguous()
+    def kept(self, piece: Piece) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield what is not quantized, by name."""
+        values = self.read(piece)
+        found = [(name, values[name]) for name in piece.names]
+        found += [(w.path, w.layout.part(values[name], w.index)) for name, w in piece.weights]
+        for name, value in found:
+            if (place := first_not_finite(value)) is not None:
+                raise RequestError(
+                    f"tensor {name}: value at {place} is NaN or Inf: only finite values"
+                )
+            yield name, value.contiguous()
+
+    def read(self, piece: Piece) -> dict[str, torch.Tensor]:
+        """The parameters of a unit of the source."""
+        return self.source.units[piece.unit].read(self.source.opened)
 
 
 def _write_shards(run: _Run, shards: list[Shard], work: Job) -> None:
     """Write the shards that no earlier run has written."""
     with progress_bar() as bar:
-        total = sum(len(shard.names) for shard in shards)
+        total = sum(len(shard.pieces) for shard in shards)
         task = bar.add_task(f"quantizing ({run.method.name})", total=total)
         for shard in shards:
             if shard.file in work.steps:
-                bar.advance(task, len(shard.names))
+                bar.advance(task, len(shard.pieces))
                 continue
             arrays: dict[str, Any] = {}
             layers: dict[str, list[Any]] = {}
             others: dict[str, Any] = {}
             poor = groups = 0
-            for name in shard.names:
+            for piece in shard.pieces:
                 if shard.kind == QUANTIZED:
-                    path = name.removesuffix(".weight")
-                    tensor, counted = run.rounded(name)
-                    poor, groups = poor + counted[0], groups + counted[1]
-                    # A method may change the rule of its format, so it is the tensor's that counts.
-                    layers[path] = [str(tensor.spec), *tensor.shape]
-                    arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
+                    for path, tensor, counted in run.codes(piece):
+                        poor, groups = poor + counted[0], groups + counted[1]
+                        # A method may change the rule of its format: the tensor's counts.
+                        layers[path] = [str(tensor.spec), *tensor.shape]
+                        arrays |= {f"{path}.{part}": v for part, v in parts(tensor).items()}
                 else:
-                    arrays[name] = run.kept(name)
-                    others |= facts_of({name: arrays[name]})
+                    own = dict(run.kept(piece))
+                    arrays |= own
+                    others |= facts_of(own)
                 bar.advance(task)
             _save(shard, arrays, work)
             facts = {"layers": layers, "others": others, "poor_groups": poor, "groups": groups}
@@ -205,12 +255,12 @@ def _save(shard: Shard, arrays: dict[str, Any], work: Job) -> None:
 
 
 def _checked(
-    opened: ShardedModel, shards: list[Shard], work: Job
+    shards: list[Shard], work: Job
 ) -> tuple[dict[str, tuple[FormatSpec, tuple[int, int]]], dict[str, tuple[str, tuple[int, ...]]]]:
-    """Return layers and other tensors of all shards, compared with the source.
+    """Return layers and other tensors of all shards, compared with what was to be written.
 
     Raises:
-        HwsimError: a tensor of the source is in no shard.
+        HwsimError: a parameter is in no shard.
     """
     layers: dict[str, tuple[FormatSpec, tuple[int, int]]] = {}
     others: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -219,18 +269,29 @@ def _checked(
         for path, (spec, rows, columns) in facts["layers"].items():
             layers[path] = (parse_spec(spec), (rows, columns))
         others |= {name: (kind, tuple(shape)) for name, (kind, shape) in facts["others"].items()}
-    written = {*others, *(f"{path}.weight" for path in layers)}
-    if lost := sorted(opened.tensors.keys() ^ written):
-        raise HwsimError(f"{work.goal.folder}: tensor {lost[0]!r} of the source is not in it")
+    pieces = [piece for shard in shards for piece in shard.pieces]
+    wanted = {weight.path for piece in pieces for _, weight in piece.weights}
+    wanted |= {name for piece in pieces for name in piece.names}
+    if lost := sorted(wanted ^ {*others, *layers}):
+        raise HwsimError(f"{work.goal.folder}: {lost[0]!r} of the source is not in it")
     return layers, others
 
 
-def _check_dtypes(opened: ShardedModel, specs: Mapping[str, FormatSpec]) -> None:
-    """Raise a RequestError for a layer that is stored in codes already."""
-    for path in specs:
-        tensor = opened.tensors[f"{path}.weight"]
-        if tensor.dtype not in FLOATS:
-            raise RequestError(
-                f"{opened.folder / tensor.file}: tensor {path + '.weight'!r} is {tensor.dtype}: a "
-                f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
-            )
+def _reasons(source: Source, others: Iterable[str]) -> dict[str, str]:
+    """Why each of some parameters is not quantized."""
+    left = {weight.stored_name: weight.apart or NOT_ASKED for weight in source.weights.values()}
+    return {name: left.get(name, source.why.get(name, "buffer")) for name in others}
+
+
+def _check_dtypes(source: Source) -> None:
+    """Raise a RequestError for a matrix that is stored in codes already."""
+    for unit in source.units:
+        if not any(source.held.get(name) for name in unit.shapes):
+            continue
+        for name in unit.sources:
+            tensor = source.opened.tensors[name]
+            if tensor.dtype not in FLOATS:
+                raise RequestError(
+                    f"{source.opened.folder / tensor.file}: tensor {name!r} is {tensor.dtype}: a "
+                    f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
+                )

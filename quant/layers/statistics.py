@@ -12,8 +12,8 @@ import torch
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.layers.blocks import Block
-from quant.layers.hooks import watched
-from quant.layers.matrices import columns
+from quant.layers.inputs import watched_inputs
+from quant.layers.notes import note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,16 +47,26 @@ class LayerStatistics:
 
 
 def layer_statistics(block: Block, paths: Sequence[str]) -> dict[str, LayerStatistics]:
-    """Run a block over its inputs and return what its layers see.
+    """Run a block over its inputs and return what its matrices are multiplied with.
+
+    One that no input reached (an expert that no token was sent to, a matrix that is multiplied
+    with as a copy) is left out, and noted; so is one with fewer inputs than columns, which is not
+    left out.
 
     Raises:
-        RequestError: naming a layer that no input reached, or whose inputs hold NaN or Inf.
+        RequestError: naming a matrix whose inputs hold NaN or Inf.
     """
-    layers = {path: block.layers[path] for path in paths}
     sums = {path: _Sums() for path in paths}
-    with watched(layers, inputs=lambda path, x: sums[path].add(columns(layers[path], x))):
+    chosen = {path: block.layers[path] for path in paths}
+    with watched_inputs(block.module, chosen, lambda path, x: sums[path].add(x)):
         block.run()
-    return {path: total.statistics(path) for path, total in sums.items()}
+    known = {path: total.statistics(path) for path, total in sums.items() if total.count}
+    for path, weight in chosen.items():
+        if path not in known:
+            note(path, "calibration never reached it: rounded to nearest")
+        elif known[path].count < weight.shape[1]:
+            note(path, f"{known[path].count} calibration inputs for {weight.shape[1]} columns")
+    return known
 
 
 class _Sums:
@@ -75,8 +85,7 @@ class _Sums:
         self.count += x.shape[0]
 
     def statistics(self, path: str) -> LayerStatistics:
-        if self.hessian is None:
-            raise RequestError(f"layer {path}: calibration never reached it")
+        assert self.hessian is not None
         hessian = (self.hessian * (2 / self.count)).numpy()
         if not np.isfinite(hessian).all():
             raise RequestError(f"layer {path}: its calibration inputs hold NaN or Inf")

@@ -16,7 +16,6 @@ import torch
 from quant.formats.elements import F32
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import Block
-from quant.layers.matrices import matrix
 from quant.layers.statistics import LayerStatistics, layer_statistics
 from quant.methods.scaling import Shared, centred, fold, rescaled, shared_inputs
 from quant.rounding.fit import fit
@@ -33,14 +32,14 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     """Scale, clip and round the layers of a block; its norms change in place."""
     known = layer_statistics(block, list(specs))
     for shared in shared_inputs(block):
-        if all(path in specs for path in shared.paths):
+        if all(path in specs and path in known for path in shared.paths):
             factors = best_factors(block, shared, specs, known)
             fold(block, shared, factors)
             known = rescaled(known, shared, factors)
     tensors = {}
     for path, spec in specs.items():
-        weight = matrix(block.layers[path])
-        clipped = spec.format.layout.is_grid and not path.endswith(UNCLIPPED)
+        weight = block.layers[path].matrix()
+        clipped = spec.format.layout.is_grid and not path.endswith(UNCLIPPED) and path in known
         tensors[path] = (
             clip(weight, spec, known[path]) if clipped else round_to_nearest(weight, spec)
         )
@@ -55,7 +54,7 @@ def best_factors(
 ) -> F32:
     """Return the channel factors ``[in]`` with the least error of the outputs."""
     magnitude = known[shared.paths[0]].mean_abs
-    weights = {path: matrix(block.layers[path]) for path in shared.paths}
+    weights = {path: block.layers[path].matrix() for path in shared.paths}
     best, least = np.ones_like(magnitude), np.inf
     for exponent in EXPONENTS:
         factors = centred(np.power(magnitude, np.float32(exponent)))

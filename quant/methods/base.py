@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quant.formats.spec import FormatSpec
     from quant.layers.blocks import Block, CalibrationData
     from quant.layers.statistics import LayerStatistics
+    from quant.layers.weights import Weight
     from quant.methods.running import Rounded
     from quant.tensors.tensor import QuantizedTensor
 
@@ -155,14 +156,14 @@ class LayerMethod(Method):
     ) -> Rounded:
         """Round layer by layer; with calibration block by block, layers outside to nearest."""
         from quant.common.progress import track
-        from quant.layers.matrices import matrix
+        from quant.layers.weights import weights
 
         if calibration is not None and self.uses_calibration:
             yield from by_blocks(model, specs, calibration, self._round_block)
             return
+        known = weights(model)
         for path in track(specs, f"quantizing ({self.name})", len(specs)):
-            weight = matrix(model.get_submodule(path))
-            yield path, self._round(path, weight, specs[path], None)
+            yield path, self._round(path, known[path].matrix(), specs[path], None)
 
     def covered(
         self, model: nn.Module, paths: Iterable[str], calibration: CalibrationData | None
@@ -179,12 +180,16 @@ class LayerMethod(Method):
         return self.quantize(weight, spec, None)
 
     def _round_block(self, block: Block, specs: Mapping[str, FormatSpec]) -> Rounded:
-        from quant.layers.matrices import matrix
         from quant.layers.statistics import layer_statistics
+        from quant.tensors.quantize import quantize
 
         known = layer_statistics(block, list(specs))
         for path, spec in specs.items():
-            yield path, self._round(path, matrix(block.layers[path]), spec, known.pop(path))
+            weight = block.layers[path].matrix()
+            if path in known:
+                yield path, self._round(path, weight, spec, known.pop(path))
+            else:  # as layer_statistics notes
+                yield path, quantize(weight, spec)
 
     def _round(
         self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
@@ -258,7 +263,7 @@ class ModelMethod(Method):
     def quantize(
         self,
         model: nn.Module,
-        layers: Mapping[str, nn.Module],
+        layers: Mapping[str, Weight],
         specs: Mapping[str, FormatSpec],
         calibration: CalibrationData | None,
     ) -> Mapping[str, QuantizedTensor]:
@@ -266,7 +271,7 @@ class ModelMethod(Method):
 
         Args:
             model: The unquantized model; its other modules may change in place.
-            layers: Module path -> layer, of all layers with a weight matrix.
+            layers: Path -> matrix, of all in the model (``quant.layers.weights``).
             specs: Module path -> format of the layers to round.
             calibration: Tokens or batches; None where the method does without.
 
@@ -286,7 +291,7 @@ class ModelMethod(Method):
         calibration: CalibrationData | None,
     ) -> Rounded:
         """Round all layers at once."""
-        from quant.layers.matrices import linear_layers
+        from quant.layers.weights import weights
 
         seen = calibration if self.uses_calibration else None
-        yield from all_of(self.name, self.quantize(model, linear_layers(model), specs, seen), specs)
+        yield from all_of(self.name, self.quantize(model, weights(model), specs, seen), specs)

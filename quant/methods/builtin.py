@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quant.formats.spec import FormatSpec
     from quant.layers.blocks import Block, CalibrationData
     from quant.layers.statistics import LayerStatistics
+    from quant.layers.weights import Weight
     from quant.tensors.tensor import QuantizedTensor
 
 
@@ -161,7 +162,7 @@ class Peqa(ModelMethod):
     def quantize(
         self,
         model: nn.Module,
-        layers: Mapping[str, nn.Module],
+        layers: Mapping[str, Weight],
         specs: Mapping[str, FormatSpec],
         calibration: CalibrationData | None,
     ) -> Mapping[str, QuantizedTensor]:

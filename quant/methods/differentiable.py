@@ -10,6 +10,8 @@ from quant.formats.grid import grid_of
 from quant.formats.spec import FormatSpec
 from quant.rounding.fit import Fit, zero_points
 
+LEAST = torch.finfo(torch.float32).tiny
+"""What numbers that may be zero are divided by at least."""
 MOST_START = 0.982
 """No group starts above this factor: sigmoid(4), where the released code starts all of them."""
 
@@ -35,6 +37,8 @@ class RoundedWeight:
         grouped = repeated.reshape(weight.shape[0], -1, self.size)
         self.low = torch.from_numpy(grouped.min(axis=2))
         self.high = torch.from_numpy(grouped.max(axis=2))
+        if spec.scale_rule.with_zero:
+            self.low, self.high = self.low.clamp_max(0), self.high.clamp_min(0)
         grid = grid_of(spec.format, spec.scale_rule)
         self.levels = torch.from_numpy(grid.levels)
         self.thresholds = torch.from_numpy(grid.thresholds)
@@ -44,7 +48,7 @@ class RoundedWeight:
         spread = self.high - self.low
         if not self._asymmetric:
             spread = torch.maximum(self.low.abs(), self.high.abs())
-        clipping = torch.from_numpy(start.scales.used) * self.tops / spread.clamp_min(1e-12)
+        clipping = torch.from_numpy(start.scales.used) * self.tops / spread.clamp_min(LEAST)
         logits = torch.logit(clipping.clamp(0.02, MOST_START))
         self.logits = logits.expand(2, *logits.shape).clone().requires_grad_()
 
@@ -72,14 +76,14 @@ class RoundedWeight:
 
     def _integers(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         least, most = self.low * low, self.high * high
-        scale = ((most - least) / self.tops).clamp_min(1e-8)[..., None]
+        scale = ((most - least) / self.tops).clamp_min(LEAST)[..., None]
         zero = _rounded(-least[..., None] / scale).clamp(0, float(self.tops.max()))
         code = (_rounded(self.grouped / scale) + zero).clamp(0, float(self.tops.max()))
         return (code - zero) * scale
 
     def _levels(self, high: torch.Tensor) -> torch.Tensor:
         absmax = torch.maximum(self.low.abs(), self.high.abs()) * high
-        scale = (absmax / self.tops).clamp_min(1e-8)[..., None]
+        scale = (absmax / self.tops).clamp_min(LEAST)[..., None]
         ratio = self.grouped / scale
         ends = self.levels[self.selectors]
         inside = torch.maximum(torch.minimum(ratio, ends[..., -1:]), ends[..., :1])

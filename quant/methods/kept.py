@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from quant.common.errors import HwsimError
 from quant.common.job import Job
 from quant.formats.spec import parse_spec
+from quant.layers.notes import note, noted
 from quant.methods.base import LayerMethod, Method
 from quant.tensors.arrays import check_parts, parts
 from quant.tensors.tensor import QuantizedTensor
@@ -58,7 +59,7 @@ class KeptLayers(LayerMethod):
         self, block: Block, specs: Mapping[str, FormatSpec]
     ) -> Iterator[tuple[str, QuantizedTensor]]:
         if specs.keys() <= self.kept.keys():  # no statistics are needed
-            yield from ((path, self.kept[path]) for path in specs)
+            yield from ((path, self._known(path)) for path in specs)
         else:
             yield from super()._round_block(block, specs)
 
@@ -66,11 +67,18 @@ class KeptLayers(LayerMethod):
         self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
     ) -> QuantizedTensor:
         if path in self.kept:
-            return self.kept[path]
+            return self._known(path)
         tensor = super()._round(path, weight, spec, statistics)
         self.waiting[path] = tensor
         if time.monotonic() - self.since > KEPT_AFTER_S:
             self._keep()
+        return tensor
+
+    def _known(self, path: str) -> QuantizedTensor:
+        """Codes that an earlier run kept, with what it noted."""
+        tensor, said = self.kept[path]
+        if said:
+            note(path, said)
         return tensor
 
     def _keep(self) -> None:
@@ -81,7 +89,7 @@ class KeptLayers(LayerMethod):
         while name in self.work.steps:  # a number that a damaged step left free
             name += "a"
         arrays = {f"{p}.{k}": v for p, t in self.waiting.items() for k, v in parts(t).items()}
-        facts = {path: [str(t.spec), *t.shape] for path, t in self.waiting.items()}
+        facts = {p: [str(t.spec), *t.shape, noted(p)] for p, t in self.waiting.items()}
         try:
             save_file(arrays, self.work.folder / name)
         except (SafetensorError, OSError) as error:
@@ -90,16 +98,16 @@ class KeptLayers(LayerMethod):
         self.waiting, self.since = {}, time.monotonic()
 
 
-def _load(work: Job) -> dict[str, QuantizedTensor]:
-    """The layers that earlier runs have kept."""
+def _load(work: Job) -> dict[str, tuple[QuantizedTensor, str]]:
+    """The layers that earlier runs have kept, and what was noted of each."""
     from safetensors.numpy import load_file
 
-    found: dict[str, QuantizedTensor] = {}
+    found: dict[str, tuple[QuantizedTensor, str]] = {}
     for name, step in work.steps.items():
         if not name.startswith(_PREFIX):
             continue
         arrays = load_file(work.folder / name)
-        for path, (text, rows, columns) in step.facts.items():
+        for path, (text, rows, columns, said) in step.facts.items():
             spec, prefix = parse_spec(text), f"{path}."
             own = {
                 key.removeprefix(prefix): value
@@ -107,5 +115,5 @@ def _load(work: Job) -> dict[str, QuantizedTensor]:
                 if key.startswith(prefix) and "." not in key.removeprefix(prefix)
             }
             check_parts(path, spec, (rows, columns), own)
-            found[path] = QuantizedTensor.of(spec, (rows, columns), own)
+            found[path] = QuantizedTensor.of(spec, (rows, columns), own), said
     return found

@@ -16,13 +16,14 @@ import torch
 
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import Block, first
-from quant.layers.matrices import as_weight, matrix
 from quant.layers.statistics import layer_statistics
+from quant.layers.weights import as_parameters
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
 from quant.methods.running import free_scales
 from quant.rounding.fit import fit
 from quant.tensors.quantize import encode
+from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
 EPOCHS = 5
@@ -31,31 +32,36 @@ LEARNING_RATE = 2e-2
 
 def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, QuantizedTensor]:
     """Train the clipping of a block's groups and round with it."""
-    weights = {path: matrix(block.layers[path]) for path in specs}
+    weights = {path: block.layers[path].matrix() for path in specs}
     known = layer_statistics(block, list(specs))
     rounded = {}
     for path, spec in specs.items():
         free_scales("omniquant", spec)
+        if path not in known:  # nothing to learn from, as layer_statistics notes
+            continue
         importance = np.diag(known[path].hessian).copy()
         clipped = fit(weights[path], spec, shrinks=SHRINKS, importance=importance)
         rounded[path] = RoundedWeight(weights[path], spec, clipped)
-    with torch.enable_grad():
-        _train(block, rounded)
-    return {path: encode(weights[path], spec, rounded[path].fit()) for path, spec in specs.items()}
+    if rounded:
+        with torch.enable_grad():
+            _train(block, rounded)
+    return {
+        path: encode(weights[path], spec, rounded[path].fit())
+        if path in rounded
+        else round_to_nearest(weights[path], spec)
+        for path, spec in specs.items()
+    }
 
 
 def _train(block: Block, rounded: Mapping[str, RoundedWeight]) -> None:
     optimizer = torch.optim.AdamW(
         [weight.logits for weight in rounded.values()], lr=LEARNING_RATE, weight_decay=0.0
     )
-    prefix = len(block.path) + 1 if block.path else 0
     batches = list(zip(block.inputs, block.references, strict=True))
     for _ in range(EPOCHS):
         for (args, kwargs), wanted in batches:
-            weights = {
-                f"{path[prefix:]}.weight": as_weight(block.layers[path], weight())
-                for path, weight in rounded.items()
-            }
+            values = {block.layers[path]: weight() for path, weight in rounded.items()}
+            weights = as_parameters(values, block.path)
             output = first(torch.func.functional_call(block.module, weights, args, kwargs))
             loss = torch.nn.functional.mse_loss(output.float(), wanted.float())
             scale = 1 / max(float(wanted.float().pow(2).mean()), 1e-12)

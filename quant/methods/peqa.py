@@ -17,8 +17,8 @@ from torch import nn
 from quant.common.errors import RequestError
 from quant.common.progress import track
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import CalibrationData, as_batches
-from quant.layers.matrices import as_weight, matrix
+from quant.layers.blocks import CalibrationData, arguments_of, as_batches
+from quant.layers.weights import Weight, as_parameters, weights
 from quant.methods.running import free_scales
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
@@ -63,7 +63,7 @@ class _Trained:
 
 def quantize(
     model: nn.Module,
-    layers: Mapping[str, nn.Module],
+    layers: Mapping[str, Weight],
     specs: Mapping[str, FormatSpec],
     calibration: CalibrationData | None,
 ) -> dict[str, QuantizedTensor]:
@@ -76,9 +76,7 @@ def quantize(
     trained = {}
     for path, spec in specs.items():
         free_scales("peqa", spec)
-        weight = layers[path].weight
-        assert isinstance(weight, torch.Tensor)
-        rounded = round_to_nearest(matrix(layers[path]), spec)
+        rounded = round_to_nearest(layers[path].matrix(), spec)
         trained[path] = _Trained.of(rounded, torch.float32)
     with torch.enable_grad():
         _train(model, trained, texts)
@@ -115,11 +113,10 @@ def _train(model: nn.Module, trained: Mapping[str, _Trained], texts: list[Text])
 
 
 def _loss(model: nn.Module, trained: Mapping[str, _Trained], text: Text) -> torch.Tensor:
+    known = weights(model)
+    args, kwargs = arguments_of(model, text)
     with torch.autocast("cpu", torch.bfloat16):
-        weights = {
-            f"{path}.weight": as_weight(model.get_submodule(path), layer.weight())
-            for path, layer in trained.items()
-        }
-        output = torch.func.functional_call(model, weights, (), {**text, "use_cache": False})
-        logits = output.logits[0, :-1].float()
-    return nn.functional.cross_entropy(logits, text["input_ids"][0, 1:])
+        values = as_parameters({known[path]: layer.weight() for path, layer in trained.items()})
+        output = torch.func.functional_call(model, values, args, kwargs)
+        logits = output.logits[:, :-1].flatten(0, 1).float()
+    return nn.functional.cross_entropy(logits, text["input_ids"][:, 1:].flatten())

@@ -35,16 +35,18 @@ def by_blocks(
         references: Whether blocks hold what the unquantized ones give.
     """
     from quant.layers.blocks import blocks
-    from quant.layers.matrices import matrix
+    from quant.layers.notes import note
+    from quant.layers.weights import weights
     from quant.tensors.quantize import quantize
 
-    left = dict(specs)
+    left, known = dict(specs), weights(model)
     for block in blocks(model, calibration, references=references):
         own = {path: left.pop(path) for path in block.layers if path in left}
         if own:
             yield from round_block(block, own)
     for path, spec in left.items():
-        yield path, quantize(matrix(model.get_submodule(path)), spec)
+        note(path, "outside of the blocks: rounded to nearest")
+        yield path, quantize(known[path].matrix(), spec)
 
 
 def inside(model: nn.Module, paths: Iterable[str]) -> list[str]:

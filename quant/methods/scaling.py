@@ -49,7 +49,9 @@ def shared_inputs(block: Block) -> list[Shared]:
     for path, tensor in inputs.items():
         groups.setdefault(id(tensor), []).append(path)
     pairs = [Shared(tuple(paths), norms[key]) for key, paths in groups.items() if key in norms]
-    pairs += [Shared((after,), block.layers[before]) for before, after in _linear_pairs(block)]
+    pairs += [
+        Shared((after,), block.layers[before].module) for before, after in _linear_pairs(block)
+    ]
     return [shared for shared in pairs if _folds(block, shared)]
 
 
@@ -100,8 +102,9 @@ def _observe(block: Block) -> tuple[dict[str, torch.Tensor], dict[int, nn.Module
         kept.append(output)
         norms[id(output)] = modules[path]
 
+    layers = {path: weight.module for path, weight in block.layers.items() if weight.is_layer}
     with (
-        watched(block.layers, inputs=inputs.__setitem__),
+        watched(layers, inputs=inputs.__setitem__),
         watched(modules, outputs=note_output),
     ):
         _run_once(block)
@@ -119,10 +122,10 @@ def _linear_pairs(block: Block) -> list[tuple[str, str]]:
     for before, after in LINEAR_PAIRS:
         for path in block.layers:
             other = path.removesuffix(before) + after
-            if path.endswith("." + before) and other in block.layers:
-                rows, inputs = matrix(block.layers[path]).shape[0], matrix(block.layers[other])
-                if rows == inputs.shape[1]:
-                    pairs.append((path, other))
+            if not path.endswith("." + before) or other not in block.layers:
+                continue
+            if block.layers[path].shape[0] == block.layers[other].shape[1]:
+                pairs.append((path, other))
     return pairs
 
 
@@ -131,9 +134,9 @@ def _folds(block: Block, shared: Shared) -> bool:
 
     They are powers of two, so that nothing is rounded; everything is put back as it was.
     """
-    changed = [shared.producer, *(block.layers[path] for path in shared.paths)]
+    changed = [shared.producer, *(block.layers[path].module for path in shared.paths)]
     before = [{k: v.clone() for k, v in module.state_dict().items()} for module in changed]
-    width = matrix(block.layers[shared.paths[0]]).shape[1]
+    width = block.layers[shared.paths[0]].shape[1]
     wanted = _run_once(block)
     try:
         fold(block, shared, np.ldexp(np.float32(1), np.arange(width) * 7 % 5 - 2))

@@ -12,7 +12,6 @@ import numpy as np
 
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import Block
-from quant.layers.matrices import matrix
 from quant.layers.statistics import layer_statistics
 from quant.methods.scaling import fold, shared_inputs
 from quant.tensors.quantize import quantize as round_to_nearest
@@ -25,11 +24,11 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     """Smooth and round the layers of a block; its norms change in place."""
     known = layer_statistics(block, list(specs))
     for shared in shared_inputs(block):
-        if not all(path in specs for path in shared.paths):
+        if not all(path in specs and path in known for path in shared.paths):
             continue
-        ranges = [np.abs(matrix(block.layers[path])).max(axis=0) for path in shared.paths]
+        ranges = [np.abs(block.layers[path].matrix()).max(axis=0) for path in shared.paths]
         weights = np.maximum(np.max(ranges, axis=0), np.float32(1e-5))
         inputs = np.maximum(known[shared.paths[0]].max_abs, np.float32(1e-5))
         factors = inputs**STRENGTH / weights ** (1 - STRENGTH)
         fold(block, shared, np.maximum(factors, np.float32(1e-5)).astype(np.float32))
-    return {path: round_to_nearest(matrix(block.layers[path]), s) for path, s in specs.items()}
+    return {path: round_to_nearest(block.layers[path].matrix(), s) for path, s in specs.items()}

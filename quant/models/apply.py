@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,113 +15,24 @@ from quant.common.errors import RequestError
 from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec, specification
 from quant.layers.blocks import CalibrationData
-from quant.layers.matrices import (
-    QuantizedLayer,
-    QuantizedLinear,
-    linear_layers,
-    matrix,
-    with_codes,
-)
+from quant.layers.coded import keep_decoded
+from quant.layers.coverage import kept_of
+from quant.layers.matrices import QuantizedLinear, linear_layers
+from quant.layers.notes import gathered
+from quant.layers.weights import Weight, inventory, put, weights
 from quant.methods.base import Method
 from quant.models.load import check_finite
 from quant.models.preflight import check_plan, name_of
+from quant.models.report import LayerReport, QuantizationReport
 from quant.models.texts import calibration_data
 from quant.plan import Formats, Plan, assign, method_of
-from quant.tensors.errors import poor_groups, poor_said
+from quant.tensors.errors import poor_groups
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Data types of weights that are not quantized."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What quantization did to one layer: its codes, size, and squared error over the weight's.
-
-    Attributes:
-        tensor: Its codes.
-        relative_error: Squared error over the squared weight.
-        poor_groups: Groups whose relative error ``|Wq - W| / |W|`` is 0.5 or more.
-        groups: All of them.
-    """
-
-    tensor: QuantizedTensor
-    relative_error: float
-    poor_groups: int = 0
-    groups: int = 0
-
-    @property
-    def weights(self) -> int:
-        """How many weights it has."""
-        return self.tensor.shape[0] * self.tensor.shape[1]
-
-
-@dataclass(frozen=True)
-class QuantizationReport:
-    """What ``quantize_model`` did, by module path.
-
-    Attributes:
-        layers: The quantized layers.
-        other_bits: Stored bits of everything else (embeddings, norms, layers left alone).
-        other_weights: How many numbers those are.
-    """
-
-    layers: dict[str, LayerReport]
-    other_bits: int
-    other_weights: int
-
-    @property
-    def tensors(self) -> dict[str, QuantizedTensor]:
-        """The codes of each layer."""
-        return {path: layer.tensor for path, layer in self.layers.items()}
-
-    @property
-    def poor_groups(self) -> int:
-        """Groups of all layers whose relative error ``|Wq - W| / |W|`` is 0.5 or more."""
-        return sum(layer.poor_groups for layer in self.layers.values())
-
-    @property
-    def groups(self) -> int:
-        """Groups of all layers."""
-        return sum(layer.groups for layer in self.layers.values())
-
-    @property
-    def warning(self) -> str:
-        """How many groups are poor, in a line; empty where none is."""
-        return poor_said(self.poor_groups, self.groups)
-
-    @property
-    def effective_bits(self) -> float:
-        """Stored bits per weight over the quantized layers."""
-        bits = sum(layer.tensor.storage_bits for layer in self.layers.values())
-        return bits / max(1, sum(layer.weights for layer in self.layers.values()))
-
-    @property
-    def whole_model_bits(self) -> float:
-        """Stored bits per weight over the whole model, embeddings and head included."""
-        bits = sum(layer.tensor.storage_bits for layer in self.layers.values())
-        weights = sum(layer.weights for layer in self.layers.values())
-        return (bits + self.other_bits) / max(1, weights + self.other_weights)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row a layer."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "layer": path,
-                "format": str(layer.tensor.spec),
-                "weights": layer.weights,
-                "effective_bits": layer.tensor.effective_bits,
-                "relative_error": layer.relative_error,
-                "groups": layer.groups,
-                "poor_groups": layer.poor_groups,
-            }
-            for path, layer in self.layers.items()
-        )
 
 
 def quantize_model(
@@ -133,8 +43,9 @@ def quantize_model(
     scale: str | ScaleKind | None = None,
     method: str | Method = "",
     calibration: CalibrationData | None = None,
+    decode: bool = False,
 ) -> QuantizationReport:
-    """Replace linear layers and convolutions by layers of codes, in place.
+    """Give the matrices of a model codes in place of values: linear layers, convolutions, experts.
 
     Args:
         model: Any torch model, of any floating-point type.
@@ -147,18 +58,20 @@ def quantize_model(
             them, such as the head, to nearest.
         calibration: Token ids ``[n]``, or a sequence of batches (tensors, or mappings of the
             model's arguments), for the methods that need them.
+        decode: Also hold the values that the codes mean, which takes the memory of the unquantized
+            model; else they are decoded at every use.
 
     Raises:
         RequestError: an unknown format, layer or method, a format that the method does not take, a
             method without its calibration, a layer that is quantized already, a plan of another
             model, or a parameter with NaN or Inf (named); nothing is changed then.
     """
-    layers = linear_layers(arguments.one_of("model", model, nn.Module, "a torch module"))
+    found = inventory(arguments.one_of("model", model, nn.Module, "a torch module"))
     chosen = method_of(formats, method)
     seen = None if calibration is None else calibration_data("calibration", calibration)
     if chosen.needs_calibration and seen is None:
         raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
-    assigned = assign(formats, layers)
+    assigned = assign(formats, found.weights, found.apart)
     if isinstance(formats, Plan):
         check_plan(formats, name_of(model))
     specs = {
@@ -166,16 +79,19 @@ def quantize_model(
         for path, spec in assigned.items()
         if not spec.format.is_plain
     }
-    _check_layers(layers, specs)
+    _check_layers(found.weights, specs)
     for path in chosen.covered(model, specs, seen):
         _named(path, chosen.check_format, specs[path])
     for path in specs:
-        check_weight(path, layers[path])
+        check_weight(path, found.weights[path])
     check_finite(type(model).__name__, model)
     reports = {}
-    for path, tensor in chosen.run(model, specs, seen):
-        reports[path] = _put(model, path, tensor)
-    return QuantizationReport(reports, *_rest(model))
+    with gathered() as notes:
+        for path, tensor in chosen.run(model, specs, seen):
+            reports[path] = _put(model, found.weights[path], tensor)
+    if decode:
+        keep_decoded(model)
+    return QuantizationReport(reports, kept_of(found, reports), notes)
 
 
 @contextmanager
@@ -188,49 +104,65 @@ def quantized(
 ) -> Iterator[QuantizationReport]:
     """Quantize a model for the length of a block; afterwards it is as it was."""
     arguments.one_of("model", model, nn.Module, "a torch module")
-    before, values = linear_layers(model), {}
-    if method_of(formats, method).changes_other_parameters:
-        values = {name: value.detach().clone() for name, value in _values(model).items()}
-    try:
-        yield quantize_model(model, formats, method=method, calibration=calibration)
-    finally:
-        for path, layer in before.items():
-            model.set_submodule(path, layer)
-        present = _values(model)
-        with torch.no_grad():
-            for name, value in values.items():
-                present[name].copy_(value)
+    also = method_of(formats, method).changes_other_parameters
+    with restored(model, values=also):
+        yield quantize_model(model, formats, method=method, calibration=calibration, decode=True)
 
 
 @contextmanager
 def replaced(model: nn.Module, tensors: Mapping[str, QuantizedTensor]) -> Iterator[None]:
-    """Give layers the weights of these codes for the length of a block."""
-    before = linear_layers(model)
-    for path, tensor in tensors.items():
-        model.set_submodule(path, with_codes(before[path], tensor))
+    """Give matrices the values of these codes for the length of a block."""
+    known = weights(model)
+    with restored(model):
+        for path, tensor in tensors.items():
+            put(model, known[path], tensor)
+        keep_decoded(model)
+        yield
+
+
+@contextmanager
+def restored(model: nn.Module, *, values: bool = False) -> Iterator[None]:
+    """Put back, after a block, the modules and parameters that a model has before it.
+
+    Args:
+        model: The model.
+        values: Whether the values of parameters may change too.
+    """
+    kept = {k: v.detach().clone() for k, v in _values(model).items()} if values else {}
+    places = [owner for weight in weights(model).values() for owner in weight.owners]
+    before = [(path, module, name, module._parameters[name]) for path, module, name in places]
     try:
         yield
     finally:
-        for path in tensors:
-            model.set_submodule(path, before[path])
+        for path, module, name, parameter in before:
+            if path and model.get_submodule(path) is not module:
+                model.set_submodule(path, module)
+            module._parameters[name] = parameter
+        present = _values(model)
+        with torch.no_grad():
+            for name, value in kept.items():
+                present[name].copy_(value)
 
 
-def check_weight(path: str, layer: nn.Module) -> None:
-    """Raise a RequestError that names a layer's first weight that is no finite number."""
-    _named(path, lambda of: as_matrix(matrix(of)), layer)
+def check_weight(path: str, weight: Weight) -> None:
+    """Raise a RequestError that names a matrix's first weight that is no finite number."""
+    _named(path, lambda of: as_matrix(of.matrix()), weight)
 
 
-def _check_layers(layers: Mapping[str, nn.Module], specs: Mapping[str, FormatSpec]) -> None:
-    """Refuse layers that are quantized already or have no real weights, before any is read."""
+def _check_layers(known: Mapping[str, Weight], specs: Mapping[str, FormatSpec]) -> None:
+    """Refuse matrices that are quantized already or hold no real weights, before any is read."""
     for path in specs:
-        layer = layers[path]
-        if isinstance(layer, QuantizedLayer):
+        if (tensor := known[path].tensor) is not None:
             raise RequestError(
-                f"layer {path} is quantized already ({layer.tensor.spec}): load the model again"
+                f"layer {path} is quantized already ({tensor.spec}): load the model again"
             )
-        weight = layer.weight
-        if isinstance(weight, torch.Tensor) and not weight.is_floating_point():
-            raise RequestError(f"layer {path}: its weight is {weight.dtype}: floats are needed")
+        kind = known[path].parameter.dtype
+        if kind not in FLOATS:
+            named = str(kind).removeprefix("torch.")
+            raise RequestError(
+                f"layer {path}: its weight is {named}, codes of a format already: float32, "
+                "bfloat16, float16 or float64 is needed"
+            )
 
 
 def _named(path: str, check: Callable[[T], object], value: T) -> None:
@@ -241,17 +173,18 @@ def _named(path: str, check: Callable[[T], object], value: T) -> None:
         raise type(error)(f"layer {path}: {error}") from None
 
 
-def _put(model: nn.Module, path: str, tensor: QuantizedTensor) -> LayerReport:
-    """Let a layer compute with its codes, and report what they did to it."""
-    layer = model.get_submodule(path)
-    weight = matrix(layer)
+def _put(model: nn.Module, known: Weight, tensor: QuantizedTensor) -> LayerReport:
+    """Let a matrix be its codes, and report what they did to it."""
+    weight = known.matrix()
     if tensor.shape != weight.shape:
-        raise RequestError(f"layer {path}: codes of {tensor.shape} for a weight of {weight.shape}")
+        raise RequestError(
+            f"layer {known.path}: codes of {tensor.shape} for a weight of {weight.shape}"
+        )
     rounded = tensor.dequantize()
     poor, groups = poor_groups(weight, rounded, tensor.spec)
     difference = rounded - weight
     power = max(float(np.vdot(weight, weight)), 1e-300)
-    model.set_submodule(path, with_codes(layer, tensor))
+    put(model, known, tensor)
     error = float(np.vdot(difference, difference)) / power
     return LayerReport(tensor, error, poor, groups)
 
@@ -259,13 +192,6 @@ def _put(model: nn.Module, path: str, tensor: QuantizedTensor) -> LayerReport:
 def _values(model: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers by name; shared ones once."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _rest(model: nn.Module) -> tuple[int, int]:
-    """Bits and count of the parameters outside the quantized layers; shared ones count once."""
-    parameters = list(model.parameters())
-    bits = sum(p.numel() * p.element_size() * 8 for p in parameters)
-    return bits, sum(p.numel() for p in parameters)
 
 
 __all__ = ["QuantizationReport", "QuantizedLinear", "linear_layers", "quantize_model", "quantized"]

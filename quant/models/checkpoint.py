@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.contents import SCHEMA, grid_facts
+from quant.checkpoints.contents import SCHEMA, Findings, grid_facts
 from quant.checkpoints.folder import write_checkpoint
 from quant.common.goal import Goal
 from quant.common.job import job
@@ -61,6 +61,7 @@ def quantize_to_folder(
             replaced.
         HwsimError: another process writes there, or the disk is full.
     """
+    from quant.layers.weights import unquantized
     from quant.models.apply import quantize_model
     from quant.models.load import load_model
     from quant.models.texts import calibration_for
@@ -80,7 +81,8 @@ def quantize_to_folder(
         if work.made is not None:
             return Written(work.made, None)
         report = quantize_model(loaded, formats, method=resumable(method, work), calibration=text)
-        rest = {name: value.detach() for name, value in loaded.named_parameters()}
-        poor = (report.poor_groups, report.groups)
-        write_checkpoint(work, report.tensors, model=model, rest=rest, poor=poor)
+        why = {name: entry.why for name, entry in report.kept.items()}
+        found = Findings(report.poor_groups, report.groups, why, report.notes)
+        rest = unquantized(loaded)
+        write_checkpoint(work, report.tensors, model=model, rest=rest, found=found)
         return Written(work.made or {}, report)

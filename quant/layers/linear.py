@@ -1,0 +1,64 @@
+"""QuantizedLinear: a plain linear layer that computes with codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from quant.common import arguments
+from quant.layers.coded import CodedWeight
+from quant.layers.kinds import is_conv1d
+from quant.layers.layout import Layout
+from quant.tensors.tensor import QuantizedTensor
+
+
+class QuantizedLinear(nn.Module):
+    """A linear layer (or a transformers Conv1D, its transpose) with quantized weights.
+
+    ``weight`` is a ``CodedWeight``: torch takes it for the dequantized weight ``[out, in]`` in the
+    layer's data type; ``tensor`` is what the checkpoint, the simulator and the RTL use.
+    """
+
+    weight: CodedWeight
+    bias: torch.Tensor | None
+    is_quantized_linear = True
+
+    def __init__(
+        self, tensor: QuantizedTensor, bias: torch.Tensor | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        arguments.one_of("tensor", tensor, QuantizedTensor, "a QuantizedTensor")
+        arguments.one_of("dtype", dtype, torch.dtype, "a torch.dtype")
+        if bias is not None:
+            arguments.one_of("bias", bias, torch.Tensor, "a tensor or None")
+        coded = CodedWeight([tensor], Layout(tensor.shape), dtype)
+        self.register_parameter("weight", coded)  # type: ignore[arg-type]  # torch takes it for one
+        own = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.register_parameter("bias", own)
+        self.out_features, self.in_features = tensor.shape
+
+    @property
+    def tensor(self) -> QuantizedTensor:
+        """The codes."""
+        (part,) = self.weight.parts
+        assert isinstance(part, QuantizedTensor)
+        return part
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return ``inputs @ weight.T + bias``."""
+        return nn.functional.linear(inputs, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Its sizes and format, for printing."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {self.weight!r}"
+
+
+def replacement(module: nn.Module, coded: CodedWeight) -> nn.Module:
+    """Return what computes with codes in place of a module: itself, unless it is a plain one."""
+    (part, *more) = coded.parts
+    plain = type(module) is nn.Linear or is_conv1d(module)
+    if not plain or more or isinstance(part, torch.Tensor):
+        return module
+    bias = module.bias if isinstance(module.bias, torch.Tensor) else None
+    made = QuantizedLinear(part, bias, coded.dtype)
+    return made.train(module.training)
