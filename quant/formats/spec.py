@@ -29,7 +29,7 @@ class FormatSpec:
     """A format with its group size, kind of scale and scale rule.
 
     ``group_size`` is ``quant.formats.layout.ROW`` where a whole row shares one scale; ``rule`` is
-    None for the format's first.
+    None for the format's first, however it was asked for.
     """
 
     format: Format
@@ -49,6 +49,8 @@ class FormatSpec:
         if self.rule is not None and self.rule not in self.format.rules:
             names = [rule.name for rule in self.format.rules]
             raise unknown_name(f"scale rule of {self.format.name}", self.rule.name, names)
+        if self.rule == self.format.rules[0]:
+            object.__setattr__(self, "rule", None)
         self.format.layout.check(self)
 
     def __str__(self) -> str:
@@ -195,7 +197,7 @@ def _parsed(text: str, default_group: int, default_scale: str) -> FormatSpec:
         elif part in SCALES or part in own_scale:
             scale = {**SCALES, **own_scale}[part]
         elif part in rules:
-            rule = None if rules[part] == entry.rules[0] else rules[part]
+            rule = rules[part]
         else:
             named = f", a rule ({', '.join(rules)})" if len(rules) > 1 else ""
             allowed = f"gN (a group size), row, a scale ({', '.join(SCALES)}){named}"

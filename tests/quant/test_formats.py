@@ -86,12 +86,10 @@ def test_sign_symmetry(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in QUANTIZED if name != "int1"])
 @pytest.mark.parametrize("value", [0.0, 0.25, 1e-40])
 def test_constant_and_subnormal_groups(name: str, value: float) -> None:
-    # BitMoD's and AWQ's zero rule loses groups on one side of 0 (see above); the other keeps them.
-    text = f"{name}:minmax-zero" if FORMATS[name].is_asymmetric else name
-    decoded = quant.quantize(np.full((2, 130), value, np.float32), text).dequantize()
+    decoded = quant.quantize(np.full((2, 130), value, np.float32), name).dequantize()
     assert np.isfinite(decoded).all()
-    # Scales in BitMoD's range never underflow; a constant is off by half a step at most.
-    assert np.abs(decoded - np.float32(value)).max() <= max(0.6 * value, 1e-2 if value else 1e-4)
+    # A constant is off by half a step at most; in fp16 a step is no less than 6e-8.
+    assert np.abs(decoded - np.float32(value)).max() <= max(0.6 * value, 1e-6 if value else 0)
 
 
 @pytest.mark.parametrize("name", QUANTIZED)
@@ -113,8 +111,8 @@ def test_symmetric_rules_use_the_lowest_code(rule: str) -> None:
 
 def test_zero_rules_of_an_all_positive_group() -> None:
     weight = np.linspace(1, 2, 16, dtype=np.float32)[None]
-    clamped = quant.quantize(weight, "int4-asym", scale="fp32").dequantize()
-    with_zero = quant.quantize(weight, "int4-asym:minmax-zero", scale="fp32").dequantize()
+    clamped = quant.quantize(weight, "int4-asym:minmax", scale="fp32").dequantize()
+    with_zero = quant.quantize(weight, "int4-asym", scale="fp32").dequantize()
     as_float = quant.quantize(weight, "int4-asym:float-zero", scale="fp32")
     assert np.abs(with_zero - weight).max() < 0.07
     assert np.abs(clamped - weight).max() > 0.9
@@ -186,7 +184,23 @@ def test_specifications_that_do_not_fit(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["bitmod3:g128:int8", "mxfp4:g32:e8m0:rceil", "int4-asym:row:fp16:minmax-zero", "hif4"]
+    "text", ["bitmod3:g128:int8", "mxfp4:g32:e8m0:rceil", "int4-asym:row:fp16:minmax", "hif4"]
 )
 def test_a_specification_is_its_own_text(text: str) -> None:
     assert parse_spec(str(parse_spec(text))) == parse_spec(text)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_the_range_of_asymmetric_integers_holds_zero_unless_said(bits: int) -> None:
+    """As torchao, compressed-tensors and GPTQ have it; texts that name the rule still mean it."""
+    name = f"int{bits}-asym:g32"
+    plain, named = parse_spec(name), parse_spec(f"{name}:minmax-zero")
+    assert plain == named == parse_spec(str(named))
+    assert str(plain) == f"{name}:fp16"
+    assert str(parse_spec(f"{name}:minmax")) == f"{name}:fp16:minmax"
+    constant = np.full((2, 64), 0.25, np.float32)
+    for value in (constant, -constant):
+        kept = quant.quantize(value, name, scale="fp32").dequantize()
+        np.testing.assert_allclose(kept, value, rtol=1e-6)
+        lost = quant.quantize(value, f"{name}:minmax", scale="fp32").dequantize()
+        assert not lost.any()

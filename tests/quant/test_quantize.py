@@ -22,7 +22,7 @@ from quant.rounding.fit import Backend
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_quant_fp32.npz"
 NAMES = {"mixed_bitmod@3": "bitmod3", "mixed_bitmod@4": "bitmod4", "fp3": "fp3", "fp4": "fp4"}
 NAMES |= {f"int{bits}": f"int{bits}" for bits in range(2, 9)}
-NAMES |= {f"int{bits}_asym": f"int{bits}-asym" for bits in range(2, 9)}
+NAMES |= {f"int{bits}_asym": f"int{bits}-asym:minmax" for bits in range(2, 9)}
 QUANTIZED = [name for name, entry in FORMATS.items() if not entry.is_plain]
 GRIDS = [name for name in QUANTIZED if FORMATS[name].layout.is_grid]
 BACKENDS: list[Backend] = ["numba", "numpy"]
