@@ -22,7 +22,10 @@ from quant.formats.scales import E4M3, E6M2, E8M0, FP32
 _BITMOD = "BitMoD (HPCA 2025, arXiv 2411.11745), released quantizer: order ER+, ER-, EA+, EA-"
 _INT = "BitMoD, AWQ: absmax/(2^(b-1)-1), half to even; full-range: GPTQ; no-clip: torchao"
 _INT_ASYM = "GPTQ, torchao: (max-min)/(2^b-1), the range holds 0; minmax: BitMoD, AWQ, it need not"
-_MX = "OCP Microscaling Formats v1.0; scale rules floor (OCP), rceil (cuBLAS), even (Quark), ceil"
+_MX = (
+    "OCP Microscaling Formats v1.0; scale rules floor (OCP), rceil (cuBLAS), even (Quark), ceil, "
+    "even-e2m1 (compressed-tensors' MXFP8)"
+)
 _NVFP4 = "NVIDIA NVFP4: E2M1, E4M3 scale for 16 weights under one fp32 scale a tensor"
 _RAZER = "RaZeR (arXiv 2501.04052): the code of -0 is one of four values"
 _ANT = "ANT (MICRO 2022, arXiv 2208.14286), released grids"

@@ -157,8 +157,17 @@ def _mx_rceil(seen: Extremes) -> F32:
 
 
 def _mx_even(seen: Extremes) -> F32:
-    """AMD Quark, compressed-tensors: the greatest magnitude is rounded to the mantissa first."""
+    """AMD Quark: the greatest magnitude is rounded to the element's mantissa first."""
     width = seen.element.mantissa_bits if isinstance(seen.element, FloatType) else _MX_MANTISSA
+    return _mx_rounded(seen, width)
+
+
+def _mx_even_e2m1(seen: Extremes) -> F32:
+    """compressed-tensors' MXFP8: rounded to one bit of mantissa, whatever the element's."""
+    return _mx_rounded(seen, 1)
+
+
+def _mx_rounded(seen: Extremes, width: int) -> F32:
     floor = np.frexp(seen.absmax)[1] - 1
     mantissa = np.ldexp(seen.absmax, -floor)
     floor = floor + (mantissa >= 2 - 2.0 ** -(width + 1))
@@ -186,7 +195,8 @@ GLOBAL = ScaleRule("global", _absmax, divides_by_tensor=True)
 FLOOR = ScaleRule("floor", _mx_floor)
 RCEIL = ScaleRule("rceil", _mx_rceil)
 EVEN = ScaleRule("even", _mx_even)
+EVEN_E2M1 = ScaleRule("even-e2m1", _mx_even_e2m1)
 CEIL = ScaleRule("ceil", _mx_ceil)
 SYMMETRIC = (ABSMAX, FULL_RANGE, NO_CLIP)
 ASYMMETRIC = (MINMAX_ZERO, MINMAX, FLOAT_ZERO)
-MX = (FLOOR, RCEIL, EVEN, CEIL)
+MX = (FLOOR, RCEIL, EVEN, CEIL, EVEN_E2M1)
