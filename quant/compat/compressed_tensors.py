@@ -1,8 +1,8 @@
 """compressed-tensors 0.20 where it departs from the main path, and its dense packing.
 
 Symmetric integers, MXFP4, MXFP6, MXFP8 and NVFP4 are the main path's (``int4:full-range``,
-``mxfp4:even``, ``mxfp6-e2m3:even``, ``mxfp8-e4m3:even-e2m1``, ``nvfp4:global``). Asymmetric integers
-differ: the zero point is added before rounding, and codes are signed.
+``mxfp4:even``, ``mxfp6-e2m3:even``, ``mxfp8-e4m3:even-e2m1``, ``nvfp4:global``). Asymmetric
+integers differ: the zero point is added before rounding, and codes are signed.
 """
 
 from __future__ import annotations

@@ -17,12 +17,15 @@ from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.formats.rules import FLOAT_ZERO
 from quant.formats.spec import FormatSpec
-from quant.methods.hqq_steps import quantize_groups, shrunk
+from quant.methods.hqq_steps import inverse_scales, quantize_groups, shrunk
 from quant.rounding.fit import Fit, fit
+from quant.rounding.lift import lift_of, lifted
 from quant.tensors.quantize import encode
 from quant.tensors.tensor import QuantizedTensor
 
 BETA, NORM, ITERATIONS = 10.0, 0.7, 20
+MOVED = 2.0**-10
+"""A relative change of a scale beyond what fp16's eleven bits of mantissa make."""
 
 
 def quantize(weight: F32, spec: FormatSpec) -> QuantizedTensor:
@@ -55,11 +58,16 @@ def _with_zero_points(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     scales, zeros = [], []
     for start in range(0, columns, size):
         group = weight[:, start : start + size]
-        moved = quantize_groups(group, spec.format.element_bits, round_zero=False)
+        bits = spec.format.element_bits
+        moved = quantize_groups(group, bits, inverse_scales(group, bits))
         scales.append(moved.scales)
         zeros.append(moved.zeros)
-    stored = spec.scale.store(np.stack(scales, axis=1))
-    half = np.clip(np.stack(zeros, axis=1), -65504, 65504).astype(np.float16)
+    wanted, found = np.stack(scales, axis=1), np.stack(zeros, axis=1)
+    stored = spec.scale.store(wanted)
+    ratio = wanted / np.where(stored.used > 0, stored.used, wanted)
+    # A scale that its storage moves far takes the zero point along: it is in units of the scale.
+    found = np.where(np.abs(ratio - 1) > MOVED, found * ratio, found)
+    half = np.clip(found, -65504, 65504).astype(np.float16)
     selectors = np.zeros((rows, len(scales)), np.uint8)
     return encode(weight, spec, Fit(stored, selectors, half.astype(np.float32)))
 
@@ -68,7 +76,13 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
     """Keep of every group the scale with the least squared error, of those the steps come to."""
     groups = fit(weight, spec)
     tensor, best = encode(weight, spec, groups), groups.scales.used
-    least = _group_sums(np.square(weight - tensor.dequantize()), spec)
+    lift, columns = lift_of(np.abs(weight).max(axis=1, keepdims=True)), weight.shape[1]
+
+    def missed() -> F32:
+        """Squared errors of the groups; of tiny rows lifted, so that they are not all 0."""
+        return _group_sums(np.square(lifted(weight - tensor.dequantize(), lift, columns)), spec)
+
+    least = missed()
     for _ in range(ITERATIONS):
         levels, rounded = tensor.levels(), tensor.dequantize()
         kept = weight - shrunk(weight - rounded, BETA, NORM)
@@ -77,7 +91,7 @@ def _with_scales(weight: F32, spec: FormatSpec) -> QuantizedTensor:
         wanted: F32 = np.where(moved > 0, moved, best).astype(np.float32)
         stored = spec.scale.store_under(wanted, groups.scales)
         tensor = encode(weight, spec, replace(groups, scales=stored))
-        error = _group_sums(np.square(weight - tensor.dequantize()), spec)
+        error = missed()
         better = error < least
         if not better.any():
             break

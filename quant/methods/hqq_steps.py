@@ -1,9 +1,10 @@
-"""The steps of half-quadratic quantization as hqq 0.2.8 released them.
+"""The steps of half-quadratic quantization, as hqq 0.2.8 released them.
 
 Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023): scale from
 the range, then the zero point is moved against an l_p norm (p = 0.7) of the error, by shrinkage;
-the released step neither anneals beta nor moves the scale. ``quant.methods.hqq`` makes a method of
-them.
+the released step neither anneals beta (its setting kappa plays no part) nor moves the scale.
+``quant.methods.hqq`` makes a method of them; ``quant.compat.hqq`` adds the release's bounds of
+scales.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from quant.formats.elements import F32
 
-LARGEST_INVERSE, LEAST_RANGE = np.float32(2e4), 1e-4
+LARGEST_ZERO = np.float32(2.0**15)
+"""Zero points of a range lie below: fp16 holds them, under a scale that is stored smaller too."""
 
 
 class HqqResult(NamedTuple):
@@ -26,9 +28,24 @@ class HqqResult(NamedTuple):
     zeros: F32
 
 
+def inverse_scales(groups: F32, bits: int) -> F32:
+    """Return one over the scale of each group's range, ``[n, 1]``; 1 for a group of zeros.
+
+    Groups that spread little, far from zero, have a scale of at least 2^-15 of their greatest
+    magnitude, so that 16-bit floats hold their zero points.
+    """
+    low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
+    top, absmax = np.float32(2**bits - 1), np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        inverse = np.minimum(top / (high - low), LARGEST_ZERO / absmax)
+    bounded: F32 = np.minimum(inverse, np.finfo(np.float32).max)
+    return np.where(absmax > 0, bounded, np.float32(1)).astype(np.float32)
+
+
 def quantize_groups(
     groups: F32,
     bits: int,
+    inverse: F32,
     *,
     optimize: bool = True,
     round_zero: bool = False,
@@ -41,19 +58,15 @@ def quantize_groups(
     Args:
         groups: Finite weights.
         bits: 1 to 8.
+        inverse: One over the scale of each group, ``[n, 1]`` (``inverse_scales``).
         optimize: Move the zero points; else keep those of the range.
         round_zero: Start from integer zero points (the release: at 4 bits).
         beta: Weight of the quadratic term.
         p: Norm of the error, below 1 so that outliers count little.
         iterations: At most; the loop ends when the mean error grows.
     """
-    low, high = groups.min(axis=1, keepdims=True), groups.max(axis=1, keepdims=True)
     top = np.float32(2**bits - 1)
-    spread = high - low
-    safe = np.where(np.abs(spread) <= LEAST_RANGE, np.float32(1), spread)
-    inverse = np.where(np.abs(spread) <= LEAST_RANGE, np.float32(1), top / safe)
-    inverse = np.minimum(inverse, LARGEST_INVERSE).astype(np.float32)
-    zeros = (-low * inverse).astype(np.float32)
+    zeros = (-groups.min(axis=1, keepdims=True) * inverse).astype(np.float32)
     if round_zero:
         zeros = np.rint(zeros)
     if optimize:
@@ -70,11 +83,12 @@ def _optimized(
         codes = np.clip(np.rint(groups * inverse + zeros), 0, top)
         rounded = (codes - zeros) / inverse
         sparse = shrunk(groups - rounded, beta, p)
-        moved = (codes - (groups - sparse) * inverse).mean(axis=1, keepdims=True)
+        zeros = (codes - (groups - sparse) * inverse).mean(axis=1, keepdims=True)
+        zeros = zeros.astype(np.float32)
         error = float(np.abs(groups - rounded).mean())
-        if error >= best:
+        if error >= best:  # the release moves the zero point before it looks
             break
-        best, zeros = error, moved.astype(np.float32)
+        best = error
     return zeros
 
 

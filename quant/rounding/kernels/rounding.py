@@ -27,7 +27,7 @@ TO_INTEGER, FAR = np.float32(1.5 * 2**23), np.float32(1024)
 """Adding and subtracting the first rounds half to even; ratios are kept from going beyond FAR,
 outside of all integers here, since that holds up to 2^22 (rint would be a call, not vectorised)."""
 NEAR = np.float32(512)
-"""Zero points up to which a ratio beyond FAR stays outside of all codes; fp16 ones may be larger."""
+"""Zero points up to which a ratio at FAR stays outside of all codes; fp16 ones may be larger."""
 I32 = NDArray[np.int32]
 Scalar = Any  # numba compiles these functions; float32 scalars have no useful Python type
 
