@@ -133,10 +133,17 @@ def quantize_(
             show_default="folders above 4 GiB",
         ),
     ] = None,
+    rest: Annotated[
+        str,
+        typer.Option(
+            help="Type that everything else is stored in: bfloat16, float16 or float32.",
+            show_default="as it is",
+        ),
+    ] = "",
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Quantize a model and write a checkpoint.
+    """Quantize a model and write a checkpoint, which `quant eval` and `quant.load_model` run.
 
     A run that was cut goes on when it is asked for the same again; a finished one is left as it is.
 
@@ -154,7 +161,13 @@ def quantize_(
         from quant.checkpoints.stream import quantize_checkpoint
 
         done = quantize_checkpoint(
-            model, folder, formats, method=chosen, model=model, overwrite=overwrite
+            model,
+            folder,
+            formats,
+            method=chosen,
+            model=model,
+            rest_dtype=rest,
+            overwrite=overwrite,
         )
         already = "finished already," if done.was_there else ""
         _say(folder, f"{already} {_bits(done)}", done)
@@ -167,6 +180,7 @@ def quantize_(
         formats,
         chosen,
         calibration_tokens=calibration,
+        rest_dtype=rest,
         overwrite=overwrite,
     )
     if written.report is None:

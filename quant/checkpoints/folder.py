@@ -111,6 +111,7 @@ def write_checkpoint(
     model: str,
     rest: Mapping[str, torch.Tensor] | None = None,
     found: Findings | None = None,
+    assets: Iterable[str] = (),
 ) -> None:
     """Write a checkpoint as the result of a job; arguments as the functions around it have them."""
     from safetensors import SafetensorError
@@ -120,7 +121,7 @@ def write_checkpoint(
     arrays: dict[str, np.ndarray] = {}
     for path, tensor in tensors.items():
         arrays |= {f"{path}.{part}": value for part, value in parts(tensor).items()}
-    files = [CODES]
+    files = [CODES, *assets]
     try:
         save_file(arrays, work.folder / CODES)
         if rest is not None:
@@ -153,7 +154,9 @@ def finish_checkpoint(
     """
     found = found or Findings()
     grids = stored_grids(spec.format for spec, _ in layers.values())
-    Plan({path: str(spec) for path, (spec, _) in layers.items()}, model).save(work.folder / PLAN)
+    formats = {path: str(spec) for path, (spec, _) in layers.items()}
+    method = work.goal.request.get("method")
+    Plan(formats, model, *([method] if isinstance(method, str) else [])).save(work.folder / PLAN)
     content: dict[str, Any] = {"model": model}
     content["layers"] = {
         p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()

@@ -21,7 +21,9 @@ from quant.checkpoints.contents import (
 )
 from quant.checkpoints.folder import finish_checkpoint
 from quant.checkpoints.partition import QUANTIZED, Piece, Shard, partition
-from quant.checkpoints.shards import FLOATS, open_model
+from quant.checkpoints.runnable import copy_assets
+from quant.checkpoints.quantized_sources import open_source
+from quant.checkpoints.shards import FLOATS
 from quant.checkpoints.source import Source, source_of
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
@@ -37,7 +39,7 @@ from quant.tensors.arrays import parts
 from quant.tensors.errors import poor_groups, poor_said
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
-from quant.tensors.values import first_not_finite
+from quant.tensors.values import cast_floats, first_not_finite
 
 if TYPE_CHECKING:
     import torch
@@ -110,12 +112,14 @@ def quantize_checkpoint(
     method: str | Method = "",
     model: str = "",
     shard_bytes: int = SHARD_BYTES,
+    rest_dtype: str = "",
     overwrite: bool = False,
 ) -> StreamReport:
     """Quantize a local Hugging Face folder to a checkpoint folder without building the model.
 
     The codes are those of ``quantize_model``. Memory holds one tensor, its codes, and a shard. A
-    run that was cut goes on; a finished one of the same request is left as it is.
+    run that was cut goes on; a finished one of the same request is left as it is. A source that is
+    quantized already is decoded (``source_format`` in the manifest's request says it).
 
     Args:
         source: A folder with ``model.safetensors``, or shards and their index.
@@ -125,11 +129,12 @@ def quantize_checkpoint(
             else ``rtn``.
         model: The model's name in the manifest; empty: the source's.
         shard_bytes: Size from which a shard is written.
+        rest_dtype: What is not quantized is stored as this type (``bfloat16``); empty: as it is.
         overwrite: Take the place of an older checkpoint of another request.
 
     Raises:
         RequestError: files that are missing, cut or do not fit their index or their architecture, a
-            source that is quantized, an unknown format, layer or method, a tensor with NaN or Inf
+            source in codes that are not decoded (named), an unknown format, layer or method, a tensor with NaN or Inf
             (named), or a folder that may not be replaced.
         HwsimError: another process writes there, or the disk is full.
     """
@@ -142,10 +147,11 @@ def quantize_checkpoint(
             f"method {chosen.name!r} looks at inputs or at several layers: a model cannot be "
             "streamed with it"
         )
-    asked = {"method": chosen.name, "model": source.resolve().name}
+    rest_dtype = arguments.choice("rest_dtype", rest_dtype, ("", "float32", "bfloat16", "float16"))
+    asked = {"method": chosen.name, "model": source.resolve().name, "rest": rest_dtype}
     check_formats(formats, chosen)
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
-    opened = open_model(source)
+    opened = open_source(source)
     before = opened.states()
     known = source_of(opened)
     assigned = assign(formats, known.weights, known.apart)
@@ -155,15 +161,17 @@ def quantize_checkpoint(
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
     request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
     request |= {"grids": grid_facts(specs.values()), "method_code": code_of(chosen), **made_by()}
+    if opened.source_format:
+        request["source_format"] = opened.source_format
     shards = partition(opened, known.units, known.held, specs, shard_bytes)
     with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
         was_there = work.made is not None
         if not was_there:
-            _write_shards(_Run(known, chosen, specs), shards, work)
+            _write_shards(_Run(known, chosen, specs, rest_dtype), shards, work)
             layers, others = _checked(shards, work)
             facts = [work.steps[shard.file].facts for shard in shards]
             poor, groups = (sum(f[key] for f in facts) for key in ("poor_groups", "groups"))
-            files = [shard.file for shard in shards]
+            files = [shard.file for shard in shards] + copy_assets(source, work.folder)
             opened.check_unchanged(before)
             named = model or asked["model"]
             found = Findings(poor, groups, _reasons(known, others))
@@ -184,6 +192,7 @@ class _Run:
     source: Source
     method: Method
     specs: Mapping[str, FormatSpec]
+    rest_dtype: str
 
     def codes(self, piece: Piece) -> Iterator[tuple[str, QuantizedTensor, tuple[int, int]]]:
         """Yield paths and codes; how many of the groups are poor, and how many there are."""
@@ -235,7 +244,7 @@ def _write_shards(run: _Run, shards: list[Shard], work: Job) -> None:
                         layers[path] = [str(tensor.spec), *tensor.shape]
                         arrays |= {f"{path}.{part}": v for part, v in parts(tensor).items()}
                 else:
-                    own = dict(run.kept(piece))
+                    own = cast_floats(dict(run.kept(piece)), run.rest_dtype)
                     arrays |= own
                     others |= facts_of(own)
                 bar.advance(task)

@@ -12,6 +12,7 @@ from quant.layers.layout import Layout
 
 HEAD = "lm_head"
 """The path that a causal language model's head has nearly always."""
+APART_HEAD = "head"
 FUSED = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Parameters of torch's MultiheadAttention that are matrices."""
 STACKS_OF_INPUTS_FIRST = ("Llama4TextExperts",)
@@ -73,7 +74,7 @@ def why_apart(
     for path, module in places:
         weight = getattr(module, "weight", None)
         if path == HEAD or module is head or id(weight) in tables:
-            return "head"
+            return APART_HEAD
     if (tower := _tower(model, places[0][0])) is not None:
         return f"tower of {tower}"
     return ""

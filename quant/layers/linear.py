@@ -7,13 +7,12 @@ from torch import nn
 
 from quant.common import arguments
 from quant.layers.coded import CodedWeight
-from quant.layers.kinds import is_conv1d
 from quant.layers.layout import Layout
 from quant.tensors.tensor import QuantizedTensor
 
 
 class QuantizedLinear(nn.Module):
-    """A linear layer (or a transformers Conv1D, its transpose) with quantized weights.
+    """A linear layer with quantized weights.
 
     ``weight`` is a ``CodedWeight``: torch takes it for the dequantized weight ``[out, in]`` in the
     layer's data type; ``tensor`` is what the checkpoint, the simulator and the RTL use.
@@ -55,10 +54,7 @@ class QuantizedLinear(nn.Module):
 
 def replacement(module: nn.Module, coded: CodedWeight) -> nn.Module:
     """Return what computes with codes in place of a module: itself, unless it is a plain one."""
-    (part, *more) = coded.parts
-    plain = type(module) is nn.Linear or is_conv1d(module)
-    if not plain or more or isinstance(part, torch.Tensor):
+    (part, *_) = coded.parts
+    if type(module) is not nn.Linear or isinstance(part, torch.Tensor):
         return module
-    bias = module.bias if isinstance(module.bias, torch.Tensor) else None
-    made = QuantizedLinear(part, bias, coded.dtype)
-    return made.train(module.training)
+    return QuantizedLinear(part, module.bias, coded.dtype).train(module.training)

@@ -19,7 +19,7 @@ from quant.layers.coded import keep_decoded
 from quant.layers.coverage import kept_of
 from quant.layers.matrices import QuantizedLinear, linear_layers
 from quant.layers.notes import gathered
-from quant.layers.weights import Weight, inventory, put, weights
+from quant.layers.weights import TIED, Weight, configs, inventory, put, weights
 from quant.methods.base import Method
 from quant.models.load import check_finite
 from quant.models.preflight import check_plan, name_of
@@ -131,6 +131,7 @@ def restored(model: nn.Module, *, values: bool = False) -> Iterator[None]:
     kept = {k: v.detach().clone() for k, v in _values(model).items()} if values else {}
     places = [owner for weight in weights(model).values() for owner in weight.owners]
     before = [(path, module, name, module._parameters[name]) for path, module, name in places]
+    tied = [config for config in configs(model) if getattr(config, TIED, False)]
     try:
         yield
     finally:
@@ -138,6 +139,8 @@ def restored(model: nn.Module, *, values: bool = False) -> Iterator[None]:
             if path and model.get_submodule(path) is not module:
                 model.set_submodule(path, module)
             module._parameters[name] = parameter
+        for config in tied:
+            setattr(config, TIED, True)
         present = _values(model)
         with torch.no_grad():
             for name, value in kept.items():

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.contents import SCHEMA, Findings, grid_facts
 from quant.checkpoints.folder import write_checkpoint
+from quant.checkpoints.runnable import write_assets
+from quant.common import arguments
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.common.versions import code_of, made_by
 from quant.methods.base import Method
 from quant.methods.kept import resumable
 from quant.models.kept import model_identity
+from quant.models.load import DTYPES
 from quant.plan import Formats, specs_of
-from quant.tensors.values import tensors_hash
+from quant.tensors.values import cast_floats, tensors_hash
 
 if TYPE_CHECKING:
     from quant.models.apply import QuantizationReport
@@ -41,6 +44,7 @@ def quantize_to_folder(
     method: Method,
     *,
     calibration_tokens: int = 8192,
+    rest_dtype: str = "",
     overwrite: bool = False,
 ) -> Written:
     """Quantize a model and write a checkpoint folder, whole or absent.
@@ -54,6 +58,7 @@ def quantize_to_folder(
         formats: As ``quantize_model`` takes them.
         method: How weights are rounded.
         calibration_tokens: Of the calibration text, for methods that look at inputs.
+        rest_dtype: What is not quantized is stored as this type (``bfloat16``); empty: as it is.
         overwrite: Take the place of an older checkpoint of another request.
 
     Raises:
@@ -71,6 +76,7 @@ def quantize_to_folder(
     named = Path(model).resolve().name if Path(model).exists() else model
     asked: dict[str, Any] = {"model": named, "method": method.name}
     asked |= {"formats": {path: str(spec) for path, spec in specs.items()}}
+    asked |= {"rest": arguments.choice("rest_dtype", rest_dtype, ("", *DTYPES))}
     asked |= {"grids": grid_facts(specs.values()), "method_code": code_of(method)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     loaded, tokenizer = load_model(model)
@@ -84,5 +90,8 @@ def quantize_to_folder(
         why = {name: entry.why for name, entry in report.kept.items()}
         found = Findings(report.poor_groups, report.groups, why, report.notes)
         rest = unquantized(loaded)
-        write_checkpoint(work, report.tensors, model=model, rest=rest, found=found)
+        if rest_dtype:
+            rest = cast_floats(rest, rest_dtype)
+        assets = write_assets(loaded, tokenizer, work.folder)
+        write_checkpoint(work, report.tensors, model=model, rest=rest, found=found, assets=assets)
         return Written(work.made or {}, report)

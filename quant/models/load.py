@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.pretrained import explained, pretrained, quiet
+from quant.checkpoints.runnable import is_checkpoint, load_checkpoint
 from quant.checkpoints.shards import CONFIG, check_one_set, check_stored
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
@@ -29,7 +30,7 @@ def load_model(
 
     Args:
         name: A built-in name (``quant list``), a local Hugging Face folder with safetensors, a
-            local GGUF file, or a hub id.
+            quantized checkpoint folder of ours, a local GGUF file, or a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         trust_remote_code: Let a hub model run its own code. Off: loading executes nothing.
 
@@ -45,6 +46,8 @@ def load_model(
     entry = MODELS.get(str(name).lower())
     if entry is not None and entry.package is not None:
         return _load(converted(entry), dtype, local=True)
+    if Path(name).is_dir() and is_checkpoint(Path(name)):
+        return _load_checkpoint(Path(name), dtype)
     if Path(name).is_dir():
         check_folder(Path(name))
         return _load(Path(name), dtype, local=True, trust=trust_remote_code)
@@ -53,6 +56,22 @@ def load_model(
     if entry is None and "/" not in str(name):
         raise unknown_name("model", str(name), MODELS)
     return _load(entry.hub_id if entry else str(name), dtype, trust=trust_remote_code)
+
+
+def _load_checkpoint(folder: Path, dtype: str) -> tuple[torch.nn.Module, Any]:
+    """The model of a quantized checkpoint; its tokenizer is None where it has none."""
+    import torch
+
+    model = load_checkpoint(folder, getattr(torch, dtype))
+    if not any(folder.glob("tokenizer*")):
+        return model, None
+    with quiet(), explained(folder, local=True):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    return model, tokenizer
 
 
 def check_folder(folder: Path) -> None:

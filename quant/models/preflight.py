@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quant.checkpoints.runnable import is_checkpoint
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
 from quant.common.progress import say
@@ -68,7 +69,9 @@ def check_unquantized(model: str | Path) -> None:
         RequestError: a checkpoint folder of ours, or a config with ``quantization_config``.
     """
     folder = Path(model)
-    if (folder / "manifest.json").is_file() and not (folder / CONFIG).is_file():
+    if is_checkpoint(folder) or (
+        (folder / "manifest.json").is_file() and not (folder / CONFIG).is_file()
+    ):
         raise RequestError(f"{model} is quantized already: name the model that it was made of")
     config = known_config(model) or {}
     stated = config.get("quantization_config")

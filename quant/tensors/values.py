@@ -38,3 +38,15 @@ def first_not_finite(value: torch.Tensor) -> list[int] | None:
         return None
     place: list[int] = (~seen.isfinite()).nonzero()[0].tolist()
     return place
+
+
+def cast_floats(tensors: Mapping[str, torch.Tensor], dtype: str) -> dict[str, torch.Tensor]:
+    """Return floats in another type, by name; integers, and all where it is empty, as they are."""
+    import torch
+
+    if not dtype:
+        return dict(tensors)
+    kind: torch.dtype = getattr(torch, dtype)
+    return {
+        n: value.to(kind) if value.is_floating_point() else value for n, value in tensors.items()
+    }
