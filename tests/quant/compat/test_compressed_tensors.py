@@ -75,7 +75,8 @@ def groups(size: int, exponents: range) -> F32:
     rng = np.random.default_rng(0)
     weight = rng.uniform(-1, 1, (*greatest.shape, size)).astype(np.float32)
     weight[..., 0] = rng.choice([-1, 1], greatest.shape)
-    return (weight * greatest[..., None]).reshape(len(all_of), -1)
+    found: F32 = (weight * greatest[..., None]).reshape(len(all_of), -1)
+    return found
 
 
 def library(weight: F32, size: int, bits: int) -> tuple[F32, F32, F32 | None]:
