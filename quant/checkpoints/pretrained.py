@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quant.checkpoints.quantized_sources import STATED
+from quant.checkpoints.shards import ShardedModel, TensorInfo
 from quant.common.errors import HwsimError, RequestError
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Tensors that a message names."""
+_FORMAT = "_source_format"
+"""Attribute of a loaded model."""
 
 
 def pretrained(
@@ -47,27 +52,100 @@ def pretrained(
     with quiet():
         from transformers import AutoModelForCausalLM
 
+        options |= {"local_files_only": local, "trust_remote_code": trust}
         with explained(said or source, local=local):
-            model, info = AutoModelForCausalLM.from_pretrained(
-                source,
-                local_files_only=local,
-                trust_remote_code=trust,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # so that they are in the info, by name
-                **options,
-            )
-    check_complete(said or str(source), info)
+            return _complete(AutoModelForCausalLM, source, said or str(source), options)
+
+
+def _complete(kind: Any, source: str | Path | None, said: str, options: dict[str, Any]) -> Any:  # noqa: ANN401  transformers'
+    """What ``from_pretrained`` of a class gives, complete."""
+    model, info = kind.from_pretrained(
+        source,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # so that they are in the info, by name
+        **options,
+    )
+    check_complete(said, info)
     return model
 
 
-def skeleton(folder: Path) -> torch.nn.Module:
-    """Return the model of a local folder without weights, its files compared with it.
+def skeleton(opened: ShardedModel) -> torch.nn.Module:
+    """Return the model of a local folder without weights, its headers compared with it.
 
     Raises:
         RequestError: as ``pretrained``.
     """
-    model: torch.nn.Module = pretrained(folder, local=True, device_map="meta", use_safetensors=True)
+    import torch
+
+    empty = {
+        name: torch.empty(tensor.shape, dtype=_kind(tensor), device="meta")
+        for name, tensor in opened.tensors.items()
+    }
+    model: torch.nn.Module = from_tensors(opened, empty, device_map="meta")
     return model
+
+
+def from_tensors(
+    opened: ShardedModel,
+    tensors: Mapping[str, Any] | None = None,
+    *,
+    trust: bool = False,
+    **options: Any,  # noqa: ANN401  transformers'
+) -> Any:  # noqa: ANN401  as above
+    """Return the model of a local folder with the tensors that the folder is read as.
+
+    Args:
+        opened: The folder.
+        tensors: Name -> values in place of the folder's; None: those, each read when its turn
+            comes.
+        trust: Let the folder run its own code.
+        options: What else ``from_pretrained`` takes.
+
+    Raises:
+        RequestError: as ``pretrained``.
+    """
+    folder = opened.folder
+    with quiet(), explained(folder, local=True):
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
+        for own in (config, config.get_text_config()):
+            if hasattr(own, STATED):
+                delattr(own, STATED)
+        if (folder / "generation_config.json").is_file():
+            options["generation_config"] = GenerationConfig.from_pretrained(folder)
+        with torch.device("meta"):  # its class, and which part of a config is its own
+            empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+        state = tensors if tensors is not None else {n: _Unread(opened, n) for n in opened.tensors}
+        options |= {"config": empty.config, "state_dict": state, "local_files_only": True}
+        model = _complete(type(empty), None, str(folder), options)
+    model.config._name_or_path = model.name_or_path = str(folder)
+    setattr(model, _FORMAT, opened.source_format)
+    return model
+
+
+def source_format(model: torch.nn.Module) -> str:
+    """Return what a model's weights were decoded from when it was loaded; empty: from nothing."""
+    return str(getattr(model, _FORMAT, ""))
+
+
+def _kind(tensor: TensorInfo) -> torch.dtype:
+    import torch
+
+    floats = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+    return {**floats, "BF16": torch.bfloat16}.get(tensor.dtype, torch.int64)
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A tensor that transformers reads when it is its turn, as it does with files."""
+
+    opened: ShardedModel
+    name: str
+
+    def __getitem__(self, index: object) -> torch.Tensor:
+        return self.opened.read(self.name)[index]  # type: ignore[index]  # an ellipsis
 
 
 def check_complete(where: str, info: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ weights, and gives it the folder's; no code of a model's own is run.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from quant.checkpoints.contents import SCHEMA
 from quant.checkpoints.folder import load_quantized, load_rest
 from quant.checkpoints.pretrained import explained, quiet
+from quant.checkpoints.quantized_sources import stated_codes, without_codes
 from quant.checkpoints.shards import CONFIG
 from quant.common.errors import RequestError
 from quant.common.manifest import MANIFEST
@@ -41,10 +43,17 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def copy_assets(source: Path, folder: Path) -> list[str]:
-    """Copy config and tokenizer of a model folder; return the names of the files."""
+    """Copy config and tokenizer of a model folder; return the names of the files.
+
+    A config that speaks of codes is copied without them: they are decoded.
+    """
     names = sorted({path.name for kind in ASSETS for path in source.glob(kind) if path.is_file()})
     for name in names:
         shutil.copyfile(source / name, folder / name)
+    config = read_json(folder / CONFIG) if CONFIG in names else {}
+    if stated_codes(config) is not None:
+        text = json.dumps(without_codes(config), indent=2)
+        (folder / CONFIG).write_text(f"{text}\n", encoding="utf-8")
     return names
 
 

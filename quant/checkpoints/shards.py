@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,10 +54,12 @@ class ShardedModel:
     Attributes:
         folder: Where it is.
         tensors: Name -> what its file says of it, in the order of the files.
+        source_format: What its weights are codes of; empty: they are floats.
     """
 
     folder: Path
     tensors: Mapping[str, TensorInfo]
+    source_format: str = field(default="", kw_only=True)
 
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor; its file is closed again, so that none of it stays mapped.
@@ -143,18 +145,16 @@ def check_one_set(folder: Path) -> None:
         raise RequestError(f"{folder}: both {WHOLE} and {INDEX}: remove the one that is not meant")
 
 
-def check_stored(folder: Path) -> int:
-    """Compare a folder's files with its config as far as headers go; return the stored weights.
-
-    A folder with ``quantization_config`` is transformers' affair.
+def check_stored(opened: ShardedModel) -> int:
+    """Compare a model's files with its config as far as headers go; return the stored weights.
 
     Raises:
         RequestError: weights that are stored as integers, or a config of more layers than there
             are tensors, or of larger ones: building such a model would take all memory.
     """
+    folder, tensors = opened.folder, opened.tensors
     config = read_json(folder / CONFIG)
-    tensors = [t for path in sorted(folder.glob("*.safetensors")) for t in _header(path).items()]
-    elements = [prod(tensor.shape) for _, tensor in tensors]
+    elements = [prod(tensor.shape) for tensor in tensors.values()]
     most = dict.fromkeys(LAYERS, (len(tensors), "tensors"))
     most |= dict.fromkeys(WIDTHS, (max(elements, default=0), "numbers in the largest tensor"))
     for key, (limit, what) in most.items():
@@ -164,13 +164,12 @@ def check_stored(folder: Path) -> int:
                 raise RequestError(
                     f"{folder / CONFIG}: {key} {value:.6g}: its files have {limit} {what}"
                 )
-    if not config.get("quantization_config"):
-        for name, tensor in tensors:
-            if name.endswith((".weight", ".bias")) and tensor.dtype not in FLOATS:
-                raise RequestError(
-                    f"{folder / tensor.file}: tensor {name!r} is {tensor.dtype}: "
-                    f"{', '.join(FLOATS)} are weights"
-                )
+    for name, tensor in tensors.items():
+        if name.endswith((".weight", ".bias")) and tensor.dtype not in FLOATS:
+            raise RequestError(
+                f"{folder / tensor.file}: tensor {name!r} is {tensor.dtype}: "
+                f"{', '.join(FLOATS)} are weights"
+            )
     return sum(elements)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from quant.checkpoints.conversion import Unit, plain_units, units
 from quant.checkpoints.shards import CONFIG, ShardedModel, check_stored
 from quant.common.errors import RequestError
-from quant.common.sealed import read_json
 from quant.layers.layout import Layout
 from quant.layers.weights import Weight, inventory
 
@@ -42,26 +41,21 @@ class Source:
 
 
 def source_of(opened: ShardedModel) -> Source:
-    """Return the matrices of a folder's model.
+    """Return the matrices of a folder's model, its tensors as ``open_source`` gives them.
 
     From the architecture that ``config.json`` names, built without weights (no code of the
     model's own is run); without one, matrices whose names are not those of embeddings or norms.
 
     Raises:
         RequestError: an architecture that is not known, or whose tensors are not those of the
-            folder; a folder that is quantized already.
+            folder.
     """
     if not (opened.folder / CONFIG).is_file():
         return _bare(opened)
-    check_stored(opened.folder)
-    if read_json(opened.folder / CONFIG).get("quantization_config"):
-        raise RequestError(
-            f"{opened.folder / CONFIG}: quantization_config: a source that is quantized already is "
-            "not read tensor by tensor"
-        )
+    check_stored(opened)
     from quant.checkpoints.pretrained import skeleton
 
-    model = skeleton(opened.folder)
+    model = skeleton(opened)
     found = inventory(model)
     made = _first_of_shared(units(opened, model), model)
     by_parameter: dict[int, list[Weight]] = {}

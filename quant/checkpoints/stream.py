@@ -21,8 +21,8 @@ from quant.checkpoints.contents import (
 )
 from quant.checkpoints.folder import finish_checkpoint
 from quant.checkpoints.partition import QUANTIZED, Piece, Shard, partition
-from quant.checkpoints.runnable import copy_assets
 from quant.checkpoints.quantized_sources import open_source
+from quant.checkpoints.runnable import copy_assets
 from quant.checkpoints.shards import FLOATS
 from quant.checkpoints.source import Source, source_of
 from quant.common import arguments
@@ -134,8 +134,8 @@ def quantize_checkpoint(
 
     Raises:
         RequestError: files that are missing, cut or do not fit their index or their architecture, a
-            source in codes that are not decoded (named), an unknown format, layer or method, a tensor with NaN or Inf
-            (named), or a folder that may not be replaced.
+            source in codes that are not decoded (named), an unknown format, layer or method, a
+            tensor with NaN or Inf (named), or a folder that may not be replaced.
         HwsimError: another process writes there, or the disk is full.
     """
     source, folder = arguments.path("source", source), arguments.path("folder", folder)

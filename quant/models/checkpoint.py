@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.contents import SCHEMA, Findings, grid_facts
 from quant.checkpoints.folder import write_checkpoint
+from quant.checkpoints.pretrained import source_format
 from quant.checkpoints.runnable import write_assets
 from quant.common import arguments
 from quant.common.goal import Goal
@@ -83,6 +84,8 @@ def quantize_to_folder(
     text = calibration_for(method, tokenizer, calibration_tokens)
     seen = {} if text is None else {"tokens": text}
     request = {**asked, "weights": model_identity(loaded), "calibration": tensors_hash(seen)}
+    if decoded_from := source_format(loaded):
+        request["source_format"] = decoded_from
     with job(Goal(folder, SCHEMA, {**request, **made_by()}, overwrite=overwrite)) as work:
         if work.made is not None:
             return Written(work.made, None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant.checkpoints.pretrained import explained, pretrained, quiet
+from quant.checkpoints.pretrained import explained, from_tensors, pretrained, quiet
+from quant.checkpoints.quantized_sources import check_readable, open_source, stated_codes
 from quant.checkpoints.runnable import is_checkpoint, load_checkpoint
 from quant.checkpoints.shards import CONFIG, check_one_set, check_stored
 from quant.common import arguments
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py"]
+"""What is copied of a model of the hub."""
 
 
 def load_model(
@@ -81,7 +84,6 @@ def check_folder(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         raise RequestError(f"{folder}: no *.safetensors; other weight files are not loaded")
     check_one_set(folder)
-    check_stored(folder)
 
 
 def _load(
@@ -89,19 +91,46 @@ def _load(
 ) -> tuple[torch.nn.Module, Any]:
     import torch
 
+    if not local and (folder := _hub_codes(str(source), trust=trust)) is not None:
+        return _load(folder, dtype, local=True, trust=trust)
+    kind = getattr(torch, dtype)
+    opened = None
+    if local:
+        opened = open_source(Path(source))
+        size = check_stored(opened) * kind.itemsize
+        need_memory(size, f"model {str(source)!r} in {dtype}", "stream it, or take a narrower type")
     with quiet(), explained(source, local=local):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(
             source, local_files_only=local, trust_remote_code=trust
         )
-    kind = getattr(torch, dtype)
-    if local:
-        size = check_stored(Path(source)) * kind.itemsize
-        need_memory(size, f"model {str(source)!r} in {dtype}", "stream it, or take a narrower type")
-    model = pretrained(source, local=local, trust=trust, dtype=kind, use_safetensors=True)
+    if opened is not None and opened.source_format:
+        model = from_tensors(opened, trust=trust, dtype=kind)
+    else:
+        model = pretrained(source, local=local, trust=trust, dtype=kind, use_safetensors=True)
     check_finite(str(source), model)
     return model.eval(), tokenizer
+
+
+def _hub_codes(source: str, *, trust: bool) -> Path | None:
+    """The local copy of a hub model whose weights are codes; None: they are floats.
+
+    Raises:
+        RequestError: codes that are not decoded.
+    """
+    with quiet(), explained(source, local=False):
+        from huggingface_hub import snapshot_download
+        from transformers import PreTrainedConfig
+
+        config, _ = PreTrainedConfig.get_config_dict(source, trust_remote_code=trust)
+        stated = stated_codes(config)
+        if stated is None:
+            return None
+        check_readable(source, stated)
+        return Path(
+            snapshot_download(source, allow_patterns=HUB_FILES, ignore_patterns="consolidated*")
+        )
 
 
 def check_finite(where: str, model: torch.nn.Module) -> None:

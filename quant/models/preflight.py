@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quant.checkpoints.quantized_sources import check_readable, stated_codes
 from quant.checkpoints.runnable import is_checkpoint
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
@@ -63,23 +64,20 @@ def check_window(config: Mapping[str, Any] | None, context: int) -> None:
 
 
 def check_unquantized(model: str | Path) -> None:
-    """Refuse a model whose weights are codes of some format already.
+    """Refuse a model whose weights are codes that are not decoded.
 
     Raises:
-        RequestError: a checkpoint folder of ours, or a config with ``quantization_config``.
+        RequestError: a checkpoint folder of ours, or a config whose ``quantization_config`` names
+            what is not decoded.
     """
     folder = Path(model)
     if is_checkpoint(folder) or (
         (folder / "manifest.json").is_file() and not (folder / CONFIG).is_file()
     ):
         raise RequestError(f"{model} is quantized already: name the model that it was made of")
-    config = known_config(model) or {}
-    stated = config.get("quantization_config")
-    if isinstance(stated, Mapping) and stated:
-        kind = stated.get("quant_method", "unnamed")
-        raise RequestError(
-            f"{model} is quantized already ({kind} in its {CONFIG}): a model of floats is needed"
-        )
+    stated = stated_codes(known_config(model) or {})
+    if stated is not None:
+        check_readable(str(model), stated)
 
 
 def check_quantization(model: str | Path, formats: Formats, method: Method) -> None:
