@@ -133,6 +133,14 @@ def quantize_(
             show_default="folders above 4 GiB",
         ),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore",
+            help=f"Paths or patterns of layers that stay as they are. {options.LISTS}.",
+            show_default="none",
+        ),
+    ] = None,
     rest: Annotated[
         str,
         typer.Option(
@@ -167,10 +175,11 @@ def quantize_(
             method=chosen,
             model=model,
             rest_dtype=rest,
+            ignore=listed(ignore, (), "ignore"),
             overwrite=overwrite,
         )
         already = "finished already," if done.was_there else ""
-        _say(folder, f"{already} {_bits(done)}", done)
+        _say(folder, f"{already} {_bits(done)}", done, chosen)
         return
     from quant.models.checkpoint import quantize_to_folder
 
@@ -181,12 +190,13 @@ def quantize_(
         chosen,
         calibration_tokens=calibration,
         rest_dtype=rest,
+        ignore=listed(ignore, (), "ignore"),
         overwrite=overwrite,
     )
     if written.report is None:
         print(f"{folder}: finished already, {len(written.manifest['layers'])} layers")
     else:
-        _say(folder, _bits(written.report), written.report)
+        _say(folder, _bits(written.report), written.report, chosen)
 
 
 @command(app, "eval")
@@ -282,11 +292,14 @@ def _formats(weights: str, head: str, plan: Path | None) -> Formats:
     return {"*": spec, **top} if top else spec
 
 
-def _say(folder: Path, bits: str, report: QuantizationReport | StreamReport) -> None:
+def _say(
+    folder: Path, bits: str, report: QuantizationReport | StreamReport, method: Method
+) -> None:
     """Print what was done: first what a user should know, then what stays as it is."""
     for line in report.warnings:
         print(f"{folder}: {line}")
     print(f"{folder}: {bits.strip()}")
+    print(f"{folder}: by {method.described}")
     print(f"{folder}: as they were: {report.kept_said or 'nothing'}")
 
 

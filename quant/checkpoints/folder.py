@@ -32,7 +32,9 @@ from quant.common.goal import Goal
 from quant.common.job import Job, job
 from quant.common.manifest import MANIFEST
 from quant.formats.spec import FormatSpec, parse_spec
-from quant.plan import Plan
+from quant.methods.base import Method
+from quant.methods.registry import DEFAULT_METHOD, get_method
+from quant.plan import plan_of
 from quant.tensors.arrays import check_parts, parts
 from quant.tensors.tensor import PARTS, QuantizedTensor
 from quant.tensors.values import first_not_finite, tensors_hash
@@ -112,6 +114,7 @@ def write_checkpoint(
     rest: Mapping[str, torch.Tensor] | None = None,
     found: Findings | None = None,
     assets: Iterable[str] = (),
+    method: Method | None = None,
 ) -> None:
     """Write a checkpoint as the result of a job; arguments as the functions around it have them."""
     from safetensors import SafetensorError
@@ -131,7 +134,7 @@ def write_checkpoint(
     except SafetensorError as error:
         raise HwsimError(f"{work.goal.folder}: cannot be written: {error}") from None
     layers = {path: (tensor.spec, tensor.shape) for path, tensor in tensors.items()}
-    finish_checkpoint(work, layers, model, facts_of(rest or {}), files, found)
+    finish_checkpoint(work, layers, model, facts_of(rest or {}), files, found, method)
 
 
 def finish_checkpoint(
@@ -141,6 +144,7 @@ def finish_checkpoint(
     others: Mapping[str, tuple[str, tuple[int, ...]]],
     files: Iterable[str],
     found: Findings | None = None,
+    method: Method | None = None,
 ) -> None:
     """Write ``plan.toml`` and ``manifest.json`` for files that are there, and end the job.
 
@@ -151,12 +155,12 @@ def finish_checkpoint(
         others: Parameter that is not quantized -> data type and shape.
         files: Names of the files with arrays.
         found: What quantization found out; None: nothing.
+        method: How weights were rounded; None: not known, and the plan says the default.
     """
     found = found or Findings()
     grids = stored_grids(spec.format for spec, _ in layers.values())
-    formats = {path: str(spec) for path, (spec, _) in layers.items()}
-    method = work.goal.request.get("method")
-    Plan(formats, model, *([method] if isinstance(method, str) else [])).save(work.folder / PLAN)
+    specs = {path: spec for path, (spec, _) in layers.items()}
+    plan_of(specs, method or get_method(DEFAULT_METHOD), model).save(work.folder / PLAN)
     content: dict[str, Any] = {"model": model}
     content["layers"] = {
         p: {"format": str(spec), "shape": list(s)} for p, (spec, s) in layers.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quant.checkpoints.conversion import Unit, plain_units, units
-from quant.checkpoints.shards import CONFIG, ShardedModel, check_stored
+from quant.checkpoints.shards import CONFIG, FLOATS, ShardedModel, check_stored
 from quant.common.errors import RequestError
 from quant.layers.layout import Layout
 from quant.layers.weights import Weight, inventory
@@ -39,6 +39,12 @@ class Source:
     held: Mapping[str, list[Weight]]
     why: Mapping[str, str]
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The class of the module of each matrix, where it is known."""
+        known = {path: weight for path, weight in self.weights.items() if weight.owners}
+        return {path: type(weight.module).__name__ for path, weight in known.items()}
+
 
 def source_of(opened: ShardedModel) -> Source:
     """Return the matrices of a folder's model, its tensors as ``open_source`` gives them.
@@ -69,6 +75,20 @@ def source_of(opened: ShardedModel) -> Source:
         raise RequestError(f"{opened.folder}: no tensor is a matrix of its model")
     why = {name: other.why for name, other in found.others.items()}
     return Source(opened, made, weights, found.apart, held, why)
+
+
+def check_floats(source: Source) -> None:
+    """Raise a RequestError for a matrix that is stored in codes already."""
+    for unit in source.units:
+        if not any(source.held.get(name) for name in unit.shapes):
+            continue
+        for name in unit.sources:
+            tensor = source.opened.tensors[name]
+            if tensor.dtype not in FLOATS:
+                raise RequestError(
+                    f"{source.opened.folder / tensor.file}: tensor {name!r} is {tensor.dtype}: a "
+                    f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
+                )
 
 
 def _bare(opened: ShardedModel) -> Source:

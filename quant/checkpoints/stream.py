@@ -6,7 +6,7 @@ on with the shards that are missing, and ends with the same bytes (``quant.commo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,7 @@ from quant.checkpoints.folder import finish_checkpoint
 from quant.checkpoints.partition import QUANTIZED, Piece, Shard, partition
 from quant.checkpoints.quantized_sources import open_source
 from quant.checkpoints.runnable import copy_assets
-from quant.checkpoints.shards import FLOATS
-from quant.checkpoints.source import Source, source_of
+from quant.checkpoints.source import Source, check_floats, source_of
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.goal import Goal
@@ -113,6 +112,7 @@ def quantize_checkpoint(
     model: str = "",
     shard_bytes: int = SHARD_BYTES,
     rest_dtype: str = "",
+    ignore: Sequence[str] = (),
     overwrite: bool = False,
 ) -> StreamReport:
     """Quantize a local Hugging Face folder to a checkpoint folder without building the model.
@@ -130,6 +130,7 @@ def quantize_checkpoint(
         model: The model's name in the manifest; empty: the source's.
         shard_bytes: Size from which a shard is written.
         rest_dtype: What is not quantized is stored as this type (``bfloat16``); empty: as it is.
+        ignore: Paths or patterns of matrices that stay as they are.
         overwrite: Take the place of an older checkpoint of another request.
 
     Raises:
@@ -148,16 +149,18 @@ def quantize_checkpoint(
             "streamed with it"
         )
     rest_dtype = arguments.choice("rest_dtype", rest_dtype, ("", "float32", "bfloat16", "float16"))
-    asked = {"method": chosen.name, "model": source.resolve().name, "rest": rest_dtype}
+    asked = {"method": chosen.described, "model": source.resolve().name, "rest": rest_dtype}
+    ignored = arguments.several("ignore", ignore, arguments.text)
     check_formats(formats, chosen)
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     opened = open_source(source)
     before = opened.states()
     known = source_of(opened)
-    assigned = assign(formats, known.weights, known.apart)
+    assigned = assign(formats, known.weights, known.apart, ignore=ignored, kinds=known.kinds)
+    chosen = chosen.for_model(known.kinds)
     specs = {path: spec for path, spec in assigned.items() if not spec.format.is_plain}
     stored_grids(spec.format for spec in specs.values())
-    _check_dtypes(known)
+    check_floats(known)
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
     request |= {"formats": {path: str(spec) for path, spec in specs.items()}}
     request |= {"grids": grid_facts(specs.values()), "method_code": code_of(chosen), **made_by()}
@@ -175,7 +178,7 @@ def quantize_checkpoint(
             opened.check_unchanged(before)
             named = model or asked["model"]
             found = Findings(poor, groups, _reasons(known, others))
-            finish_checkpoint(work, layers, named, others, files, found)
+            finish_checkpoint(work, layers, named, others, files, found, chosen)
         made: dict[str, Any] = work.made or {}
     made_layers = {
         path: (parse_spec(layer["format"]), (int(layer["shape"][0]), int(layer["shape"][1])))
@@ -201,7 +204,7 @@ class _Run:
             try:
                 stored = weight.layout.part(values[name], weight.index)
                 matrix = as_matrix(weight.layout.matrix(stored))
-                tensor = self.method.quantize_alone(matrix, self.specs[weight.path])
+                tensor = self.method.of(weight.path).quantize_alone(matrix, self.specs[weight.path])
             except RequestError as error:
                 raise RequestError(f"tensor {name}: {error}") from None
             yield weight.path, tensor, poor_groups(matrix, tensor.dequantize(), tensor.spec)
@@ -290,17 +293,3 @@ def _reasons(source: Source, others: Iterable[str]) -> dict[str, str]:
     """Why each of some parameters is not quantized."""
     left = {weight.stored_name: weight.apart or NOT_ASKED for weight in source.weights.values()}
     return {name: left.get(name, source.why.get(name, "buffer")) for name in others}
-
-
-def _check_dtypes(source: Source) -> None:
-    """Raise a RequestError for a matrix that is stored in codes already."""
-    for unit in source.units:
-        if not any(source.held.get(name) for name in unit.shapes):
-            continue
-        for name in unit.sources:
-            tensor = source.opened.tensors[name]
-            if tensor.dtype not in FLOATS:
-                raise RequestError(
-                    f"{source.opened.folder / tensor.file}: tensor {name!r} is {tensor.dtype}: a "
-                    f"source that is quantized already is not read ({', '.join(FLOATS)} are)"
-                )

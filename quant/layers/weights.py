@@ -197,6 +197,11 @@ def weights(model: nn.Module) -> dict[str, Weight]:
     return inventory(model).weights
 
 
+def kinds_of(model: nn.Module) -> dict[str, str]:
+    """Return the class of the module of each matrix, by path."""
+    return {path: type(weight.module).__name__ for path, weight in weights(model).items()}
+
+
 def put(model: nn.Module, weight: Weight, part: Part) -> None:
     """Let a model compute with other contents of a matrix: codes, or values as they are stored.
 

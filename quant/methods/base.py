@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import asdict
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from quant.common.config import parse
 from quant.common.errors import RequestError
 from quant.methods.running import all_of, by_blocks, checked, inside
 
@@ -48,6 +51,49 @@ class Method(ABC):
     source: str
     calibration: CalibrationNeed = CalibrationNeed.NONE
     scope: ClassVar[str]
+    settings: Any = None
+    """A frozen dataclass of its options; None: it has none."""
+
+    def configured(self, options: Mapping[str, object]) -> Method:
+        """Return the method with some options changed.
+
+        Raises:
+            RequestError: an option that it has not, or a value of another kind.
+        """
+        if not options:
+            return self
+        known = asdict(self.settings) if self.settings is not None else {}
+        if strange := sorted(options.keys() - known.keys()):
+            allowed = ", ".join(known) or "none"
+            raise RequestError(
+                f"method {self.name!r} has no option {strange[0]!r}: {allowed} may be given"
+            )
+        made = copy(self)
+        made.settings = parse({**known, **options}, type(self.settings), f"method {self.name!r}")
+        return made
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Its options that are not the defaults, by name."""
+        usual = type(self).settings
+        if self.settings is None or self.settings == usual:
+            return {}
+        before, now = asdict(usual), asdict(self.settings)
+        return {name: value for name, value in now.items() if value != before[name]}
+
+    @property
+    def described(self) -> str:
+        """Its name, and the options that are not the defaults."""
+        listed = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.name}({listed})" if listed else self.name
+
+    def of(self, path: str) -> Method:
+        """The method that rounds the matrix at a path: itself, unless it is several."""
+        return self
+
+    def for_model(self, kinds: Mapping[str, str]) -> Method:
+        """The method for a model, given the class of the module of each path."""
+        return self
 
     @property
     def needs_calibration(self) -> bool:
@@ -159,7 +205,9 @@ class LayerMethod(Method):
         from quant.layers.weights import weights
 
         if calibration is not None and self.uses_calibration:
-            yield from by_blocks(model, specs, calibration, self._round_block)
+            yield from by_blocks(
+                model, specs, calibration, self._round_block, outside=self.round_outside
+            )
             return
         known = weights(model)
         for path in track(specs, f"quantizing ({self.name})", len(specs)):
@@ -179,6 +227,16 @@ class LayerMethod(Method):
             return super().quantize_alone(weight, spec)
         return self.quantize(weight, spec, None)
 
+    def round_at(
+        self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
+    ) -> QuantizedTensor:
+        """Round the matrix at a path: as any other."""
+        return self.quantize(weight, spec, statistics)
+
+    def round_outside(self, path: str, weight: F32, spec: FormatSpec) -> QuantizedTensor | None:
+        """Round a matrix outside of the blocks; None: to nearest."""
+        return None
+
     def _round_block(self, block: Block, specs: Mapping[str, FormatSpec]) -> Rounded:
         from quant.layers.statistics import layer_statistics
         from quant.tensors.quantize import quantize
@@ -195,7 +253,7 @@ class LayerMethod(Method):
         self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
     ) -> QuantizedTensor:
         try:
-            tensor = self.quantize(weight, spec, statistics)
+            tensor = self.round_at(path, weight, spec, statistics)
         except RequestError as error:
             raise RequestError(f"layer {path}: {error}") from None
         return checked(self.name, tensor)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from quant.methods.base import BlockMethod, CalibrationNeed, LayerMethod, Method, ModelMethod
 from quant.methods.running import free_scales
+from quant.methods.settings import DEFAULT_GPTQ, OMNIQUANT, PEQA, SmoothQuantOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,6 +77,7 @@ class Gptq(LayerMethod):
 
     name = "gptq"
     source = "GPTQ (arXiv 2210.17323)"
+    settings = DEFAULT_GPTQ
     calibration = CalibrationNeed.REQUIRED
 
     def check_format(self, spec: FormatSpec) -> None:
@@ -91,7 +93,7 @@ class Gptq(LayerMethod):
         """Round a layer; see ``quant.methods.gptq``."""
         from quant.methods.gptq import quantize
 
-        return quantize(weight, spec, statistics)
+        return quantize(weight, spec, statistics, self.settings)
 
 
 class Awq(BlockMethod):
@@ -114,6 +116,7 @@ class SmoothQuant(BlockMethod):
 
     name = "smoothquant"
     source = "SmoothQuant (arXiv 2211.10438)"
+    settings = SmoothQuantOptions()
 
     def quantize(
         self, block: Block, specs: Mapping[str, FormatSpec]
@@ -121,7 +124,7 @@ class SmoothQuant(BlockMethod):
         """Round a block; see ``quant.methods.smoothquant``."""
         from quant.methods.smoothquant import quantize
 
-        return quantize(block, specs)
+        return quantize(block, specs, self.settings)
 
 
 class OmniQuant(BlockMethod):
@@ -129,6 +132,7 @@ class OmniQuant(BlockMethod):
 
     name = "omniquant"
     source = "OmniQuant (arXiv 2308.13137)"
+    settings = OMNIQUANT
     needs_references = True
 
     def check_format(self, spec: FormatSpec) -> None:
@@ -141,7 +145,7 @@ class OmniQuant(BlockMethod):
         """Round a block; see ``quant.methods.omniquant``."""
         from quant.methods.omniquant import quantize
 
-        return quantize(block, specs)
+        return quantize(block, specs, self.settings)
 
 
 class Peqa(ModelMethod):
@@ -149,6 +153,7 @@ class Peqa(ModelMethod):
 
     name = "peqa"
     source = "PEQA (arXiv 2305.14152)"
+    settings = PEQA
 
     @property
     def changes_other_parameters(self) -> bool:
@@ -169,7 +174,7 @@ class Peqa(ModelMethod):
         """Round a model; see ``quant.methods.peqa``."""
         from quant.methods.peqa import quantize
 
-        return quantize(model, layers, specs, calibration)
+        return quantize(model, layers, specs, calibration, self.settings)
 
 
 BUILTIN: tuple[Method, ...] = (

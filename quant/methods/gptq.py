@@ -18,6 +18,7 @@ from quant.formats.elements import F32
 from quant.formats.spec import FormatSpec
 from quant.layers.statistics import LayerStatistics
 from quant.methods.gptq_kernel import round_block
+from quant.methods.settings import DEFAULT_GPTQ, GptqOptions
 from quant.rounding.fit import fit
 from quant.rounding.kernels import rounding as kernels
 from quant.rounding.layouts.codec import Columns
@@ -26,39 +27,18 @@ from quant.rounding.packing import U8
 from quant.tensors.tensor import QuantizedTensor
 
 MOST_DAMPING = 1.0
-SHRINKS = tuple(1 - i / 25 for i in range(16))
 
 
-@dataclass(frozen=True)
-class GptqOptions:
-    """How GPTQ goes about it.
-
-    Attributes:
-        damping: Part of the mean diagonal that is added to the diagonal.
-        act_order: Round the columns with the largest diagonal first.
-        static_groups: Group parameters from the unchanged weights; else from the weights as they
-            are when the group's first column is reached. Groups stay contiguous, so act-order
-            always takes static ones.
-        block: Columns a block.
-        shrinks: Clipping factors to try for each group; empty: none.
-        norm: Power of the errors that clipping compares (the released code: 2.4).
-        weighted: Clipping weighs each column by the diagonal of the Hessian.
-    """
-
-    damping: float = 0.01
-    act_order: bool = True
-    static_groups: bool = True
-    block: int = 128
-    shrinks: tuple[float, ...] = ()
-    norm: float = 2.0
-    weighted: bool = False
-
-
-def quantize(weight: F32, spec: FormatSpec, statistics: LayerStatistics | None) -> QuantizedTensor:
-    """Round a layer in act-order, with static groups whose clipping weighs the columns."""
+def quantize(
+    weight: F32,
+    spec: FormatSpec,
+    statistics: LayerStatistics | None,
+    options: GptqOptions = DEFAULT_GPTQ,
+) -> QuantizedTensor:
+    """Round a layer; by default in act-order, static groups whose clipping weighs the columns."""
     if statistics is None:
         raise RequestError("gptq needs calibration")
-    return gptq(weight, statistics.hessian, spec, GptqOptions(shrinks=SHRINKS, weighted=True))
+    return gptq(weight, statistics.hessian, spec, options)
 
 
 def gptq(
@@ -190,3 +170,6 @@ class _Rounding:
                 (old.zeros, part.zeros),
             ):
                 into[:, group] = new[:, 0]
+
+
+__all__ = ["GptqOptions", "gptq", "inverse_factor", "quantize"]

@@ -45,6 +45,21 @@ class KeptLayers(LayerMethod):
         self.waiting: dict[str, QuantizedTensor] = {}
         self.since = time.monotonic()
 
+    def for_model(self, kinds: Mapping[str, str]) -> Method:
+        """The method for a model."""
+        inner = self.inner.for_model(kinds)
+        assert isinstance(inner, LayerMethod)
+        self.inner = inner
+        return self
+
+    def of(self, path: str) -> Method:
+        """The method that rounds the matrix at a path."""
+        return self.inner.of(path)
+
+    def round_outside(self, path: str, weight: F32, spec: FormatSpec) -> QuantizedTensor | None:
+        """Round a matrix outside of the blocks as the method does."""
+        return self.inner.round_outside(path, weight, spec)
+
     def check_format(self, spec: FormatSpec) -> None:
         """Those that the method takes."""
         self.inner.check_format(spec)
@@ -54,6 +69,12 @@ class KeptLayers(LayerMethod):
     ) -> QuantizedTensor:
         """Round a layer as the method does."""
         return self.inner.quantize(weight, spec, statistics)
+
+    def round_at(
+        self, path: str, weight: F32, spec: FormatSpec, statistics: LayerStatistics | None
+    ) -> QuantizedTensor:
+        """Round the matrix at a path as the method does."""
+        return self.inner.round_at(path, weight, spec, statistics)
 
     def _round_block(
         self, block: Block, specs: Mapping[str, FormatSpec]

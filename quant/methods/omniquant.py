@@ -21,16 +21,16 @@ from quant.layers.weights import as_parameters
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
 from quant.methods.running import free_scales
+from quant.methods.settings import TrainingOptions
 from quant.rounding.fit import fit
 from quant.tensors.quantize import encode
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
-EPOCHS = 5
-LEARNING_RATE = 2e-2
 
-
-def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, QuantizedTensor]:
+def quantize(
+    block: Block, specs: Mapping[str, FormatSpec], options: TrainingOptions
+) -> dict[str, QuantizedTensor]:
     """Train the clipping of a block's groups and round with it."""
     weights = {path: block.layers[path].matrix() for path in specs}
     known = layer_statistics(block, list(specs))
@@ -44,7 +44,7 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
         rounded[path] = RoundedWeight(weights[path], spec, clipped)
     if rounded:
         with torch.enable_grad():
-            _train(block, rounded)
+            _train(block, rounded, options)
     return {
         path: encode(weights[path], spec, rounded[path].fit())
         if path in rounded
@@ -53,12 +53,12 @@ def quantize(block: Block, specs: Mapping[str, FormatSpec]) -> dict[str, Quantiz
     }
 
 
-def _train(block: Block, rounded: Mapping[str, RoundedWeight]) -> None:
+def _train(block: Block, rounded: Mapping[str, RoundedWeight], options: TrainingOptions) -> None:
     optimizer = torch.optim.AdamW(
-        [weight.logits for weight in rounded.values()], lr=LEARNING_RATE, weight_decay=0.0
+        [weight.logits for weight in rounded.values()], lr=options.learning_rate, weight_decay=0.0
     )
     batches = list(zip(block.inputs, block.references, strict=True))
-    for _ in range(EPOCHS):
+    for _ in range(options.epochs):
         for (args, kwargs), wanted in batches:
             values = {block.layers[path]: weight() for path, weight in rounded.items()}
             weights = as_parameters(values, block.path)

@@ -20,11 +20,10 @@ from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CalibrationData, arguments_of, as_batches
 from quant.layers.weights import Weight, as_parameters, weights
 from quant.methods.running import free_scales
+from quant.methods.settings import TrainingOptions
 from quant.tensors.quantize import quantize as round_to_nearest
 from quant.tensors.tensor import QuantizedTensor
 
-EPOCHS = 2
-LEARNING_RATE = 2e-3
 Text: TypeAlias = dict[str, torch.Tensor]
 """A model's arguments by name, ``input_ids`` among them."""
 
@@ -66,6 +65,7 @@ def quantize(
     layers: Mapping[str, Weight],
     specs: Mapping[str, FormatSpec],
     calibration: CalibrationData | None,
+    options: TrainingOptions,
 ) -> dict[str, QuantizedTensor]:
     """Round every layer, train the scales on next-token prediction, and return the codes.
 
@@ -79,7 +79,7 @@ def quantize(
         rounded = round_to_nearest(layers[path].matrix(), spec)
         trained[path] = _Trained.of(rounded, torch.float32)
     with torch.enable_grad():
-        _train(model, trained, texts)
+        _train(model, trained, texts, options)
     return {path: layer.done() for path, layer in trained.items()}
 
 
@@ -91,10 +91,12 @@ def _texts(calibration: CalibrationData | None) -> list[Text]:
     return texts
 
 
-def _train(model: nn.Module, trained: Mapping[str, _Trained], texts: list[Text]) -> None:
-    steps = EPOCHS * len(texts)
+def _train(
+    model: nn.Module, trained: Mapping[str, _Trained], texts: list[Text], options: TrainingOptions
+) -> None:
+    steps = options.epochs * len(texts)
     optimizer = torch.optim.AdamW(
-        [layer.change for layer in trained.values()], lr=LEARNING_RATE, weight_decay=0.0
+        [layer.change for layer in trained.values()], lr=options.learning_rate, weight_decay=0.0
     )
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
     frozen = [p for p in model.parameters() if p.requires_grad]

@@ -10,6 +10,7 @@ from quant.common.errors import RequestError
 if TYPE_CHECKING:
     from torch import nn
 
+    from quant.formats.elements import F32
     from quant.formats.spec import FormatSpec
     from quant.layers.blocks import Block, CalibrationData
     from quant.tensors.tensor import QuantizedTensor
@@ -24,6 +25,7 @@ def by_blocks(
     round_block: Callable[[Block, Mapping[str, FormatSpec]], Rounded],
     *,
     references: bool = False,
+    outside: Callable[[str, F32, FormatSpec], QuantizedTensor | None] = lambda *_: None,
 ) -> Rounded:
     """Round the layers of each block, then those outside of blocks to nearest.
 
@@ -32,6 +34,7 @@ def by_blocks(
         specs: Module path -> format of the layers to round.
         calibration: Tokens or batches; None: the blocks have no inputs.
         round_block: Rounds those of a block.
+        outside: Rounds a matrix outside of blocks; where it gives None, it is rounded to nearest.
         references: Whether blocks hold what the unquantized ones give.
     """
     from quant.layers.blocks import blocks
@@ -45,8 +48,11 @@ def by_blocks(
         if own:
             yield from round_block(block, own)
     for path, spec in left.items():
-        note(path, "outside of the blocks: rounded to nearest")
-        yield path, quantize(known[path].matrix(), spec)
+        tensor = outside(path, known[path].matrix(), spec)
+        if tensor is None:
+            note(path, "outside of the blocks: rounded to nearest")
+            tensor = quantize(known[path].matrix(), spec)
+        yield path, tensor
 
 
 def inside(model: nn.Module, paths: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -44,6 +44,8 @@ def quantize_model(
     method: str | Method = "",
     calibration: CalibrationData | None = None,
     decode: bool = False,
+    ignore: Sequence[str] = (),
+    only: Callable[[str, nn.Module], bool] | None = None,
 ) -> QuantizationReport:
     """Give the matrices of a model codes in place of values: linear layers, convolutions, experts.
 
@@ -60,6 +62,8 @@ def quantize_model(
             model's arguments), for the methods that need them.
         decode: Also hold the values that the codes mean, which takes the memory of the unquantized
             model; else they are decoded at every use.
+        ignore: Paths or patterns of matrices that stay as they are.
+        only: Asked for each matrix with its path and its module: False leaves it as it is.
 
     Raises:
         RequestError: an unknown format, layer or method, a format that the method does not take, a
@@ -67,11 +71,16 @@ def quantize_model(
             model, or a parameter with NaN or Inf (named); nothing is changed then.
     """
     found = inventory(arguments.one_of("model", model, nn.Module, "a torch module"))
-    chosen = method_of(formats, method)
+    kinds = {path: type(weight.module).__name__ for path, weight in found.weights.items()}
+    chosen = method_of(formats, method).for_model(kinds)
     seen = None if calibration is None else calibration_data("calibration", calibration)
     if chosen.needs_calibration and seen is None:
         raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
-    assigned = assign(formats, found.weights, found.apart)
+    patterns = arguments.several("ignore", ignore, arguments.text)
+    assigned = assign(formats, found.weights, found.apart, ignore=patterns, kinds=kinds)
+    if only is not None:
+        allowed = {p for p in assigned if only(p, found.weights[p].module)}
+        assigned = {path: spec for path, spec in assigned.items() if path in allowed}
     if isinstance(formats, Plan):
         check_plan(formats, name_of(model))
     specs = {
@@ -81,7 +90,7 @@ def quantize_model(
     }
     _check_layers(found.weights, specs)
     for path in chosen.covered(model, specs, seen):
-        _named(path, chosen.check_format, specs[path])
+        _named(path, chosen.of(path).check_format, specs[path])
     for path in specs:
         check_weight(path, found.weights[path])
     check_finite(type(model).__name__, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ def quantize_to_folder(
     *,
     calibration_tokens: int = 8192,
     rest_dtype: str = "",
+    ignore: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Written:
     """Quantize a model and write a checkpoint folder, whole or absent.
@@ -60,6 +62,7 @@ def quantize_to_folder(
         method: How weights are rounded.
         calibration_tokens: Of the calibration text, for methods that look at inputs.
         rest_dtype: What is not quantized is stored as this type (``bfloat16``); empty: as it is.
+        ignore: Paths or patterns of matrices that stay as they are.
         overwrite: Take the place of an older checkpoint of another request.
 
     Raises:
@@ -67,7 +70,7 @@ def quantize_to_folder(
             replaced.
         HwsimError: another process writes there, or the disk is full.
     """
-    from quant.layers.weights import unquantized
+    from quant.layers.weights import kinds_of, unquantized
     from quant.models.apply import quantize_model
     from quant.models.load import load_model
     from quant.models.texts import calibration_for
@@ -75,8 +78,9 @@ def quantize_to_folder(
     specs = specs_of(formats)
     # A folder is known by its content: how its path is spelled plays no part.
     named = Path(model).resolve().name if Path(model).exists() else model
-    asked: dict[str, Any] = {"model": named, "method": method.name}
+    asked: dict[str, Any] = {"model": named, "method": method.described}
     asked |= {"formats": {path: str(spec) for path, spec in specs.items()}}
+    asked |= {"ignore": list(arguments.several("ignore", ignore, arguments.text))}
     asked |= {"rest": arguments.choice("rest_dtype", rest_dtype, ("", *DTYPES))}
     asked |= {"grids": grid_facts(specs.values()), "method_code": code_of(method)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
@@ -89,12 +93,17 @@ def quantize_to_folder(
     with job(Goal(folder, SCHEMA, {**request, **made_by()}, overwrite=overwrite)) as work:
         if work.made is not None:
             return Written(work.made, None)
-        report = quantize_model(loaded, formats, method=resumable(method, work), calibration=text)
+        report = quantize_model(
+            loaded, formats, method=resumable(method, work), calibration=text, ignore=ignore
+        )
+        used = method.for_model(kinds_of(loaded))
         why = {name: entry.why for name, entry in report.kept.items()}
         found = Findings(report.poor_groups, report.groups, why, report.notes)
         rest = unquantized(loaded)
         if rest_dtype:
             rest = cast_floats(rest, rest_dtype)
         assets = write_assets(loaded, tokenizer, work.folder)
-        write_checkpoint(work, report.tensors, model=model, rest=rest, found=found, assets=assets)
+        write_checkpoint(
+            work, report.tensors, model=model, rest=rest, found=found, assets=assets, method=used
+        )
         return Written(work.made or {}, report)
