@@ -6,9 +6,7 @@ library's is the rounding to that type.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +23,9 @@ from quant.checkpoints.codes import (
     numbers,
     scaled,
 )
+from quant.checkpoints.compressed_config import Arguments, arguments_of, compressed_groups
 from quant.checkpoints.fp8_sources import CACHE
 from quant.checkpoints.shards import FLOATS, ShardedModel
-from quant.common.config import parse
 from quant.common.errors import RequestError
 from quant.compat.compressed_tensors import WORD, unpack_from_int32
 
@@ -43,37 +41,6 @@ ROWS = 1 << 10
 """Rows that are unpacked at a time."""
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """How the weights of some layers are stored: the library's ``QuantizationArgs``.
-
-    Attributes:
-        num_bits: Of a code.
-        type: ``int`` or ``float``.
-        symmetric: Whether there are no zero points.
-        strategy: What shares a scale: ``tensor``, ``channel``, ``group``, ``tensor_group``,
-            ``block``.
-        group_size: Columns of a group.
-        block_structure: Rows and columns of a block.
-        format: The packing.
-    """
-
-    num_bits: int = 8
-    type: str = "int"
-    symmetric: bool = True
-    strategy: str = ""
-    group_size: int | None = None
-    block_structure: tuple[int, int] | None = None
-    format: str = ""
-
-    @property
-    def blocks(self) -> Blocks | None:
-        """What shares a scale, where that is neither a row nor all."""
-        if self.block_structure is not None:
-            return Blocks(*self.block_structure)
-        return Blocks(1, self.group_size) if self.group_size and self.group_size > 0 else None
-
-
 def compressed_decoding(opened: ShardedModel, stated: Mapping[str, Any]) -> Decoding:
     """Return what the tensors of a folder of compressed-tensors stand for.
 
@@ -85,14 +52,14 @@ def compressed_decoding(opened: ShardedModel, stated: Mapping[str, Any]) -> Deco
         RequestError: a packing that is not read (named), a layer of codes that no group of the
             config means, or tensors that do not fit each other.
     """
-    groups = compressed_groups(stated)
+    groups = compressed_groups(stated, PACKINGS)
     codes = {}
     kinds = set()
     for name, tensor in opened.tensors.items():
         module, _, part = name.rpartition(".")
         is_codes = part == "weight_packed" or (part == "weight" and tensor.dtype not in FLOATS)
         if is_codes:
-            own = _arguments_of(opened, module, groups)
+            own = arguments_of(opened, module, groups)
             codes[f"{module}.weight"] = PACKINGS[own.format](opened, module, own)
             kinds.add(f"{own.format} {own.type}{own.num_bits}")
     modules = {name.removesuffix(".weight") for name in codes}
@@ -101,72 +68,6 @@ def compressed_decoding(opened: ShardedModel, stated: Mapping[str, Any]) -> Deco
         also |= {name for name in opened.tensors if name.endswith(CACHE)}
     said = f"compressed-tensors {', '.join(sorted(kinds))}"
     return Decoding(said, codes, frozenset(also & opened.tensors.keys()))
-
-
-def compressed_groups(stated: Mapping[str, Any]) -> list[tuple[list[str], Arguments]]:
-    """Return the groups of a config: which layers, and how their weights are stored.
-
-    Raises:
-        RequestError: what is not read, by its name.
-    """
-    for key in ("sparsity_config", "transform_config"):
-        more = stated.get(key)
-        if isinstance(more, Mapping) and more.get("format", key) != "dense" and any(more.values()):
-            named = more.get("format", key)
-            raise RequestError(f"compressed-tensors with {key} ({named}) is not read")
-    groups = stated.get("config_groups")
-    if not isinstance(groups, Mapping):
-        raise RequestError("compressed-tensors: config_groups is no table")
-    found = []
-    for label, group in groups.items():
-        targets = group.get("targets") if isinstance(group, Mapping) else None
-        weights = group.get("weights") if isinstance(group, Mapping) else None
-        if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
-            raise RequestError(f"compressed-tensors: group {label!r} has no list of targets")
-        if weights is None:
-            continue  # activations alone
-        if not isinstance(weights, Mapping):
-            raise RequestError(f"compressed-tensors: weights of group {label!r} are no table")
-        known = {key: weights[key] for key in Arguments.__annotations__ if key in weights}
-        known["format"] = group.get("format") or stated.get("format") or ""
-        own = parse({k: v for k, v in known.items() if v is not None}, Arguments, str(label))
-        if own.format not in PACKINGS:
-            raise RequestError(
-                f"compressed-tensors format {own.format!r} is not read "
-                f"(allowed: {', '.join(PACKINGS)})"
-            )
-        found.append((list(targets), own))
-    return found
-
-
-def _arguments_of(
-    opened: ShardedModel, module: str, groups: list[tuple[list[str], Arguments]]
-) -> Arguments:
-    """What is said of a layer: by its name first, then by a pattern, then by its class."""
-    tests: list[Callable[[str], bool]] = [
-        lambda target: target == module,
-        lambda target: target.startswith("re:") and _matches(target[3:], module),
-        lambda target: not target.startswith("re:") and "." not in target,
-    ]
-    for test in tests:
-        found = dict.fromkeys(own for targets, own in groups if any(map(test, targets)))
-        if len(found) == 1:
-            return next(iter(found))
-        if found:
-            break
-    raise RequestError(
-        f"{opened.folder}: layer {module!r} has codes, and {len(found)} groups of its "
-        "quantization_config mean it: one is needed"
-    )
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.match(pattern, name) is not None
-    except re.error as error:
-        raise RequestError(
-            f"compressed-tensors: target {pattern!r} is no pattern: {error}"
-        ) from None
 
 
 def _packed_integers(opened: ShardedModel, module: str, own: Arguments) -> Codes:
@@ -189,10 +90,12 @@ def _packed_integers(opened: ShardedModel, module: str, own: Arguments) -> Codes
         parts["order"] = order
         if opened.tensors[order].shape != shape[1:] or opened.tensors[order].dtype != "I32":
             misfit(opened, order, packed, shape)
-    return Codes(parts, shape, partial(_integers, own=own, blocks=blocks, shape=shape))
+    return Codes(parts, shape, partial(_integers, said=module, own=own, blocks=blocks, shape=shape))
 
 
-def _integers(parts: Parts, *, own: Arguments, blocks: Blocks, shape: tuple[int, int]) -> Any:  # noqa: ANN401  a tensor: torch is imported late
+def _integers(
+    parts: Parts, *, said: str, own: Arguments, blocks: Blocks, shape: tuple[int, int]
+) -> torch.Tensor:
     import torch
 
     values = torch.empty(shape)
@@ -209,7 +112,9 @@ def _integers(parts: Parts, *, own: Arguments, blocks: Blocks, shape: tuple[int,
     order = parts.get("order")
     if order is not None and bool((order >= 0).all()):
         # Columns were sorted by importance: each names its group.
-        places = order.long().clamp(max=scales.shape[1] - 1)
+        if int(order.max()) >= scales.shape[1]:
+            raise RequestError(f"{said}: a column is of group {order.max()} of {scales.shape[1]}")
+        places = order.long()
         if zeros is not None:
             values -= zeros[:, places].float()
         return values.mul_(scales[:, places])

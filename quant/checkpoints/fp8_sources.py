@@ -44,7 +44,7 @@ def fp8_decoding(opened: ShardedModel, stated: Mapping[str, Any]) -> Decoding:
     Raises:
         RequestError: codes without a scale, or with one of another shape than the blocks have.
     """
-    blocks = _stated_blocks(opened, stated)
+    blocks = fp8_blocks(stated)
     powers = stated.get("scale_fmt") == "ue8m0"
     codes = {}
     for name, tensor in opened.tensors.items():
@@ -58,7 +58,12 @@ def fp8_decoding(opened: ShardedModel, stated: Mapping[str, Any]) -> Decoding:
     return Decoding(said, codes, frozenset(also & opened.tensors.keys()))
 
 
-def _stated_blocks(opened: ShardedModel, stated: Mapping[str, Any]) -> Blocks | None:
+def fp8_blocks(stated: Mapping[str, Any]) -> Blocks | None:
+    """Return the blocks that a ``quantization_config`` states; None: it states none.
+
+    Raises:
+        RequestError: they are no two whole numbers.
+    """
     size = stated.get("weight_block_size")
     if size is None:
         return None
@@ -68,8 +73,8 @@ def _stated_blocks(opened: ShardedModel, stated: Mapping[str, Any]) -> Blocks | 
         or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size)
     ):
         raise RequestError(
-            f"{opened.folder}: weight_block_size {size!r} of its config: two whole numbers above 0 "
-            "are needed"
+            f"weight_block_size {size!r} of a quantization_config: two whole numbers above 0 are "
+            "needed"
         )
     return Blocks(*size)
 

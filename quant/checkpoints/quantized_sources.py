@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.codes import F8, Codes, Decoding
-from quant.checkpoints.compressed_sources import compressed_decoding, compressed_groups
-from quant.checkpoints.fp8_sources import fp8_decoding
+from quant.checkpoints.compressed_config import compressed_groups
+from quant.checkpoints.compressed_sources import PACKINGS, compressed_decoding
+from quant.checkpoints.fp8_sources import fp8_blocks, fp8_decoding
 from quant.checkpoints.mxfp4_sources import mxfp4_decoding
 from quant.checkpoints.shards import CONFIG, FLOATS, ShardedModel, open_model
 from quant.common.errors import RequestError
@@ -25,11 +26,28 @@ if TYPE_CHECKING:
 
 STATED = "quantization_config"
 """The key of a config that says which codes the weights are."""
-DECODERS: dict[str, Callable[[ShardedModel, Mapping[str, Any]], Decoding]] = {
-    "fp8": fp8_decoding,
-    "fbgemm_fp8": fp8_decoding,
-    "mxfp4": mxfp4_decoding,
-    "compressed-tensors": compressed_decoding,
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way of storing codes.
+
+    Attributes:
+        decoding: Takes the files and the config's table, gives what the tensors stand for.
+        check: Refuses what the table alone shows.
+    """
+
+    decoding: Callable[[ShardedModel, Mapping[str, Any]], Decoding]
+    check: Callable[[Mapping[str, Any]], object]
+
+
+FAMILIES = {
+    "fp8": Family(fp8_decoding, fp8_blocks),
+    "fbgemm_fp8": Family(fp8_decoding, fp8_blocks),
+    "mxfp4": Family(mxfp4_decoding, lambda stated: stated),
+    "compressed-tensors": Family(
+        compressed_decoding, lambda stated: compressed_groups(stated, PACKINGS)
+    ),
 }
 """By ``quant_method``."""
 SCALE_NAMES = ("_scale_inv", "weight_scale", "weight_packed", "_blocks")
@@ -79,7 +97,7 @@ def open_source(folder: Path) -> ShardedModel:
         _check_no_codes(stored)
         return stored
     method = check_readable(str(folder), stated)
-    found = DECODERS[method](stored, stated)
+    found = FAMILIES[method].decoding(stored, stated)
     if not found.codes:
         raise RequestError(
             f"{folder / CONFIG}: {STATED} says {method}, and no tensor has its codes"
@@ -126,14 +144,13 @@ def check_readable(model: str, stated: Mapping[str, Any]) -> str:
         RequestError: it cannot; with its name and those that can.
     """
     method = stated.get("quant_method", "no quant_method")
-    if method not in DECODERS:
+    if not isinstance(method, str) or method not in FAMILIES:
         raise RequestError(
             f"{model} is quantized already ({method} in its {CONFIG}), which is not decoded "
-            f"(allowed: floats, {', '.join(DECODERS)})"
+            f"(allowed: floats, {', '.join(FAMILIES)})"
         )
-    if DECODERS[method] is compressed_decoding:
-        compressed_groups(stated)
-    return str(method)
+    FAMILIES[method].check(stated)
+    return method
 
 
 def _decoded(stored: ShardedModel, found: Decoding) -> DecodedModel:
@@ -170,8 +187,8 @@ def _check_no_codes(stored: ShardedModel) -> None:
     for name, tensor in stored.tensors.items():
         if tensor.dtype in F8 or _is_of_codes(name):
             raise RequestError(
-                f"{stored.folder / tensor.file}: tensor {name!r} ({tensor.dtype}) is part of codes, "
-                f"and no {STATED} in a {CONFIG} says how they are read"
+                f"{stored.folder / tensor.file}: tensor {name!r} ({tensor.dtype}) is part of "
+                f"codes, and no {STATED} in a {CONFIG} says how they are read"
             )
 
 
