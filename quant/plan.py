@@ -59,11 +59,15 @@ class Plan:
     def __post_init__(self) -> None:
         given = arguments.table("layers", self.layers, lambda _, value: value)
         own = {path: _recipe(path, value) for path, value in given.items() if _is_table(value)}
-        object.__setattr__(self, "recipes", {**self.recipes, **own})
+        recipes = arguments.table("recipes", self.recipes, _a_recipe)
+        object.__setattr__(self, "recipes", {**recipes, **own})
         texts = {p: v.get("format", "") if _is_table(v) else v for p, v in given.items()}
         layers = arguments.table("layers", texts, _format_text)
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "model", arguments.text("model", self.model))
+        object.__setattr__(self, "method", arguments.text("method", self.method))
+        options = arguments.table("options", self.options, lambda _, value: value)
+        object.__setattr__(self, "options", options)
         arguments.choice("schema", self.schema, ("plan/1",))
         faults = []
         for recipe in (Recipe(self.method, self.options), *self.recipes.values()):
@@ -251,6 +255,10 @@ def _format_text(name: str, format_: object) -> str:
 def _method(recipe: Recipe, plan: Plan | None) -> Method:
     named = recipe.method or (plan.method if plan else DEFAULT_METHOD)
     return get_method(named).configured(recipe.options)
+
+
+def _a_recipe(name: str, value: object) -> Recipe:
+    return arguments.one_of(name, value, Recipe, "a Recipe")
 
 
 def _recipe(path: str, table: Mapping[str, Any]) -> Recipe:

@@ -76,11 +76,12 @@ def quantize_model(
     seen = None if calibration is None else calibration_data("calibration", calibration)
     if chosen.needs_calibration and seen is None:
         raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
+    decode = arguments.flag("decode", decode)
     patterns = arguments.several("ignore", ignore, arguments.text)
     assigned = assign(formats, found.weights, found.apart, ignore=patterns, kinds=kinds)
     if only is not None:
-        allowed = {p for p in assigned if only(p, found.weights[p].module)}
-        assigned = {path: spec for path, spec in assigned.items() if path in allowed}
+        modules = {path: found.weights[path].module for path in assigned}
+        assigned = {path: assigned[path] for path in _asked(only, modules)}
     if isinstance(formats, Plan):
         check_plan(formats, name_of(model))
     specs = {
@@ -156,6 +157,16 @@ def restored(model: nn.Module, *, values: bool = False) -> Iterator[None]:
                 present[name].copy_(value)
 
 
+def _asked(only: Callable[[str, nn.Module], bool], modules: Mapping[str, nn.Module]) -> list[str]:
+    """The paths for which a function of the user's says yes."""
+    if not callable(only):
+        raise arguments.wrong_type("only", only, "a function of a path and a module")
+    try:
+        return [path for path, module in modules.items() if only(path, module)]
+    except Exception as error:  # whatever the user's function raises
+        raise RequestError(f"only: it failed: {type(error).__name__}: {error}") from error
+
+
 def check_weight(path: str, weight: Weight) -> None:
     """Raise a RequestError that names a matrix's first weight that is no finite number."""
     _named(path, lambda of: as_matrix(of.matrix()), weight)
@@ -170,10 +181,9 @@ def _check_layers(known: Mapping[str, Weight], specs: Mapping[str, FormatSpec]) 
             )
         kind = known[path].parameter.dtype
         if kind not in FLOATS:
-            named = str(kind).removeprefix("torch.")
             raise RequestError(
-                f"layer {path}: its weight is {named}, codes of a format already: float32, "
-                "bfloat16, float16 or float64 is needed"
+                f"layer {path}: its weight is {kind}: float32, bfloat16, float16 or float64 is "
+                "needed (codes of a format must be decoded first)"
             )
 
 
