@@ -198,7 +198,9 @@ def _blocks(table: Table, room: int | None) -> Iterator[str]:
     from rich.cells import cell_len
 
     longest = max(cell_len(name) for name in table.columns)
-    aside = room is None or room - longest - GAP >= NARROWEST
+    numbers = [i for i, numeric in enumerate(table.numbers) if numeric]
+    least = max((cell_len(row[i]) for row in table.rows for i in numbers), default=0)
+    aside = room is None or room - longest - GAP >= max(NARROWEST, least)
     for row in table.rows:
         for name, cell in zip(table.columns, row, strict=True):
             if aside:
