@@ -8,7 +8,7 @@ if __name__ == "__main__":  # the boundary first, then the imports below
     start("quant", "quant.cli:main")
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,12 +27,31 @@ if TYPE_CHECKING:
 
 METHOD = "How weights are rounded (`quant list`), such as gptq, or a .py file with a method."
 Calibration = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--calibration-tokens",
-        help="Tokens of the calibration text (C4), for methods that look at inputs.",
-        min=512,
+        help="Tokens of the calibration text, for methods that look at inputs.",
+        show_default="8192, or as many as the widest layer has inputs",
+        min=2,
     ),
+]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration-text",
+        help="UTF-8 text, or JSON Lines with text or messages a line.",
+        show_default="C4 web pages",
+    ),
+]
+Chat = Annotated[
+    bool,
+    typer.Option("--chat/--no-chat", help="Put calibration texts into the model's chat template."),
+]
+CalibrationWindow = Annotated[
+    int, typer.Option("--calibration-window", help="Tokens of a calibration sequence.", min=2)
+]
+CalibrationBatch = Annotated[
+    int, typer.Option("--calibration-batch", help="Calibration sequences at once.", min=1)
 ]
 STREAMED_FROM = 4 << 30
 """Bytes of a local folder from which ``quant quantize`` streams it."""
@@ -124,7 +143,11 @@ def quantize_(
     head: Annotated[str, number_format("head", "left alone")] = "",
     plan: options.PlanFile = None,
     method: Annotated[str, typer.Option(help=METHOD, show_default="the plan's, else rtn")] = "",
-    calibration: Calibration = 8192,
+    calibration: Calibration = None,
+    calibration_text: CalibrationFile = None,
+    chat: Chat = False,
+    calibration_window: CalibrationWindow = 512,
+    calibration_batch: CalibrationBatch = 1,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -157,9 +180,13 @@ def quantize_(
 
     Example: quant quantize smollm2-135m --weights bitmod4:g128:int8 --method gptq -o smollm2-gptq
     """
+    from quant.models.calibration import CalibrationText
     from quant.models.preflight import check_quantization
     from quant.plan import method_of
 
+    text = CalibrationText(
+        calibration, calibration_text, chat, calibration_window, calibration_batch
+    )
     named = _method(method) if method else ""
     formats = _formats(weights, head, plan)
     chosen = method_of(formats, named)
@@ -188,7 +215,7 @@ def quantize_(
         folder,
         formats,
         chosen,
-        calibration_tokens=calibration,
+        calibration=text,
         rest_dtype=rest,
         ignore=listed(ignore, (), "ignore"),
         overwrite=overwrite,
@@ -207,6 +234,20 @@ def eval_(
     ] = None,
     activations: Annotated[str, number_format("activations", "not rounded")] = "",
     kv: Annotated[str, number_format("kv", "not rounded")] = "",
+    kv_keys: Annotated[
+        Literal["token", "channel"],
+        typer.Option(help="Groups of keys: channels of a token, or tokens of a channel (KIVI)."),
+    ] = "token",
+    kv_recent: Annotated[
+        int, typer.Option(help="Tokens before each query whose keys and values stay exact.", min=0)
+    ] = 0,
+    kv_sinks: Annotated[
+        int, typer.Option(help="First tokens whose keys and values stay exact.", min=0)
+    ] = 0,
+    kv_rotary: Annotated[
+        Literal["before", "after"],
+        typer.Option(help="When keys are rounded, of their rotary embedding."),
+    ] = "before",
     head: Annotated[str, number_format("head", "left alone")] = "",
     plan: options.PlanFile = None,
     method: Annotated[
@@ -217,7 +258,11 @@ def eval_(
     ] = None,
     tokens: options.Tokens = 16384,
     context: options.Window = 1024,
-    calibration: Calibration = 8192,
+    calibration: Calibration = None,
+    calibration_text: CalibrationFile = None,
+    chat: Chat = False,
+    calibration_window: CalibrationWindow = 512,
+    calibration_batch: CalibrationBatch = 1,
     dtype: Annotated[
         str, typer.Option(help="What the model computes in: bfloat16, float16 or float32.")
     ] = "bfloat16",
@@ -240,9 +285,16 @@ def eval_(
     if plan is not None:
         choices[str(plan)] = _formats("", head, plan)
     inputs, cache = (parse_spec(format_name(text)) if text else None for text in (activations, kv))
+    from quant.models.calibration import CalibrationText
     from quant.models.compare import EvaluationSetting, compare
+    from quant.models.kv import CacheRounding
 
-    setting = EvaluationSetting(tokens, context, calibration, dtype, inputs, cache)
+    rounding = CacheRounding(kv_keys, kv_recent, kv_sinks, kv_rotary)
+    text = CalibrationText(
+        calibration, calibration_text, chat, calibration_window, calibration_batch
+    )
+
+    setting = EvaluationSetting(tokens, context, text, dtype, inputs, cache, rounding)
     results = [_named(row) for row in compare(model, choices, setting, methods)]
     content = {
         "model": model,
@@ -250,6 +302,7 @@ def eval_(
         "context": context,
         "activations": str(inputs) if inputs else None,
         "kv": str(cache) if cache else None,
+        "kv_rounding": vars(rounding) if cache else None,
         "head": head or None,
         "results": results,
     }

@@ -17,12 +17,16 @@ from quant.common.job import job
 from quant.common.versions import code_of, made_by
 from quant.methods.base import Method
 from quant.methods.kept import resumable
+from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.kept import model_identity
 from quant.models.load import DTYPES
 from quant.plan import Formats, specs_of
 from quant.tensors.values import cast_floats, tensors_hash
 
 if TYPE_CHECKING:
+    import torch
+
+    from quant.layers.blocks import CalibrationData
     from quant.models.apply import QuantizationReport
 
 
@@ -45,7 +49,7 @@ def quantize_to_folder(
     formats: Formats,
     method: Method,
     *,
-    calibration_tokens: int = 8192,
+    calibration: CalibrationText | None = None,
     rest_dtype: str = "",
     ignore: Sequence[str] = (),
     overwrite: bool = False,
@@ -60,7 +64,7 @@ def quantize_to_folder(
         folder: The checkpoint.
         formats: As ``quantize_model`` takes them.
         method: How weights are rounded.
-        calibration_tokens: Of the calibration text, for methods that look at inputs.
+        calibration: The text for methods that look at inputs; None: the usual one.
         rest_dtype: What is not quantized is stored as this type (``bfloat16``); empty: as it is.
         ignore: Paths or patterns of matrices that stay as they are.
         overwrite: Take the place of an older checkpoint of another request.
@@ -70,10 +74,11 @@ def quantize_to_folder(
             replaced.
         HwsimError: another process writes there, or the disk is full.
     """
-    from quant.layers.weights import kinds_of, unquantized
+    import torch
+
+    from quant.layers.weights import kinds_of, unquantized, weights
     from quant.models.apply import quantize_model
     from quant.models.load import load_model
-    from quant.models.texts import calibration_for
 
     specs = specs_of(formats)
     # A folder is known by its content: how its path is spelled plays no part.
@@ -85,8 +90,9 @@ def quantize_to_folder(
     asked |= {"grids": grid_facts(specs.values()), "method_code": code_of(method)}
     Goal(folder, SCHEMA, asked, overwrite=overwrite).check()
     loaded, tokenizer = load_model(model)
-    text = calibration_for(method, tokenizer, calibration_tokens)
-    seen = {} if text is None else {"tokens": text}
+    widest = max((weight.shape[1] for weight in weights(loaded).values()), default=0)
+    text = calibration_for(method, tokenizer, calibration or CalibrationText(), widest)
+    seen = {"tokens": text} if isinstance(text, torch.Tensor) else _named(text)
     request = {**asked, "weights": model_identity(loaded), "calibration": tensors_hash(seen)}
     if decoded_from := source_format(loaded):
         request["source_format"] = decoded_from
@@ -107,3 +113,9 @@ def quantize_to_folder(
             work, report.tensors, model=model, rest=rest, found=found, assets=assets, method=used
         )
         return Written(work.made or {}, report)
+
+
+def _named(batches: CalibrationData | None) -> dict[str, torch.Tensor]:
+    """The tokens of batches by names that tell them apart."""
+    whole = [] if batches is None else list(batches)
+    return {str(i): batch["input_ids"] for i, batch in enumerate(whole) if isinstance(batch, dict)}

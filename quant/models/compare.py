@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,17 @@ from quant.common.errors import RequestError
 from quant.common.progress import say
 from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, as_spec
+from quant.layers.weights import weights
 from quant.methods.base import Method
 from quant.models.activations import rounded_activations
 from quant.models.apply import quantized
+from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.evaluate import Perplexity, perplexity
 from quant.models.kept import evaluation, model_identity, step
+from quant.models.kv import PLAIN, CacheRounding
 from quant.models.load import DTYPES, load_model
 from quant.models.preflight import check_quantization, check_window, known_config
-from quant.models.texts import calibration_for, evaluation_tokens, leading_token
+from quant.models.texts import evaluation_tokens, leading_token
 from quant.plan import Formats, method_of, specs_of
 from quant.tensors.values import tensors_hash
 
@@ -36,27 +40,41 @@ class EvaluationSetting:
     Attributes:
         tokens: Evaluation tokens.
         context: Tokens of a window.
-        calibration: Calibration tokens, for the methods that look at any.
+        calibration: The text for methods that look at inputs; a number: so many tokens of the
+            usual one; None: as many as are usual.
         dtype: What the model computes in.
         activations: Format of the inputs of layers; None: not rounded.
         kv: Format of keys and values; None: not rounded.
+        cache: How keys and values are rounded.
     """
 
     tokens: int = 16384
     context: int = 1024
-    calibration: int = 8192
+    calibration: int | CalibrationText | None = None
     dtype: str = "bfloat16"
     activations: FormatSpec | None = None
     kv: FormatSpec | None = None
+    cache: CacheRounding = PLAIN
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("tokens", "context", "calibration"), _size)
+        sizes = dict.fromkeys(("tokens", "context"), _size)
         arguments.check_fields(self, {**sizes, "dtype": _dtype})
         arguments.check_fields(self, dict.fromkeys(("activations", "kv"), _format))
+        arguments.one_of("cache", self.cache, CacheRounding, "a CacheRounding")
+        self.cache.check_used(self.kv)
+        if not isinstance(self.calibration, CalibrationText):
+            count = self.calibration
+            text = CalibrationText(None if count is None else _size("calibration", count))
+            object.__setattr__(self, "calibration", text)
         if self.tokens < self.context:
             raise RequestError(
                 f"tokens {self.tokens}: at least one window of {self.context} is needed"
             )
+
+    def rounding(self, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """Return the block within which a model's activations are rounded as they are to be."""
+        own = {"inputs": self.activations, "kv": self.kv}
+        return rounded_activations(model, **own, **vars(self.cache))
 
 
 def compare(
@@ -91,16 +109,19 @@ def compare(
     loaded, tokenizer = load_model(model)
     text, bos = evaluation_tokens(tokenizer, setting.tokens), leading_token(tokenizer)
     dtype: torch.dtype = getattr(torch, setting.dtype)
+    widest = max((weight.shape[1] for weight in weights(loaded).values()), default=0)
+    with setting.rounding(loaded):  # what cannot be rounded is refused before hours of work
+        pass
 
     def measured(label: str, *, rounded: bool = True) -> list[float]:
         copy = deepcopy(loaded).to(dtype)
-        inputs, kv = (setting.activations, setting.kv) if rounded else (None, None)
-        with rounded_activations(copy, inputs, kv):
+        with setting.rounding(copy) if rounded else nullcontext():
             result = perplexity(copy, text, setting.context, bos=bos, label=label)
         return list(result.window_nll)
 
     def quantized_in(label: str, choice: Formats, method: Method) -> dict[str, Any]:
-        seen = calibration_for(method, tokenizer, setting.calibration)
+        assert isinstance(setting.calibration, CalibrationText)
+        seen = calibration_for(method, tokenizer, setting.calibration, widest)
         with quantized(loaded, choice, method=method, calibration=seen) as report:
             nll = measured(f"{label} {method.name}")
         return {"window_nll": nll, "effective_bits": report.effective_bits}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from quant.common import arguments
 from quant.common.errors import RequestError
-from quant.methods.base import Method
 from quant.models.catalog import TEXTS
 from quant.models.packages import package_file
 
@@ -49,15 +48,6 @@ def evaluation_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN4
 def calibration_tokens(tokenizer: Any, count: int) -> torch.Tensor:  # noqa: ANN401  as above
     """Return the first ``count`` tokens ``[count]`` int64 of the calibration text, without BOS."""
     return _tokens(tokenizer, calibration_text, count)
-
-
-def calibration_for(
-    method: Method,
-    tokenizer: Any,  # noqa: ANN401  as above
-    count: int,
-) -> torch.Tensor | None:
-    """Return calibration tokens ``[count]`` where a method looks at inputs, else None."""
-    return calibration_tokens(tokenizer, count) if method.uses_calibration else None
 
 
 def leading_token(tokenizer: Any) -> int | None:  # noqa: ANN401  as above
@@ -127,19 +117,24 @@ def calibration_data(name: str, value: object) -> CalibrationData:
 
 
 def _tokens(tokenizer: Any, source: Callable[[], str], count: int) -> torch.Tensor:  # noqa: ANN401  as above
-    import torch
-
     count = arguments.integer("count", count, 1)
     if not callable(tokenizer) or isinstance(tokenizer, type):
         raise arguments.wrong_type("tokenizer", tokenizer, "a tokenizer of transformers")
-    text = source()
+    found = tokens_of(tokenizer, source(), count)
+    if len(found) < count:
+        raise RequestError(f"{count} tokens: the text has {len(found)}")
+    return found
+
+
+def tokens_of(tokenizer: Any, text: str, most: int) -> torch.Tensor:  # noqa: ANN401  as above
+    """Return the first tokens ``[n]`` int64 of a text, without BOS: ``most``, or all of it."""
+    import torch
+
     # No token is longer than this many characters on average: tokenize a prefix that suffices.
-    ids = _ids(tokenizer, text[: 16 * count + 1024])
-    if len(ids) < count:
+    ids = _ids(tokenizer, text[: 16 * most + 1024])
+    if len(ids) < most:
         ids = _ids(tokenizer, text)
-    if len(ids) < count:
-        raise RequestError(f"{count} tokens: the text has {len(ids)}")
-    return torch.tensor(ids[:count], dtype=torch.long)
+    return torch.tensor(ids[:most], dtype=torch.long)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401  as above

@@ -18,6 +18,7 @@ from quant.methods import kept
 from quant.methods.builtin import Gptq
 from quant.methods.registry import get_method
 from quant.models import compare as comparing
+from quant.models.calibration import CalibrationText
 from quant.models.checkpoint import quantize_to_folder
 from quant.models.compare import EvaluationSetting, compare
 from quant.models.evaluate import Perplexity, perplexity
@@ -63,19 +64,25 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_layers_that_were_rounded_are_not_rounded_again(model: str, tmp_path: Path) -> None:
     gptq = get_method("gptq")
     with cut_at(0) as all_of_them:
-        quantize_to_folder(model, tmp_path / "whole", FORMAT, gptq, calibration_tokens=512)
+        quantize_to_folder(
+            model, tmp_path / "whole", FORMAT, gptq, calibration=CalibrationText(512)
+        )
     assert len(all_of_them) == 14
     with cut_at(10), pytest.raises(KeyboardInterrupt):
-        quantize_to_folder(model, tmp_path / "out", FORMAT, gptq, calibration_tokens=512)
+        quantize_to_folder(model, tmp_path / "out", FORMAT, gptq, calibration=CalibrationText(512))
     assert not (tmp_path / "out").exists()
     with cut_at(0) as rest:
-        done = quantize_to_folder(model, tmp_path / "out", FORMAT, gptq, calibration_tokens=512)
+        done = quantize_to_folder(
+            model, tmp_path / "out", FORMAT, gptq, calibration=CalibrationText(512)
+        )
     assert len(rest) == 14 - 9
     assert done.report is not None
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
     assert not list(tmp_path.glob(".*"))
     with cut_at(1) as none:
-        again = quantize_to_folder(model, tmp_path / "out", FORMAT, gptq, calibration_tokens=512)
+        again = quantize_to_folder(
+            model, tmp_path / "out", FORMAT, gptq, calibration=CalibrationText(512)
+        )
     assert (again.report, none) == (None, [])
 
 

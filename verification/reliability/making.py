@@ -68,11 +68,14 @@ def formats(_inputs: Path, out: Path) -> None:
 def methods(inputs: Path, out: Path) -> None:
     """A checkpoint of a model by every method, calibrated where the method looks at inputs."""
     from quant.methods.registry import METHODS
+    from quant.models.calibration import CalibrationText
     from quant.models.checkpoint import quantize_to_folder
 
     for name, method in METHODS.items():
         spec = _taken(method)
-        quantize_to_folder(str(inputs / TINY), out / name, spec, method, calibration_tokens=1024)
+        quantize_to_folder(
+            str(inputs / TINY), out / name, spec, method, calibration=CalibrationText(1024)
+        )
 
 
 def streams(inputs: Path, out: Path) -> None:

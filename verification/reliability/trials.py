@@ -73,6 +73,7 @@ def quantize(inputs: Path) -> dict[str, Trial]:
     """``quant quantize`` with GPTQ and calibration; every layer is kept as it is done."""
     from quant.methods import kept
     from quant.methods.registry import get_method
+    from quant.models.calibration import CalibrationText
     from quant.models.checkpoint import quantize_to_folder
     from tests.own.tiny_llama import tiny_llama
 
@@ -82,7 +83,12 @@ def quantize(inputs: Path) -> dict[str, Trial]:
 
     def work(spec: str, case: Path) -> None:
         quantize_to_folder(
-            model, case / OUT, spec, method, calibration_tokens=CALIBRATION, overwrite=True
+            model,
+            case / OUT,
+            spec,
+            method,
+            calibration=CalibrationText(CALIBRATION),
+            overwrite=True,
         )
 
     _warm(inputs, partial(work, FORMAT), partial(work, OTHER))
