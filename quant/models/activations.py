@@ -67,6 +67,7 @@ def rounded_activations(
     """
     arguments.one_of("model", model, nn.Module, "a torch module")
     options = CacheRounding(keys, recent, sinks, rotary)
+    options.check_used(kv)
     formats = [
         None if own is None else specification(as_spec(own, name))
         for own, name in ((inputs, "inputs"), (kv, "kv"))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,10 +35,12 @@ from quant.formats.layout import ROW
 from quant.formats.spec import FormatSpec
 from quant.models.attention import Attend, attention_calls, cache_of, uncached_calls
 from quant.models.kv_groups import KEYS, Grouping, by_token
-from quant.models.kv_sources import Part, Sources, sources_of
+from quant.models.kv_sources import Part, Sources, few_tokens_output, sources_of
 
 ROTARY = {"before": False, "after": True}
 """When keys are rounded, of their rotary embedding -> whether that is late."""
+SAME = 0.05
+"""Relative difference of outputs that computing in 16 bits in another order stays below."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class CacheRounding:
                 "rotary": partial(arguments.choice, allowed=tuple(ROTARY)),
             },
         )
+
+    def check_used(self, format_: object) -> None:
+        """Refuse options of keys and values where these are not rounded (``format_`` is None)."""
+        if format_ is None and self != PLAIN:
+            raise RequestError(f"{self}: kv, the format of keys and values, is needed too")
 
     @property
     def grouping(self) -> Grouping:
@@ -114,7 +121,16 @@ def rounded_cache(
     """
     sources = sources_of(model)
     _check(model, spec, options, sources)
-    work = _Rounding(spec, options)
+    if options.is_mixed:
+        _try_mix(model, spec, options, sources)
+    with _installed(model, sources, _Rounding(spec, options)):
+        yield
+
+
+@contextmanager
+def _installed(model: nn.Module, sources: Sources, work: _Rounding) -> Iterator[None]:
+    """Let a model round by ``work`` for the length of a block."""
+    options = work.options
     with ExitStack() as stack:
         if options.needs_whole_text and sources.cache_argument:
             cache = cache_of(model, work.updated if options.is_late else _unchanged)
@@ -146,6 +162,31 @@ def _check(model: nn.Module, spec: FormatSpec, options: CacheRounding, sources: 
         raise RequestError(f"recent tokens or keys by channel: {name} {reason}")
     if options.grouping.is_delayed and sources.why_by_token:
         raise RequestError(f"keys {options.keys!r}: {name} {sources.why_by_token}")
+
+
+def _try_mix(model: nn.Module, spec: FormatSpec, options: CacheRounding, sources: Sources) -> None:
+    """Refuse a model whose attention does not take keys twice.
+
+    That it is the same over a few tokens with all keys twice, none of them rounded, shows it.
+    """
+    work = _Nothing(spec, replace(options, recent=1))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            wanted = few_tokens_output(model)
+            with _installed(model, sources, work):
+                found = few_tokens_output(model)
+        error = float((found - wanted).norm() / wanted.norm())
+    except (RuntimeError, TypeError, ValueError, LookupError) as reason:
+        raise _unmixed(model, " ".join(str(reason).split())) from reason
+    if not error < SAME:
+        raise _unmixed(model, f"its output changes by {error:.1%}")
+
+
+def _unmixed(model: nn.Module, why: str) -> RequestError:
+    return RequestError(
+        f"recent tokens or keys by channel: the attention of {type(model).__name__} cannot take "
+        f"exact and rounded keys side by side: {why}"
+    )
 
 
 class _Seen(Exception):  # noqa: N818  no error: it ends a call that has shown what it had to
@@ -223,7 +264,11 @@ class _Rounding:
         bias = named.get("position_bias")
         if bias is not None:
             named = {**named, "position_bias": torch.cat([bias] * len(choices), -1)}
-        mask = _chosen(mask, choices, query)
+        if mask is None:
+            own = named.get("is_causal")
+            is_causal = getattr(module, "is_causal", True) if own is None else own
+            mask = _all_pairs(choices[0], is_causal)
+        mask = _chosen(mask, choices)
         return function(module, query, torch.cat(keys, 2), torch.cat(values, 2), mask, **named)
 
     def _sides(
@@ -244,14 +289,22 @@ class _Rounding:
         return [s[0] for s in sides], [s[1] for s in sides], [s[2] for s in sides]
 
 
-def _chosen(
-    mask: torch.Tensor | None, choices: list[torch.Tensor], query: torch.Tensor
-) -> torch.Tensor:
+class _Nothing(_Rounding):
+    """Goes all the ways of rounding, but rounds nothing."""
+
+    def rounded(self, states: torch.Tensor, are_keys: bool) -> torch.Tensor:
+        """Leave states as they are."""
+        return states
+
+
+def _all_pairs(like: torch.Tensor, is_causal: bool) -> torch.Tensor:
+    """The mask ``[1, 1, queries, tokens]`` that is meant where a model gives none."""
+    mask = torch.ones_like(like)
+    return (mask.tril(like.shape[1] - like.shape[0]) if is_causal else mask)[None, None]
+
+
+def _chosen(mask: torch.Tensor, choices: list[torch.Tensor]) -> torch.Tensor:
     """A mask over all sides, ``[batch, heads or 1, queries, sides * tokens]``."""
-    if mask is None:
-        queries, tokens = choices[0].shape
-        mask = torch.ones(queries, tokens, dtype=torch.bool, device=query.device)
-        mask = mask.tril(tokens - queries)[None, None]
     if mask.dtype == torch.bool:
         return torch.cat([mask & choice for choice in choices], -1)
     least = torch.finfo(mask.dtype).min

@@ -98,6 +98,29 @@ def sources_of(model: nn.Module) -> Sources:
     )
 
 
+def few_tokens_output(model: nn.Module, **cache: object) -> torch.Tensor:
+    """Return what a model gives for a few tokens.
+
+    Args:
+        model: One of transformers.
+        cache: The argument that it takes a cache by, if any -> the cache.
+
+    Raises:
+        RequestError: it takes no tokens.
+    """
+    config: Any = model.config
+    if model.main_input_name != "input_ids":
+        raise RequestError(f"kv: {type(model).__name__} takes {model.main_input_name}, not tokens")
+    tokens = torch.arange(TOKENS, device=next(model.parameters()).device)[None]
+    given: dict[str, object] = {"input_ids": tokens, **cache}
+    if getattr(config, "is_encoder_decoder", False):
+        given["decoder_input_ids"] = tokens
+    if cache_argument(model):
+        given["use_cache"] = False
+    output: torch.Tensor = model(**given)[0]
+    return output
+
+
 class _States(NamedTuple):
     """Keys or values, ``[batch, heads, tokens, channels]``, and what they were made from."""
 
@@ -138,9 +161,9 @@ class _Run:
 
     def why_by_token(self) -> str:
         """Why keys cannot have groups of their own; empty: they can."""
-        sizes = {keys.shape[-1] for _, keys, _ in self.attended}
-        if not {keys.shape[-1] for keys, _ in self.cached} <= sizes:
-            return "caches a latent in place of keys"
+        for (keys, _), (_, seen, _) in zip(self.cached, self.attended, strict=False):
+            if keys.channels.keys() != seen.channels.keys():
+                return "caches a latent in place of keys"
         for keys, values in self.cached:
             for layer, own in keys.channels.items():
                 if (own & values.channels.get(layer, torch.zeros_like(own))).any():
@@ -149,7 +172,9 @@ class _Run:
 
     def go(self) -> None:
         """Run the model."""
-        given = self._arguments()
+        config: Any = self.model.config
+        takes = self.argument and not getattr(config, "is_encoder_decoder", False)
+        cache = {self.argument: cache_of(self.model, self._updated)} if takes else {}
         hooks = [layer.register_forward_hook(self._leaf) for layer in _projections(self.model)]
         try:
             with (
@@ -158,27 +183,15 @@ class _Run:
                 torch.random.fork_rng(devices=[]),
                 attention_calls(self._attended),
             ):
-                self.model(**given)
+                few_tokens_output(self.model, **cache)
+        except RequestError:
+            raise
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
             name, said = type(self.model).__name__, " ".join(str(error).split())
             raise RequestError(f"kv: {name} does not run over {TOKENS} tokens: {said}") from error
         finally:
             for hook in hooks:
                 hook.remove()
-
-    def _arguments(self) -> dict[str, Any]:
-        config: Any = self.model.config
-        if self.model.main_input_name != "input_ids":
-            name = type(self.model).__name__
-            raise RequestError(f"kv: {name} takes {self.model.main_input_name}, not tokens")
-        device = next(self.model.parameters()).device
-        tokens = torch.arange(TOKENS, device=device)[None]
-        if getattr(config, "is_encoder_decoder", False):
-            return {"input_ids": tokens, "decoder_input_ids": tokens, "use_cache": False}
-        if not self.argument:
-            return {"input_ids": tokens}
-        cache = cache_of(self.model, self._updated)
-        return {"input_ids": tokens, self.argument: cache, "use_cache": False}
 
     def _leaf(self, layer: nn.Module, _args: object, output: object) -> torch.Tensor | None:
         """Let graphs of gradients begin at what a layer gives."""
