@@ -90,8 +90,8 @@ def open_source(folder: Path) -> ShardedModel:
         RequestError: as ``open_model``; codes in a format that is not read, codes without a scale
             or with one that does not fit, or codes that no config explains.
     """
-    stored = open_model(folder)
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    stored = open_model(folder)
     stated = stated_codes(config)
     if stated is None:
         _check_no_codes(stored)

@@ -136,8 +136,8 @@ def test_groups_are_told_apart_by_name(source: Path, tmp_path: Path) -> None:
         for name in [name for name in plain if part in name and name.endswith("proj.weight")]:
             stored, plain[name] = compressed(codes.pop(name), layout, settings, torch.float32)
             codes |= {name.removesuffix("weight") + key: value for key, value in stored.items()}
-    stated = {"quant_method": "compressed-tensors", "format": "mixed-precision"}
-    stated |= {"config_groups": groups}
+    stated: dict[str, Any] = {"quant_method": "compressed-tensors", "format": "mixed-precision"}
+    stated["config_groups"] = groups
     coded = rewritten(source, tmp_path / "mixed", codes, stated)
     model = quant.load_model(coded)[0]
     assert all(torch.equal(value, plain[name]) for name, value in model.state_dict().items())
