@@ -239,10 +239,10 @@ def eval_(
         typer.Option(help="Groups of keys: channels of a token, or tokens of a channel (KIVI)."),
     ] = "token",
     kv_recent: Annotated[
-        int, typer.Option(help="Tokens before each query whose keys and values stay exact.", min=0)
+        int, typer.Option(help="Last tokens at each query, its own too, that stay exact.", min=0)
     ] = 0,
     kv_sinks: Annotated[
-        int, typer.Option(help="First tokens whose keys and values stay exact.", min=0)
+        int, typer.Option(help="First tokens of a sequence that stay exact.", min=0)
     ] = 0,
     kv_rotary: Annotated[
         Literal["before", "after"],
@@ -287,7 +287,7 @@ def eval_(
     inputs, cache = (parse_spec(format_name(text)) if text else None for text in (activations, kv))
     from quant.models.calibration import CalibrationText
     from quant.models.compare import EvaluationSetting, compare
-    from quant.models.kv import CacheRounding
+    from quant.models.kv_options import CacheRounding
 
     rounding = CacheRounding(kv_keys, kv_recent, kv_sinks, kv_rotary)
     text = CalibrationText(

@@ -23,8 +23,9 @@ SCHEMAS = {
     "quant.show/1": ("quant show", "name, element_bits, effective_bits, source, codes"),
     "quant.eval/2": (
         "quant eval",
-        "model, tokens, context, activations, kv, head, results (weights, method, perplexity, "
-        "ln_ppl, se, delta_ln_ppl, delta_se, effective_bits)",
+        "model, tokens, context, activations, kv, kv_rounding (keys, recent, sinks, rotary), head, "
+        "results (weights, method, perplexity, ln_ppl, se, delta_ln_ppl, delta_se, "
+        "effective_bits)",
     ),
     "roofline.report/1": (
         "roofline report",

@@ -20,17 +20,18 @@ from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.progress import say
 from quant.formats.spec import FormatSpec, as_spec, specification
+from quant.layers.inputs import experts_one_by_one
 from quant.layers.kinds import APART_HEAD
 from quant.layers.weights import Weight, is_table, weights
-from quant.models.kv import CacheRounding, rounded_cache
+from quant.models.kv import rounded_cache
 from quant.models.kv_groups import rounded
+from quant.models.kv_options import CacheRounding
 
 _PRODUCTS = {
     nn.functional.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__,
-    torch.mm, torch.Tensor.mm, torch.bmm, torch.Tensor.bmm, torch._grouped_mm,
-    getattr(nn.functional, "grouped_mm", torch._grouped_mm),
+    torch.mm, torch.Tensor.mm, torch.bmm, torch.Tensor.bmm,
 }  # fmt: skip
-"""What experts in a stack multiply with; the first factor is the tokens."""
+"""What experts in a stack multiply by, one by one; the first factor is the tokens."""
 
 
 @contextmanager
@@ -75,6 +76,8 @@ def rounded_activations(
     with ExitStack() as stack:
         if formats[0] is not None:
             rounding = partial(rounded, spec=formats[0])
+            # One by one, tokens are the first factor; in a batch they are the second.
+            stack.enter_context(experts_one_by_one(model))
             stack.enter_context(_rounded_inputs(weights(model).values(), rounding))
         if formats[1] is not None:
             stack.enter_context(rounded_cache(model, formats[1], options))

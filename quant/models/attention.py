@@ -21,7 +21,6 @@ Update: TypeAlias = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 """``(key, value, layer, ...)``, as ``Cache.update``."""
 CACHE_ARGUMENTS = ("cache", "past_key_values")
 """What models call their cache, from transformers 5.24 on and before."""
-LIBRARY = "transformers"
 
 
 def is_of_transformers(model: nn.Module) -> bool:
@@ -80,20 +79,26 @@ def cache_of(model: nn.Module, update: Update) -> Any:  # noqa: ANN401  transfor
 
 
 @contextmanager
-def uncached_calls(model: nn.Module, name: str, cache: object) -> Iterator[None]:
-    """Give a model a cache in every call, and refuse the caller's, for the length of a block."""
+def uncached_calls(model: nn.Module, cache: dict[str, object]) -> Iterator[None]:
+    """Give a model a cache in every call, and refuse the caller's, for the length of a block.
+
+    Args:
+        model: The model.
+        cache: The argument that it takes a cache by -> the cache; empty: it is given none.
+    """
 
     def given(
         _model: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         for own in (*args, *(named.get(own) for own in CACHE_ARGUMENTS)):
-            if own is not cache and hasattr(own, "get_seq_length"):
+            is_own = any(own is value for value in cache.values())
+            if hasattr(own, "get_seq_length") and not is_own:
                 raise RequestError(
                     "kv with sinks, recent tokens, keys by channel or after rotary needs the whole "
                     "text in one call: give no cache (generate with use_cache=False)"
                 )
         rest = {key: value for key, value in named.items() if key not in CACHE_ARGUMENTS}
-        return args, {**rest, name: cache}
+        return args, {**(rest if cache else named), **cache}
 
     with ExitStack() as stack:
         for module in {model, getattr(model, "base_model", model)}:

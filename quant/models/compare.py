@@ -25,7 +25,7 @@ from quant.models.apply import quantized
 from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.evaluate import Perplexity, perplexity
 from quant.models.kept import evaluation, model_identity, step
-from quant.models.kv import PLAIN, CacheRounding
+from quant.models.kv_options import PLAIN, CacheRounding
 from quant.models.load import DTYPES, load_model
 from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import evaluation_tokens, leading_token
@@ -73,8 +73,7 @@ class EvaluationSetting:
 
     def rounding(self, model: torch.nn.Module) -> AbstractContextManager[None]:
         """Return the block within which a model's activations are rounded as they are to be."""
-        own = {"inputs": self.activations, "kv": self.kv}
-        return rounded_activations(model, **own, **vars(self.cache))
+        return rounded_activations(model, self.activations, self.kv, **vars(self.cache))
 
 
 def compare(

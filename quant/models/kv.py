@@ -22,86 +22,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.formats.layout import ROW
 from quant.formats.spec import FormatSpec
 from quant.models.attention import Attend, attention_calls, cache_of, uncached_calls
-from quant.models.kv_groups import KEYS, Grouping, by_token
+from quant.models.kv_groups import by_token
+from quant.models.kv_options import PLAIN, CacheRounding
 from quant.models.kv_sources import Part, Sources, few_tokens_output, sources_of
 
-ROTARY = {"before": False, "after": True}
-"""When keys are rounded, of their rotary embedding -> whether that is late."""
 SAME = 0.05
 """Relative difference of outputs that computing in 16 bits in another order stays below."""
-
-
-@dataclass(frozen=True)
-class CacheRounding:
-    """How keys and values are rounded.
-
-    Attributes:
-        keys: ``"token"``: groups lie within a token, for keys as for values; ``"channel"``: groups
-            of keys are tokens of a channel, in a row.
-        recent: For a query at position t keys and values after t - recent are exact.
-        sinks: The first tokens, which stay exact; groups of tokens begin after them.
-        rotary: ``"before"`` or ``"after"``: when keys are rounded.
-
-    Raises:
-        RequestError: a value that is not allowed.
-    """
-
-    keys: str = "token"
-    recent: int = 0
-    sinks: int = 0
-    rotary: str = "before"
-
-    def __post_init__(self) -> None:
-        arguments.check_fields(
-            self,
-            {
-                "keys": partial(arguments.choice, allowed=tuple(KEYS)),
-                "recent": partial(arguments.integer, least=0),
-                "sinks": partial(arguments.integer, least=0),
-                "rotary": partial(arguments.choice, allowed=tuple(ROTARY)),
-            },
-        )
-
-    def check_used(self, format_: object) -> None:
-        """Refuse options of keys and values where these are not rounded (``format_`` is None)."""
-        if format_ is None and self != PLAIN:
-            raise RequestError(f"{self}: kv, the format of keys and values, is needed too")
-
-    @property
-    def grouping(self) -> Grouping:
-        """How keys are cut into groups."""
-        return KEYS[self.keys]
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether queries differ in which keys and values they see rounded."""
-        return self.recent > 0 or self.grouping.is_delayed
-
-    @property
-    def is_late(self) -> bool:
-        """Whether keys are rounded after their rotary embedding."""
-        return ROTARY[self.rotary]
-
-    @property
-    def needs_whole_text(self) -> bool:
-        """Whether it has to know where in the text a token is."""
-        return self.is_mixed or self.is_late or self.sinks > 0
-
-
-PLAIN = CacheRounding()
-"""Every token by itself, before rotary."""
 
 
 @contextmanager
@@ -132,9 +69,10 @@ def _installed(model: nn.Module, sources: Sources, work: _Rounding) -> Iterator[
     """Let a model round by ``work`` for the length of a block."""
     options = work.options
     with ExitStack() as stack:
-        if options.needs_whole_text and sources.cache_argument:
-            cache = cache_of(model, work.updated if options.is_late else _unchanged)
-            stack.enter_context(uncached_calls(model, sources.cache_argument, cache))
+        if options.needs_whole_text:
+            name, update = sources.cache_argument, work.updated if options.is_late else _unchanged
+            own = {name: cache_of(model, update)} if name else {}
+            stack.enter_context(uncached_calls(model, own))
         if not options.is_late:
             for layer, parts in sources.projections.items():
                 hook = layer.register_forward_hook(partial(work.projected, parts))
@@ -317,4 +255,4 @@ def _unchanged(
     return key, value
 
 
-__all__ = ["PLAIN", "ROTARY", "CacheRounding", "rounded_cache"]
+__all__ = ["PLAIN", "CacheRounding", "rounded_cache"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,20 @@ from torch import nn
 
 import quant
 from quant.common.errors import RequestError
+from quant.models.compare import EvaluationSetting
 from quant.models.kv_groups import KEYS, by_token
-from tests.quant.tiny import HEADS, SIZE, WIDTH, tiny, tokens
+from quant.models.kv_options import CacheRounding
+from tests.quant.tiny import HEADS, SIZE, WIDTH, one_thread, tiny, tokens
 
 Array = np.ndarray[Any, Any]
 Heads = tuple[Array, Array]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny matrices gain nothing by threads, and lose much on a machine that is busy."""
+    with one_thread():
+        yield
 
 
 def each(channels: Array) -> Heads:
@@ -115,6 +124,9 @@ def test_of_single_projections(name: str) -> None:
         wanted = directly(exact, (heads[0], heads[0][:0]), "int4:row")
         found = given(model, path, kv="int4:row")
         assert np.array_equal(found, exact if path.endswith("q_proj") else wanted)
+        if not path.endswith("q_proj"):  # groups that divide a head are those of the whole row
+            row = quant.quantize(exact, "int4:g4").dequantize()
+            assert np.array_equal(given(model, path, kv="int4:g4"), row)
 
 
 @pytest.mark.parametrize("spec", ["int8:row", "int3:g32", "bitmod3:g32:int8", "nvfp4", "mxfp4"])
@@ -147,8 +159,8 @@ def test_what_a_format_holds_stays(name: str) -> None:
                 whole.reshape(-1, WIDTH)[:, 0] = 127
                 layer.bias.copy_(whole)
         wanted = model(input_ids=tokens(), use_cache=False).logits
-        for options in ({}, {"sinks": 3}):
-            with quant.rounded_activations(model, kv="int8:row", **options):
+        for sinks in (0, 3):
+            with quant.rounded_activations(model, kv="int8:row", sinks=sinks):
                 assert torch.equal(model(input_ids=tokens(), use_cache=False).logits, wanted)
         with quant.rounded_activations(model, kv="int4:row"):
             assert not torch.equal(model(input_ids=tokens(), use_cache=False).logits, wanted)
@@ -225,3 +237,25 @@ def test_options_that_need_the_whole_text_refuse_a_cache() -> None:
             with torch.no_grad():  # a cache of the model's own is none of the caller's
                 one, other = (model(tokens(), use_cache=use).logits for use in (True, False))
             assert torch.equal(one, other)
+    for name in ("t5", "bloom"):
+        model = tiny(name)
+        with (
+            quant.rounded_activations(model, kv="int4", sinks=2),
+            pytest.raises(RequestError, match="whole text in one call"),
+        ):
+            model.generate(tokens(), max_new_tokens=3, do_sample=False)
+
+
+def test_evaluation_rounds_as_its_setting_says() -> None:
+    options = CacheRounding("channel", 4, 2, "after")
+    setting = EvaluationSetting(64, 24, kv=quant.parse_spec("int4:g4"), cache=options)
+    model = tiny("llama")
+    with torch.no_grad():
+        with setting.rounding(model):
+            found = model(tokens(), use_cache=False).logits
+        with quant.rounded_activations(model, kv="int4:g4", **vars(options)):
+            assert torch.equal(model(tokens(), use_cache=False).logits, found)
+    with pytest.raises(RequestError, match="kv, the format of keys and values, is needed"):
+        EvaluationSetting(64, 24, cache=options)
+    with pytest.raises(RequestError, match="a CacheRounding is needed"):
+        EvaluationSetting(64, 24, cache="channel")  # type: ignore[arg-type]  # a wrong one

@@ -12,33 +12,48 @@ import torch
 
 import quant
 from quant.models.attention import attention_calls
-from quant.models.kv import CacheRounding, rounded_cache
-from tests.quant.tiny import WIDTH, tiny, tokens
+from quant.models.kv import rounded_cache
+from quant.models.kv_options import CacheRounding
+from tests.quant.tiny import WIDTH, one_thread, tiny, tokens
 
 Array = np.ndarray[Any, Any]
 SPEC, GROUP = "int3:g4", 4
 FAMILIES = {
-    "llama": ("model.layers.0.self_attn", "k_proj", "v_proj", "o_proj"),
-    "gemma2": ("model.layers.0.self_attn", "k_proj", "v_proj", "o_proj"),
-    "gpt_neox": ("gpt_neox.layers.0.attention", "query_key_value", "query_key_value", "dense"),
+    "llama": ("model.layers.0.self_attn", "k_proj", "o_proj"),
+    "gemma2": ("model.layers.0.self_attn", "k_proj", "o_proj"),
+    "gpt_neox": ("gpt_neox.layers.0.attention", "query_key_value", "dense"),
 }
 SINKS, RECENT = 3, 5
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny matrices gain nothing by threads, and lose much on a machine that is busy."""
+    with one_thread():
+        yield
 
 
 class Seen:
     """What the first attention of a model takes and gives in one run."""
 
+    query: Array
+    key: Array
+    value: Array
+    projected_key: Array
+    rotary: tuple[torch.Tensor, torch.Tensor]
+    mixed: Array
+
     def __init__(self, model: Any, name: str, **rounding: Any) -> None:  # noqa: ANN401  options
-        path, key, value, out = FAMILIES[name]
+        path, key, out = FAMILIES[name]
         self.module = model.get_submodule(path)
         self.named: dict[str, Any] = {}
         rounded = quant.rounded_activations(model, **rounding)
-        with torch.no_grad(), rounded, self.watched(key, value, out):
+        with torch.no_grad(), rounded, self.watched(key, out):
             model(input_ids=tokens(), use_cache=False)
 
     @contextmanager
-    def watched(self, key: str, value: str, out: str) -> Iterator[None]:
-        """Look at projections, at attention's arguments, and at what comes of it."""
+    def watched(self, key: str, out: str) -> Iterator[None]:
+        """Look at the projection, at attention's arguments, and at what comes of it."""
 
         def first(function: Any, module: Any, tensors: Any, named: Any) -> Any:  # noqa: ANN401
             if module is self.module:
@@ -46,19 +61,18 @@ class Seen:
                 self.named = named
             return function(module, *tensors, **named)
 
-        def gave(name: str) -> Any:  # noqa: ANN401  a hook
-            return lambda _l, _a, output: setattr(self, name, output[0].numpy().copy())
+        def gave(_layer: object, _args: object, output: torch.Tensor) -> None:
+            self.projected_key = output[0].numpy().copy()
 
         def rotary(_module: Any, _args: Any, named: dict[str, Any]) -> None:  # noqa: ANN401
-            self.rotary = named.get("position_embeddings")
+            self.rotary = named["position_embeddings"]
 
         def took(_layer: object, args: tuple[torch.Tensor, ...]) -> None:
             self.mixed = args[0][0].numpy().copy()
 
         parts = dict(self.module.named_children())
         hooks = [
-            parts[key].register_forward_hook(gave("projected_key")),
-            parts[value].register_forward_hook(gave("projected_value")),
+            parts[key].register_forward_hook(gave),
             parts[out].register_forward_pre_hook(took),
             self.module.register_forward_pre_hook(rotary, with_kwargs=True),
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,6 +61,17 @@ def tiny(name: str, **changes: object) -> Any:  # noqa: ANN401  transformers has
         for vector in (own for own in model.parameters() if own.dim() == 1):
             vector.add_(0.2 * torch.randn(vector.shape))
     return model.eval()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread for the length of a block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tokens(count: int = 24, seed: int = 1) -> torch.Tensor:
