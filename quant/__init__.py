@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from quant.models.activations import rounded_activations as rounded_activations
     from quant.models.apply import quantize_model as quantize_model
     from quant.models.apply import quantized as quantized
+    from quant.models.encoders import embedding_similarity as embedding_similarity
+    from quant.models.encoders import masked_loss as masked_loss
     from quant.models.evaluate import Perplexity as Perplexity
     from quant.models.evaluate import perplexity as perplexity
     from quant.models.load import load_model as load_model
+    from quant.models.save import save_model as save_model
     from quant.models.texts import calibration_tokens as calibration_tokens
     from quant.models.texts import evaluation_tokens as evaluation_tokens
     from quant.plan import Plan as Plan
@@ -44,6 +47,7 @@ _HOME = {
     "QuantizedLinear": "layers.matrices",
     "QuantizedTensor": "tensors.tensor",
     "calibration_tokens": "models.texts",
+    "embedding_similarity": "models.encoders",
     "evaluation_tokens": "models.texts",
     "export_compressed_tensors": "checkpoints.compressed_tensors",
     "get_format": "formats.registry",
@@ -51,12 +55,14 @@ _HOME = {
     "load_model": "models.load",
     "load_quantized": "checkpoints.folder",
     "perplexity": "models.evaluate",
+    "masked_loss": "models.encoders",
     "parse_spec": "formats.spec",
     "quantize": "tensors.quantize",
     "quantize_checkpoint": "checkpoints.stream",
     "quantize_model": "models.apply",
     "quantized": "models.apply",
     "rounded_activations": "models.activations",
+    "save_model": "models.save",
     "save_quantized": "checkpoints.folder",
     "user_format": "formats.custom",
 }

@@ -23,7 +23,7 @@ from quant.common.errors import RequestError
 from quant.common.progress import track
 from quant.common.versions import ROUNDING, made_by
 from quant.formats.spec import FormatSpec
-from quant.layers.blocks import CONTEXT
+from quant.layers.blocks import CONTEXT, run_model
 from quant.layers.hooks import watched
 from quant.layers.matrices import columns, linear_layers, matrix
 from quant.tensors.quantize import quantize
@@ -164,9 +164,13 @@ def _linear(path: str, known: Mapping[str, nn.Module]) -> nn.Module:
 
 def _backward(model: nn.Module, window: torch.Tensor) -> None:
     """Gradients of the summed loss of one window by every layer's outputs."""
-    embed = model.get_input_embeddings()  # type: ignore[operator]  # transformers' own method
-    inputs = embed(window[None]).detach().requires_grad_()
-    logits = model(inputs_embeds=inputs, use_cache=False).logits[0, :-1].float()
+    embed: nn.Module = model.get_input_embeddings()  # type: ignore[operator]  # transformers' own
+    # Frozen weights make no graph by themselves: it begins at what the embeddings give.
+    hook = embed.register_forward_hook(lambda _module, _args, output: output.requires_grad_())
+    try:
+        logits = run_model(model, {"input_ids": window[None]}).logits[0, :-1].float()
+    finally:
+        hook.remove()
     loss = nn.functional.cross_entropy(logits, window[1:], reduction="sum")
     torch.autograd.backward(loss)
 

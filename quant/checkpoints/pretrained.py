@@ -116,13 +116,30 @@ def from_tensors(
         if (folder / "generation_config.json").is_file():
             options["generation_config"] = GenerationConfig.from_pretrained(folder)
         with torch.device("meta"):  # its class, and which part of a config is its own
-            empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+            kind = None if trust else own_class(config)
+            if kind is None:
+                empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+            else:
+                empty = kind._from_config(config)
         state = tensors if tensors is not None else {n: _Unread(opened, n) for n in opened.tensors}
         options |= {"config": empty.config, "state_dict": state, "local_files_only": True}
         model = _complete(type(empty), None, str(folder), options)
     model.config._name_or_path = model.name_or_path = str(folder)
     setattr(model, _FORMAT, opened.source_format)
     return model
+
+
+def own_class(config: Any) -> Any:  # noqa: ANN401  transformers' config and class
+    """Return the class of transformers that a config names as its architecture; None: none."""
+    import transformers
+
+    names = getattr(config, "architectures", None)
+    name = names[0] if isinstance(names, list) and names else None
+    kind: Any = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        return None
+    known: Any = kind
+    return known if isinstance(config, known.config_class or ()) else None
 
 
 def source_format(model: torch.nn.Module) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant.checkpoints.contents import SCHEMA
 from quant.checkpoints.folder import load_quantized, load_rest
-from quant.checkpoints.pretrained import explained, quiet
+from quant.checkpoints.pretrained import explained, own_class, quiet
 from quant.checkpoints.quantized_sources import stated_codes, without_codes
 from quant.checkpoints.shards import CONFIG
 from quant.common.errors import RequestError
@@ -129,12 +129,13 @@ def empty_model(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
         config: Any = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        name = (config.architectures or ["?"])[0]
-        kind = getattr(transformers, name, None) if isinstance(name, str) else None
-        if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
-            raise RequestError(f"{folder / CONFIG}: architecture {name!r} is not in transformers")
+        kind = own_class(config)
+        if kind is None:
+            named = getattr(config, "architectures", None)
+            raise RequestError(f"{folder / CONFIG}: architectures {named!r}: not in transformers")
         with no_init_weights():
-            model: torch.nn.Module = kind._from_config(config, dtype=dtype)  # type: ignore[attr-defined]  # its auto classes call it
+            model: torch.nn.Module = kind._from_config(config, dtype=dtype)
+        model.tie_weights()  # type: ignore[operator]  # transformers' own
         config._name_or_path = str(folder)
         if (folder / "generation_config.json").is_file() and model.can_generate():  # type: ignore[operator]  # transformers'
             model.generation_config = transformers.GenerationConfig.from_pretrained(folder)

@@ -61,8 +61,8 @@ class Weight:
     @property
     def is_layer(self) -> bool:
         """Whether the module's input and output are those of this matrix."""
-        owner = self.owners[0]
-        return owner.name == "weight" and not self.layout.is_stack and not is_table(owner.module)
+        _, module, parameter = self.owners[0]
+        return parameter == "weight" and not self.layout.is_stack and not is_table(module)
 
     @property
     def stored_name(self) -> str:

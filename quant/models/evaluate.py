@@ -19,17 +19,14 @@ from quant.models.texts import token_ids
 if TYPE_CHECKING:
     import torch
 
-HEAD_ROWS = 256
-"""Positions whose logits are held in memory at once."""
-
 
 @dataclass(frozen=True)
-class Perplexity:
-    """Mean negative log-likelihood of text windows, in nat per token.
+class WindowLoss:
+    """A loss of text windows, in nat per token that is predicted.
 
     Attributes:
         window_nll: Mean over the predictions of each window.
-        context: Tokens of a window; each predicts ``context - 1``.
+        context: Tokens of a window.
     """
 
     window_nll: tuple[float, ...]
@@ -37,38 +34,43 @@ class Perplexity:
 
     @property
     def ln(self) -> float:
-        """Mean over windows: the logarithm of the perplexity."""
+        """Mean over windows."""
         return float(np.mean(self.window_nll))
-
-    @property
-    def value(self) -> float:
-        """Perplexity."""
-        return math.exp(self.ln)
 
     @property
     def standard_error(self) -> float:
         """Standard error of ``ln`` over windows; NaN for one window."""
-        return _standard_error(np.array(self.window_nll))
+        return standard_error(np.array(self.window_nll))
 
     @property
     def tokens(self) -> int:
         """Tokens of all windows."""
         return len(self.window_nll) * self.context
 
-    def __float__(self) -> float:
-        return self.value
-
-    def difference(self, other: Perplexity) -> tuple[float, float]:
+    def difference(self, other: WindowLoss) -> tuple[float, float]:
         """Return ``ln - other.ln`` and its standard error, paired window by window.
 
         Raises:
-            RequestError: the other has other windows.
+            RequestError: the other is of another kind, or has other windows.
         """
-        arguments.one_of("other", other, Perplexity, "a Perplexity")
+        arguments.one_of("other", other, type(self), f"a {type(self).__name__}")
         if len(self.window_nll) != len(other.window_nll) or self.context != other.context:
             raise RequestError("paired differences need the same windows")
         delta = np.array(self.window_nll) - np.array(other.window_nll)
-        return float(delta.mean()), _standard_error(delta)
+        return float(delta.mean()), standard_error(delta)
+
+
+@dataclass(frozen=True)
+class Perplexity(WindowLoss):
+    """Mean negative log-likelihood of the next token; each window predicts ``context - 1``."""
+
+    @property
+    def value(self) -> float:
+        """Perplexity: ``exp(ln)``."""
+        return math.exp(self.ln)
+
+    def __float__(self) -> float:
+        return self.value
 
 
 def perplexity(
@@ -81,7 +83,8 @@ def perplexity(
 ) -> Perplexity:
     """Measure perplexity over non-overlapping windows of ``context`` tokens.
 
-    Computes in the model's own data type; logits and loss are float32.
+    Computes in the model's own data type, with its own forward: what it does to logits (scales,
+    soft-caps) is in. The loss is float32.
 
     Args:
         model: A causal language model of transformers.
@@ -98,21 +101,19 @@ def perplexity(
     """
     import torch
 
-    _check_model(model)
+    from quant.layers.coded import held_decoded
+    from quant.models.logits import ALLOWED, next_token_loss
+
+    arguments.one_of("model", model, torch.nn.Module, ALLOWED)
     ids, context = token_ids("tokens", tokens), arguments.integer("context", context, 2)
     label = arguments.text("label", label)
-    own = context if bos is None else context - 1
-    if ids.numel() < own:
-        raise RequestError(f"{ids.numel()} tokens: at least one window of {context} is needed")
-    windows = ids[: ids.numel() // own * own].view(-1, own)
-    if bos is not None:
-        first = arguments.integer("bos", bos, 0)
-        windows = torch.nn.functional.pad(windows, (1, 0), value=first)
+    windows, own = windows_of(ids, context, bos)
     _check_fit(model, windows)
     losses = []
-    with torch.inference_mode():
+    with torch.inference_mode(), held_decoded(model):
+        measure = next_token_loss(model, windows[0])
         for index, window in enumerate(track(windows, label, len(windows))):
-            losses.append(_window_nll(model, window))
+            losses.append(measure(window))
             if not math.isfinite(losses[-1]):
                 raise HwsimError(
                     f"{label}: the loss of window {index} (tokens {index * own} to "
@@ -121,15 +122,22 @@ def perplexity(
     return Perplexity(tuple(losses), context)
 
 
-def _check_model(model: object) -> None:
-    """Refuse what has no decoder and head to run one after the other."""
+def windows_of(ids: torch.Tensor, context: int, bos: int | None) -> tuple[torch.Tensor, int]:
+    """Return windows ``[n, context]``, and how many tokens of the text each takes.
+
+    Raises:
+        RequestError: fewer tokens than one window.
+    """
     import torch
 
-    allowed = "a causal language model of transformers (with model and lm_head)"
-    parts = dict(arguments.one_of("model", model, torch.nn.Module, allowed).named_children())
-    if missing := {"model", "lm_head"} - parts.keys():
-        kind = type(model).__name__
-        raise RequestError(f"model {kind} has no {', '.join(sorted(missing))}: {allowed} is needed")
+    own = context if bos is None else context - 1
+    if ids.numel() < own:
+        raise RequestError(f"{ids.numel()} tokens: at least one window of {context} is needed")
+    windows = ids[: ids.numel() // own * own].view(-1, own)
+    if bos is not None:
+        first = arguments.integer("bos", bos, 0)
+        windows = torch.nn.functional.pad(windows, (1, 0), value=first)
+    return windows, own
 
 
 def _check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
@@ -143,21 +151,8 @@ def _check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
         raise RequestError(f"token {most} is not allowed: the model's vocabulary has {size}")
 
 
-def _window_nll(model: torch.nn.Module, window: torch.Tensor) -> float:
-    """Mean loss of one window; the head runs on few positions at a time."""
-    import torch
-
-    backbone, head = model.get_submodule("model"), model.get_submodule("lm_head")
-    hidden = backbone(input_ids=window[None], use_cache=False).last_hidden_state[0, :-1]
-    total = 0.0
-    for start in range(0, hidden.shape[0], HEAD_ROWS):
-        logits = head(hidden[start : start + HEAD_ROWS]).float()
-        target = window[start + 1 : start + 1 + logits.shape[0]]
-        total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
-    return total / int(hidden.shape[0])
-
-
-def _standard_error(values: NDArray[np.float64]) -> float:
+def standard_error(values: NDArray[np.float64]) -> float:
+    """Return the standard error of the mean; NaN for one value."""
     if values.size < 2:
         return math.nan
     return float(values.std(ddof=1) / math.sqrt(values.size))

@@ -39,6 +39,12 @@ def language_model(folder: Path) -> tuple[Any, Any]:
     return quant.load_model(tiny_llama(folder / "model", hidden=16, layers=1))
 
 
+def _ones() -> torch.Tensor:
+    import torch
+
+    return torch.ones(1, 3, 32)
+
+
 def linear() -> torch.nn.Module:
     import torch
 
@@ -71,6 +77,9 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
             "spec": tensor().spec, "shape": tensor().shape, **tensor().arrays,
         },
         "quant.calibration_tokens": lambda: {"tokenizer": _tokenizer(folder), "count": 4},
+        "quant.embedding_similarity": lambda: {
+            "model": linear(), "reference": linear(), "batches": [_ones()],
+        },
         "quant.evaluation_tokens": lambda: {"tokenizer": _tokenizer(folder), "count": 4},
         "quant.export_compressed_tensors": lambda: {
             "folder": folder / f"out{next(counter)}", "tensors": {"a": tensor()},
@@ -79,6 +88,9 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "quant.load_gguf": lambda: {"path": folder / "none.gguf"},
         "quant.load_model": lambda: {"name": NOWHERE},
         "quant.load_quantized": lambda: {"folder": folder / "none"},
+        "quant.masked_loss": lambda: {
+            "model": language_model(folder)[0], "tokens": tokens, "mask": 1, "context": 8,
+        },
         "quant.parse_spec": lambda: {"text": "int4"},
         "quant.perplexity": lambda: {
             "model": language_model(folder)[0], "tokens": tokens, "context": 8,
@@ -90,6 +102,7 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "quant.quantize_model": lambda: {"model": linear(), "formats": "int4"},
         "quant.quantized": lambda: {"model": linear(), "formats": "int4"},
         "quant.rounded_activations": lambda: {"model": linear(), "inputs": "int8"},
+        "quant.save_model": lambda: {"folder": folder / "none", "model": linear()},
         "quant.save_quantized": lambda: {
             "folder": folder / f"out{next(counter)}", "tensors": {"a": tensor()},
         },

@@ -1,0 +1,1 @@
+"""Tiny models of many families in every method and way: covered, kept, written, run again."""
