@@ -20,7 +20,9 @@ KINDS = {
 """Attributes that say which kind something is."""
 FREE = {"formats", "compat"}
 """Rooms whose affair the text is."""
-OTHERS: dict[tuple[str, str], str] = {}
+OTHERS: dict[tuple[str, str], str] = {
+    ("quant.checkpoints.compressed_sources", "own.format"): "a word of compressed-tensors' config",
+}
 """(Module, compared expression) to why it is none of those kinds."""
 
 

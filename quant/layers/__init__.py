@@ -1,1 +1,1 @@
-"""Which modules of a model hold weights: their matrices, blocks and calibration statistics."""
+"""Which matrices a model has, experts too, what stays, its blocks and calibration statistics."""
