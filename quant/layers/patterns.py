@@ -71,12 +71,15 @@ def chosen_by(
         RequestError: a pattern that means no path.
     """
     known = list(paths)
+    every = frozenset(known)
     chosen: dict[str, T] = {}
     for pattern, thing in patterns.items():
+        if pattern in every:
+            continue  # an exact path, which comes last; thousands of experts may be named so
         for path in matched(pattern, known, kinds):
             if not (pattern == EVERY and path in apart):
                 chosen[path] = thing
-    chosen.update({path: thing for path, thing in patterns.items() if path in known})
+    chosen.update({path: thing for path, thing in patterns.items() if path in every})
     return {path: chosen[path] for path in known if path in chosen}
 
 

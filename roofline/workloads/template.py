@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quant.formats.spec import FormatSpec
-from quant.plan import HEAD, assign
+from quant.plan import HEAD
 from roofline.workloads.amounts import NOTHING, Basis, Step
+from roofline.workloads.inventory import apart_of, assigned
 from roofline.workloads.models import NO_DECODE, family, parse_text
 from roofline.workloads.models.builder import Builder
-from roofline.workloads.ops import Op, has_matrix
+from roofline.workloads.ops import Op
 from roofline.workloads.quantities import QUANTITIES, Quantity, activation_bytes
 from roofline.workloads.setting import Setting
 
@@ -114,14 +115,26 @@ def template(name: str, text: str, setting: Setting) -> Template:
         RequestError: a config with faults, devices that do not divide it, or a plan that names no
             layer of it.
     """
-    formats = _formats(linear_paths(name, text), setting)
+    formats = _formats(name, text, setting)
     return Template(_build(name, text, setting, formats), setting.pp)
 
 
-@lru_cache(maxsize=512)
-def linear_paths(name: str, text: str) -> tuple[str, ...]:
-    """Return the module paths with a weight matrix that can be quantized."""
-    return tuple(op.name for op in _build(name, text, Setting(), {}) if has_matrix(op))
+@lru_cache(maxsize=64)
+def plain_ops(name: str, text: str) -> tuple[Op, ...]:
+    """Return the ops of a config's text on one device, all in 16 bits."""
+    return _build(name, text, Setting(), {})
+
+
+def plan_formats(name: str, text: str, plan: Mapping[str, FormatSpec]) -> dict[str, FormatSpec]:
+    """Return the format of each matrix that a plan means, by path.
+
+    Raises:
+        RequestError: a path or pattern that means none.
+    """
+    ops = plain_ops(name, text)
+    paths = tuple(dict.fromkeys(path for op in ops for path in op.paths))
+    towers = isinstance(parse_text(text, name).get("text_config"), Mapping)
+    return assigned(plan, paths, apart_of(ops), towers)
 
 
 @lru_cache(maxsize=512)
@@ -133,7 +146,7 @@ def generates(name: str, text: str) -> bool:
 @lru_cache(maxsize=512)
 def parameters(name: str, text: str) -> int:
     """Return a model's parameters; a tied head counts once."""
-    return Template(_build(name, text, Setting(), {})).parameters
+    return Template(plain_ops(name, text)).parameters
 
 
 def _build(
@@ -145,7 +158,11 @@ def _build(
     return tuple(builder.ops)
 
 
-def _formats(paths: tuple[str, ...], setting: Setting) -> dict[str, FormatSpec]:
-    """The format of every module with a weight matrix."""
-    formats = {path: setting.head if path == HEAD else setting.weights for path in paths}
-    return formats | (assign(dict(setting.plan), paths) if setting.plan else {})
+def _formats(name: str, text: str, setting: Setting) -> dict[str, FormatSpec]:
+    """The format of every module with a matrix that plans name, stacks of experts as one."""
+    formats = {
+        op.name: setting.head if op.name == HEAD else setting.weights
+        for op in plain_ops(name, text)
+        if op.paths and not op.is_apart
+    }
+    return formats | (plan_formats(name, text, dict(setting.plan)) if setting.plan else {})

@@ -17,12 +17,13 @@ from quant.common.sizes import need_count
 from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from quant.plan import Plan
 from roofline.workloads.amounts import Step
+from roofline.workloads.inventory import Matrix, apart_of, assigned, matrices_of
 from roofline.workloads.models import Config, config_text, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Linear, has_matrix
 from roofline.workloads.quantities import Quantity, moved_bytes
 from roofline.workloads.setting import Logits, Setting, WorkloadOptions
-from roofline.workloads.template import Template, generates, template
+from roofline.workloads.template import Template, generates, plain_ops, template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,13 +107,22 @@ class Workload:
         """What the linear layers are, by module path: their widths on this device."""
         return {op.name: op for op in self.template.ops if isinstance(op, Linear)}
 
+    @cached_property
+    def inventory(self) -> dict[str, Matrix]:
+        """The matrices that plans name, each expert's too, by path: sizes on this device."""
+        return matrices_of(self.template.ops)
+
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Workload:
-        """Return the workload with other weight formats for some module paths."""
+        """Return the workload with other weight formats for some paths or patterns.
+
+        Raises:
+            RequestError: one that means no matrix.
+        """
         formats = arguments.table("formats", formats, _spec)
-        ops = tuple(
-            op.with_weights(formats[op.name]) if op.name in formats and has_matrix(op) else op
-            for op in self.template.ops
-        )
+        before = self.template.ops
+        paths = dict.fromkeys(path for op in before for path in op.paths)
+        chosen = assigned(formats, paths, apart_of(before))
+        ops = tuple(part for op in before for part in op.with_formats(chosen))
         return replace(self, template=replace(self.template, ops=ops))
 
     def to_frame(self) -> pd.DataFrame:
@@ -136,7 +146,11 @@ class Scenario:
         return max((work.memory for work, _ in self.parts), key=lambda memory: memory.total)
 
     def with_weights(self, formats: Mapping[str, FormatSpec]) -> Scenario:
-        """Return the scenario with other weight formats for some module paths."""
+        """Return the scenario with other weight formats for some paths or patterns.
+
+        Raises:
+            RequestError: one that means no matrix.
+        """
         formats = arguments.table("formats", formats, _spec)
         known: dict[Template, Template] = {}
         parts = []
@@ -182,7 +196,9 @@ def workload(
         kv: Format of the KV cache.
         head: Format of ``lm_head``; embeddings stay fp16 (a tied table that the head reads in
             another format is stored twice).
-        plan: Module path or pattern to format, or a Plan; overrides ``weights`` and ``head``.
+        plan: Path of a matrix or pattern to format, or a Plan; overrides ``weights`` and ``head``.
+            Experts are ``...experts.gate_up_proj[3]``, or all of a stack by its path. Routers stay
+            in 16 bits.
         logits: Whether the head runs on the last position or on all.
         past: Tokens that a prefill finds cached (chunked prefill, shared prefixes).
         new_tokens: Tokens of a decode step: more than one to verify a draft.
@@ -219,6 +235,18 @@ def workload(
         raise RequestError(f"{name} generates nothing: phase prefill is allowed")
     step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
     return Workload(name, phase, batch, context, step, template(name, text, setting))
+
+
+def inventory(model: Model) -> dict[str, Matrix]:
+    """Return the matrices of a model that plans name, by path, as ``quant`` lists them.
+
+    Args:
+        model: As for ``workload``.
+
+    Raises:
+        RequestError: an unknown name, or a config that is not understood.
+    """
+    return matrices_of(plain_ops(*config_text(model)))
 
 
 def scenario(

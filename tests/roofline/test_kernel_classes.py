@@ -11,7 +11,7 @@ import pytest
 
 import roofline
 from quant.common.errors import RequestError
-from quant.formats.spec import parse_spec
+from quant.formats.spec import FormatLike, as_spec, parse_spec
 from roofline.calibration.classes import launches, law_key
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import load_hardware
@@ -23,10 +23,11 @@ from roofline.workloads.ops import (
     Collective,
     Elementwise,
     Op,
+    Router,
 )
 from roofline.workloads.ops.kernels import CLASSES, HALF, product_class
 from roofline.workloads.setting import WorkloadOptions
-from roofline.workloads.template import generates
+from roofline.workloads.template import Template, generates
 from roofline.workloads.workload import Phase, Workload
 
 # Snapshot of an older version of this package (its note says which), not a number from outside.
@@ -50,12 +51,19 @@ def lines(model: str) -> list[str]:
         if phase == "decode" and not generates(*config_text(model)):
             continue
         work = roofline.workload(model, phase, 2, 300, **options)
-        template = work.template
+        template = as_then(work.template, options.get("weights", "fp16"))
         laws = [law_key(op, work.step.queries) for op in template.kinds]
         starts = launches(template.ops)
         for op, kind, start in zip(template.ops, template.index, starts, strict=True):
             out.append(f"{op.name} {laws[kind]} {bool(start)}")
     return out
+
+
+def as_then(template: Template, weights: FormatLike) -> Template:
+    """The ops with the formats that the snapshot was made with: routers had that of the layers."""
+    spec = as_spec(weights)
+    ops = (op.with_weights(spec) if isinstance(op, Router) else op for op in template.ops)
+    return replace(template, ops=tuple(ops))
 
 
 @pytest.mark.parametrize("model", CLASSES_BEFORE)

@@ -87,9 +87,14 @@ def test_weights_take_another_format_or_say_why_not() -> None:
                 op.with_weights(spec)
         else:
             assert op.with_weights(spec).weights == spec
-    tables = SMALL.with_weights({op.name: spec for op in SMALL.template.ops})
-    changed = [op.name for op in tables.template.ops if op.weights == spec]
-    assert changed == [op.name for op in SMALL.template.ops if has_matrix(op)]
+    named = [op.name for op in SMALL.template.ops if op.paths]
+    changed = SMALL.with_weights(dict.fromkeys(named, spec))
+    assert [op.name for op in changed.template.ops if op.weights == spec] == named
+    matrices = SMALL.with_weights({"*": spec, "lm_head": spec})
+    with_matrix = [op.name for op in SMALL.template.ops if has_matrix(op)]
+    assert [op.name for op in matrices.template.ops if op.weights == spec] == with_matrix
+    with pytest.raises(RequestError, match=r"unknown layer 'model\.norm'"):
+        SMALL.with_weights({"model.norm": spec})
 
 
 def test_formats_are_text_or_parsed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from roofline.workloads.amounts import (
@@ -16,7 +16,7 @@ from roofline.workloads.amounts import (
     visible,
 )
 from roofline.workloads.models.builder import Builder
-from roofline.workloads.ops import FlashAttention, Grouped
+from roofline.workloads.ops import FlashAttention, Half
 
 
 @dataclass(frozen=True)
@@ -213,13 +213,14 @@ def _absorbed(build: Builder, at: str, shape: Latent, heads: int, span: Span) ->
     spec, act = build.format_of(f"{at}.kv_b_proj"), build.act
     rank = shape.kv_rank
 
-    def half(name: str, inputs: int, outputs: int) -> None:
+    def half(name: str, inputs: int, outputs: int, is_turned: bool) -> None:
         path, read = f"{at}.kv_b_proj.{name}", TOKENS * (heads * inputs)
-        build.add(Grouped(path, act, inputs, heads * outputs, spec, groups=heads, image=read))
+        op = Half(path, act, inputs, heads * outputs, spec, groups=heads, image=read)
+        build.add(replace(op, is_turned=is_turned))
 
-    half("keys", shape.nope, rank)
+    half("keys", shape.nope, rank, is_turned=True)
     _attend(build, f"{at}.attention", span, (heads, 1, rank + shape.rope, rank), one_cache=True)
-    half("values", rank, shape.value)
+    half("values", rank, shape.value, is_turned=False)
 
 
 def _indexer(build: Builder, at: str, shape: Latent) -> Span:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, SEQUENCES, TOKENS, Amount
-from roofline.workloads.ops import Collective, Elementwise, Embedding, Linear, Op
+from roofline.workloads.ops import Collective, Elementwise, Embedding, Linear, Op, Router
 from roofline.workloads.ops.elementwise import (
     ACTIVATION,
     ALL_GATHER,
@@ -38,7 +38,8 @@ class Builder:
 
         Args:
             setting: How the model is run.
-            formats: Module path to the format of its matrix; 16 bits where it has none.
+            formats: Path of a matrix to its format, of a stack of experts also the stack's; 16 bits
+                where it has none.
         """
         self.setting = setting
         self.formats = formats
@@ -65,9 +66,9 @@ class Builder:
             raise RequestError(f"{devices} devices do not divide {what} = {size}")
         return size // devices
 
-    def add(self, op: Op) -> None:
-        """Append an op."""
-        self.ops.append(op)
+    def add(self, *ops: Op) -> None:
+        """Append ops."""
+        self.ops += ops
 
     def embedding(self, path: str, rows: int, width: int, reads: bool = True) -> None:
         """Look up a table, one row a token (or none: position tables of whole sequences)."""
@@ -90,6 +91,10 @@ class Builder:
         cache = self.setting.kv if cached else None
         spec, rows = self.format_of(path), tokens or self.tokens
         self.add(Linear(path, self.act, inputs, outputs, spec, rows, bias, cache, cached, kept))
+
+    def router(self, path: str, inputs: int, outputs: int, bias: bool = False) -> None:
+        """Score experts; the matrix is none that plans name, and keeps its 16 bits."""
+        self.add(Router(path, self.act, inputs, outputs, PLAIN, self.tokens, bias))
 
     def norm(
         self,

@@ -228,6 +228,7 @@ def _mixture(fields: Fields, traits: Traits, hidden: int) -> Mixture:
         "router.proj" if gemma4 else traits.router,
         traits.expert_bias,
         traits.expert_bias,
+        router_is_layer=llama4 or gemma4,
     )
 
 

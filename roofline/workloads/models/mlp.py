@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofline.workloads.amounts import TOKENS, distinct_experts
 from roofline.workloads.amounts import amount as amount_of
@@ -65,6 +65,7 @@ class Mixture:
         router: Path of the router.
         router_bias: Whether the router has a bias, or a score correction (DeepSeek-V3).
         bias: Whether experts have biases.
+        router_is_layer: Whether the router is a linear layer, which plans name.
     """
 
     hidden: int
@@ -77,6 +78,7 @@ class Mixture:
     router: str = "gate"
     router_bias: bool = False
     bias: bool = False
+    router_is_layer: bool = False
 
 
 def mixture(build: Builder, at: str, shape: Mixture) -> None:
@@ -92,7 +94,9 @@ def mixture(build: Builder, at: str, shape: Mixture) -> None:
     experts = build.shard(shape.experts, "experts", ep)
     split = tp // ep if ep < tp and tp % ep == 0 else 1
     inner = build.shard(shape.inner, "expert width", split)
-    build.linear(f"{at}.{shape.router}", shape.hidden, shape.experts, shape.router_bias)
+    sizes = (shape.hidden, shape.experts, shape.router_bias)
+    score = build.linear if shape.router_is_layer else build.router
+    score(f"{at}.{shape.router}", *sizes)
     scores = TOKENS * shape.experts
     build.add(Elementwise(f"{at}.top_k", build.act, SOFTMAX, scores, 5, special=1))
     build.all_to_all(f"{at}.dispatch", shape.hidden * shape.chosen)
@@ -111,26 +115,15 @@ def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) 
     replicas = max(1.0, ep / tp)
     used = amount_of(distinct_experts(shape.experts, shape.chosen, replicas)) * (1 / ep)
     tokens = TOKENS * (replicas * shape.chosen / ep)
-    hidden = shape.hidden
+    hidden, stack = shape.hidden, shape.experts if ep > 1 else 0
     for name, inputs, outputs in (
         ("gate_up_proj", hidden, 2 * inner),
         ("down_proj", inner, hidden),
     ):
         path = f"{at}.experts.{name}"
-        spec = build.format_of(path)
-        build.add(
-            Experts(
-                path,
-                build.act,
-                inputs,
-                outputs,
-                spec,
-                tokens,
-                shape.bias,
-                experts=experts,
-                used=used,
-            )
-        )
+        spec, bias = build.format_of(path), shape.bias
+        op = Experts(path, build.act, inputs, outputs, spec, tokens, bias, experts=experts)
+        build.add(*replace(op, used=used, stack=stack).with_formats(build.formats))
         if name == "gate_up_proj":
             build.activation(f"{at}.experts.act_fn", inner, gated=True, tokens=tokens)
     combined = TOKENS * hidden

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from roofline.workloads.amounts import SEQUENCES, TOKENS
 from roofline.workloads.models.builder import Builder
-from roofline.workloads.ops import Elementwise
+from roofline.workloads.ops import Elementwise, ShortConvolution
 from roofline.workloads.ops.elementwise import CONVOLUTION, SCAN
 
 STATE_BYTES = 4
@@ -98,14 +98,18 @@ def delta_net(build: Builder, at: str, shape: DeltaNet) -> None:
 def _convolve(build: Builder, at: str, channels: int, kernel: int, bias: bool) -> None:
     """A short causal convolution per channel; its last ``kernel - 1`` inputs are kept."""
     kept = SEQUENCES * (channels * (kernel - 1) * build.act.bytes_each)
+    path = f"{at}.conv1d"
     build.add(
-        Elementwise(
-            f"{at}.conv1d",
+        ShortConvolution(
+            path,
             build.act,
             CONVOLUTION,
             TOKENS * channels,
             2 * kernel + 5,
-            weights_read=channels * (kernel + bias),
+            weights=build.format_of(path),
+            channels=channels,
+            kernel=kernel,
+            weights_read=channels * bias,
             special=1,
             state=kept * 2,
             state_kept=kept,

@@ -18,8 +18,13 @@ from roofline.workloads.ops.attention import (
 )
 from roofline.workloads.ops.base import Gemm, Op, Operands, Product, has_matrix, stored
 from roofline.workloads.ops.defaults import BaseOp
-from roofline.workloads.ops.elementwise import Collective, Elementwise, Embedding
-from roofline.workloads.ops.linear import Convolution, Experts, Grouped, Linear
+from roofline.workloads.ops.elementwise import (
+    Collective,
+    Elementwise,
+    Embedding,
+    ShortConvolution,
+)
+from roofline.workloads.ops.linear import Convolution, Experts, Grouped, Half, Linear, Router
 
 __all__ = [
     "SOFTMAX_OPERATIONS",
@@ -35,11 +40,14 @@ __all__ = [
     "FlashAttention",
     "Gemm",
     "Grouped",
+    "Half",
     "Linear",
     "LinearAttention",
     "Op",
     "Operands",
     "Product",
+    "Router",
+    "ShortConvolution",
     "has_matrix",
     "stored",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -76,6 +76,18 @@ class Op(Protocol):
     @property
     def weights(self) -> FormatSpec | None:
         """Format of its weight matrix; None where it has none."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of its matrices, as plans name them; empty: no plan names one."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether a plan's ``"*"`` leaves its matrix alone: a table of embeddings."""
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """``(out, in)`` of each of its matrices, on this device; nothing where it has none."""
 
     @property
     def product(self) -> Product | None:
@@ -169,6 +181,13 @@ class Op(Protocol):
 
         Raises:
             RequestError: it has no weight matrix.
+        """
+
+    def with_formats(self, formats: Mapping[str, FormatSpec]) -> tuple[Op, ...]:
+        """Return the op with the formats of its ``paths``: several ops where they differ.
+
+        Args:
+            formats: Path of a matrix to its format; matrices without one keep theirs.
         """
 
     def with_amounts(self, change: Callable[[Amount], Amount]) -> Op:

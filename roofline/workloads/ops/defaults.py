@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
@@ -44,6 +44,21 @@ class BaseOp:
     def weights(self) -> FormatSpec | None:
         """None."""
         return None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Its own path, where it has a matrix."""
+        return () if self.weights is None else (self.name,)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whatever has a matrix is meant."""
+        return False
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """All its weights as one column: how they are shaped, its author must say."""
+        return (self.parameters, 1) if self.weights is not None else (0, 0)
 
     @property
     def product(self) -> Product | None:
@@ -155,6 +170,13 @@ class BaseOp:
         if self.weights is None:
             raise RequestError(f"op {self.name!r} of kind {self.kind!r} has no weights: {spec}")
         return replace(self, weights=spec)  # type: ignore[call-arg]  # their field
+
+    def with_formats(self, formats: Mapping[str, FormatSpec]) -> tuple[Op, ...]:
+        """Return the op with the format of its matrix."""
+        for path in self.paths:
+            if path in formats:
+                return (self.with_weights(formats[path]),)
+        return (self,)
 
     def with_amounts(self, change: Callable[[Amount], Amount]) -> Self:
         """Return the op with every field that is an amount changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, ONE, TOKENS, Amount
@@ -140,6 +140,41 @@ class Elementwise(BaseOp):
 
 
 @dataclass(frozen=True, slots=True)
+class ShortConvolution(Elementwise):
+    """A convolution of each channel with its own few weights, ``[channels, kernel]``.
+
+    Attributes:
+        weights: Format of the kernels.
+        channels: Kernels.
+        kernel: Weights of one.
+    """
+
+    weights: FormatSpec = field(kw_only=True)
+    channels: int = field(kw_only=True)
+    kernel: int = field(kw_only=True)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """``(channels, kernel)``."""
+        return self.channels, self.kernel
+
+    @property
+    def weight_bytes(self) -> Amount:
+        """All of them."""
+        return ONE * self.stored_bytes
+
+    @property
+    def stored_bytes(self) -> float:
+        """The kernels in their format, other parameters at 16 bits."""
+        return self.weights.storage_bits(self.channels, self.kernel) / 8 + 2.0 * self.weights_read
+
+    @property
+    def parameters(self) -> int:
+        """Kernels and other parameters."""
+        return self.channels * self.kernel + self.weights_read
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding(BaseOp):
     """Rows of the embedding table, one a token."""
 
@@ -151,6 +186,16 @@ class Embedding(BaseOp):
     def kernel_class(self, queries: float) -> str:
         """Return the class of embeddings."""
         return "embedding"
+
+    @property
+    def is_apart(self) -> bool:
+        """Tables stay as they are unless they are named."""
+        return True
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """``(rows, width)``."""
+        return self.rows, self.width
 
     @property
     def weight_bytes(self) -> Amount:

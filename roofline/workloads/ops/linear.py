@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from roofline.workloads.amounts import NOTHING, ONE, TOKENS, Amount, round_up
-from roofline.workloads.ops.base import Operands, Product, stored
+from roofline.workloads.ops.base import Op, Operands, Product, stored
 from roofline.workloads.ops.defaults import BaseOp
 from roofline.workloads.ops.kernels import product_class
 
@@ -42,6 +44,11 @@ class Linear(BaseOp):
     index_bits: float = 0.0
     rows_padded_to: int = 1
     tied: bool = False
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """``(out, in)``."""
+        return self.out_features, self.in_features
 
     @property
     def product(self) -> Product:
@@ -114,16 +121,73 @@ class Linear(BaseOp):
 
 
 @dataclass(frozen=True, slots=True)
+class Router(Linear):
+    """The scores by which tokens are sent to experts: no plan names it, it keeps its format."""
+
+    @property
+    def kind(self) -> str:
+        """As any product with one matrix."""
+        return Linear.__name__
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """None: it is no layer that is quantized."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Experts(Linear):
     """The same matrix of many experts; each token goes through the ``chosen`` best.
 
     Attributes:
         experts: Experts on this device.
         used: Expected distinct experts that the step uses here.
+        stack: Experts on all devices; 0: all are here.
+        members: Which of the stack these are; empty: all of them.
     """
 
     experts: int = 1
     used: Amount = ONE
+    stack: int = 0
+    members: tuple[int, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Each expert's: ``path[0]`` and on."""
+        path = self.name.partition("[")[0]
+        return tuple(f"{path}[{index}]" for index in self._indices)
+
+    @property
+    def _indices(self) -> tuple[int, ...]:
+        return self.members or tuple(range(self.stack or self.experts))
+
+    def with_formats(self, formats: Mapping[str, FormatSpec]) -> tuple[Op, ...]:
+        """Return an op for each format, with its share of the experts and of the tokens.
+
+        Raises:
+            RequestError: formats that differ among experts that several devices share.
+        """
+        groups: dict[FormatSpec, list[int]] = {}
+        for index, path in zip(self._indices, self.paths, strict=True):
+            groups.setdefault(formats.get(path, self.weights), []).append(index)
+        if len(groups) == 1:
+            return (self.with_weights(next(iter(groups))),)
+        if self.stack not in (0, self.experts):
+            raise RequestError(f"{self.name}: experts of different formats: ep of 1 is allowed")
+        return tuple(self._part(spec, tuple(members)) for spec, members in groups.items())
+
+    def _part(self, spec: FormatSpec, members: tuple[int, ...]) -> Experts:
+        share = len(members) / self.experts
+        return replace(
+            self,
+            name=f"{self.name.partition('[')[0]}[{ranges(members)}]",
+            weights=spec,
+            experts=len(members),
+            used=self.used * share,
+            tokens=self.tokens * share,
+            stack=0,
+            members=members,
+        )
 
     @property
     def launch_group(self) -> tuple[object, ...] | None:
@@ -182,6 +246,36 @@ class Grouped(Linear):
 
 
 @dataclass(frozen=True, slots=True)
+class Half(Grouped):
+    """One half of a matrix that is multiplied apart from the other (MLA in the latent space).
+
+    Its path is that of the matrix, and what the half is for.
+
+    Attributes:
+        is_turned: Whether it is multiplied from its other side.
+    """
+
+    is_turned: bool = False
+
+    @property
+    def kind(self) -> str:
+        """As other products in groups."""
+        return Grouped.__name__
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """That of the whole matrix."""
+        return (self.name.rpartition(".")[0],)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """``(out, in)`` as the whole matrix has it."""
+        each = self.out_features // self.groups
+        rows, columns = (self.in_features, each) if self.is_turned else (each, self.in_features)
+        return self.groups * rows, columns
+
+
+@dataclass(frozen=True, slots=True)
 class Convolution(Grouped):
     """A convolution as ``[pixels, in*kh*kw/groups] x [in*kh*kw/groups, out/groups]`` per group."""
 
@@ -189,3 +283,14 @@ class Convolution(Grouped):
     def mixes_tokens(self) -> bool:
         """A pixel sees its neighbours."""
         return True
+
+
+def ranges(numbers: tuple[int, ...]) -> str:
+    """Return numbers as a text, neighbours as ranges: ``0,2-5``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
