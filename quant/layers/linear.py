@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -57,4 +59,6 @@ def replacement(module: nn.Module, coded: CodedWeight) -> nn.Module:
     (part, *_) = coded.parts
     if type(module) is not nn.Linear or isinstance(part, torch.Tensor):
         return module
-    return QuantizedLinear(part, module.bias, coded.dtype).train(module.training)
+    made = QuantizedLinear(part, module.bias, coded.dtype)
+    made.register_parameter("weight", cast("nn.Parameter", coded))  # which others may share
+    return made.train(module.training)

@@ -182,14 +182,13 @@ def test_perplexity_of_a_uniform_model() -> None:
     class Uniform(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model, self.lm_head = Body(), nn.Linear(4, 50)
-            nn.init.zeros_(self.lm_head.weight)
-            nn.init.zeros_(self.lm_head.bias)
+            self.head = nn.Linear(4, 50)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
-    class Body(nn.Module):
         def forward(self, input_ids: torch.Tensor, use_cache: bool) -> object:
             assert not use_cache
-            return type("Out", (), {"last_hidden_state": torch.ones(*input_ids.shape, 4)})
+            return type("Out", (), {"logits": self.head(torch.ones(*input_ids.shape, 4))})
 
     result = quant.perplexity(Uniform(), torch.arange(45) % 50, 10)
     assert float(result) == pytest.approx(50)

@@ -11,8 +11,8 @@ import quant
 from quant.common.errors import RequestError
 from quant.layers.blocks import blocks
 from quant.layers.hooks import Watcher, watched
-from quant.layers.notes import gathered
 from quant.layers.matrices import linear_layers
+from quant.layers.notes import gathered
 from quant.layers.statistics import layer_statistics
 
 

@@ -170,9 +170,7 @@ def test_a_method_goes_through_the_calls_for_models(method: Method) -> None:
         folded = {n for n, value in model.state_dict().items() if n in before}
         changed = {n for n in folded if not torch.equal(model.state_dict()[n], before[n])}
         own = {f"{path}.weight" for path in report.layers}
-        assert bool(changed - own) == method.changes_other_parameters or (
-            method.name == "alike"
-        )
+        assert bool(changed - own) == method.changes_other_parameters or (method.name == "alike")
     assert {n: id(m) for n, m in model.named_modules()} == {n: id(m) for n, m in layers.items()}
     after = model.state_dict()
     assert after.keys() == before.keys()
