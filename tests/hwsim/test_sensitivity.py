@@ -424,8 +424,9 @@ class Odd(nn.Module):
     def get_input_embeddings(self) -> nn.Module:
         return self.table
 
-    def forward(self, inputs_embeds: torch.Tensor, use_cache: bool = False) -> Any:  # noqa: ANN401
-        mixed = self.mix(inputs_embeds.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+    def forward(self, input_ids: torch.Tensor, use_cache: bool = False) -> Any:  # noqa: ANN401
+        inputs = self.table(input_ids)
+        mixed = self.mix(inputs.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
         return type("Output", (), {"logits": self.head(mixed)})
 
 
