@@ -76,18 +76,28 @@ def simulate(
     import hwsim
     import roofline
     from hwsim.report.simulation import simulation_report
+    from hwsim.simulation.own import check_rest, rest_said
     from quant.plan import Plan
     from roofline.workloads.models import planned_for
+    from roofline.workloads.setting import PLAIN
+    from roofline.workloads.workload import unplanned
 
     machine = hwsim.load_accelerator(accelerator)
     formats = _formats(machine, weights, activations, kv, head)
     layers = planned_for(Plan.load(plan), model) if plan else {}
     specs = {path: str(machine.spec(text)) for path, text in layers.items()}
+    rest = ""
+    if plan:
+        left = unplanned(model, specs)
+        # What a plan does not name keeps its own format, unless another is asked for.
+        formats |= {} if weights else {"weights": str(PLAIN)}
+        check_rest(left, formats["weights"], machine)
+        rest = rest_said(left, machine, formats["weights"], formats["head"])
     work = roofline.scenario(model, prompt, generate, batch, plan=specs or None, **formats)
     result = hwsim.simulate(work, machine)
     request = {"model": model, "accelerator": machine.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, "plan": str(plan) if plan else None}
-    output.write(simulation_report(result, {**request, **formats}))
+    output.write(simulation_report(result, {**request, **formats}, rest))
 
 
 @command(app)

@@ -13,7 +13,7 @@ from hwsim.simulation.result import SimulationResult
 from hwsim.simulation.simulate import scenario_on, simulate
 from quant.common import arguments
 from quant.common.progress import track
-from quant.plan import HEAD
+from quant.layers.patterns import EVERY
 from roofline.workloads.workload import Model, Scenario, Workload
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _objective(name: str, value: object) -> str:
 
 def _row(machine: Accelerator, text: str | None, work: Scenario) -> dict[str, object]:
     if text is not None:
-        first = work.parts[0][0]
-        spec = machine.spec(text)
-        work = work.with_weights({path: spec for path in first.linears if path != HEAD})
+        work = work.with_weights({EVERY: machine.spec(text)})
     result: SimulationResult = simulate(work, machine)
     return {
         "rows": machine.prefill.rows,

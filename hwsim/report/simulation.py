@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def simulation_report(result: SimulationResult, request: Mapping[str, Any]) -> Report:
+def simulation_report(
+    result: SimulationResult, request: Mapping[str, Any], rest: str = ""
+) -> Report:
     """Return the report of a simulation (``hwsim.simulate/1``).
 
     Args:
         result: Its cycles, energy and area.
         request: What was asked: model, accelerator, prompt, generate, batch, plan, formats.
+        rest: What is not in the plan, in a line; empty: no plan, or nothing.
     """
     title = f"{request['model']} on {request['accelerator']}, prompt {request['prompt']}, "
+    said = {"rest": rest} if rest else {}
     title += f"generate {request['generate']}, batch {request['batch']}"
     return Report(
         title,
         "hwsim.simulate/1",
-        lambda: {**request, **_totals(result), "ops": op_rows(result)},
-        lambda: [_table(result, request, title)],
+        lambda: {**request, **said, **_totals(result), "ops": op_rows(result)},
+        lambda: [_table(result, request, title, rest)],
         result.to_frame,
     )
 
@@ -42,7 +46,7 @@ def by_module(result: SimulationResult) -> pd.DataFrame:
     return grouped.sort_values("cycles", ascending=False).reset_index()
 
 
-def _table(result: SimulationResult, request: Mapping[str, Any], title: str) -> Table:
+def _table(result: SimulationResult, request: Mapping[str, Any], title: str, rest: str) -> Table:
     rows = [
         {
             "module": row["module"],
@@ -61,6 +65,7 @@ def _table(result: SimulationResult, request: Mapping[str, Any], title: str) -> 
     notes = [
         f"weights {weights}, activations {request['activations']}, kv {request['kv']}, "
         f"{HEAD} {request['head']}",
+        *([rest] if rest else []),
         f"time {result.time_s * 1e3:.4g} ms ({phases})",
         f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})",
         f"energy {energy}",

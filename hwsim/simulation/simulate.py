@@ -19,6 +19,7 @@ from typing import Any
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.energy import array_energy_j, buffer_energy_j, dram_cycles, dram_energy_j
+from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.result import OpResult, SimulationResult
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
@@ -46,7 +47,8 @@ def simulate(
             config) stands for a prompt of 256 tokens and 32 generated ones in the formats that the
             machine has where none is asked for, as ``hwsim simulate`` runs it.
         accelerator: A design, a built-in name, or a TOML file.
-        codes: Quantized layers by module path: their formats replace the workload's.
+        codes: Quantized matrices by path: their formats replace the workload's. Routers, which no
+            plan names, run in 16 bits, or as the machine runs heads where it has nothing for those.
 
     Raises:
         RequestError: an op that the machine cannot run; the message names its path and kind. An
@@ -66,6 +68,7 @@ def simulate(
         for part, _ in run.parts:
             _check_codes(part, tensors)
         run = run.with_weights({path: tensor.spec for path, tensor in tensors.items()})
+    run = with_own_formats(run, machine)
     ops = (result for part, n in run.parts for result in _results(part, n, machine))
     return SimulationResult(machine, tuple(ops))
 
@@ -122,11 +125,11 @@ def _results(work: Workload, repeats: float, machine: Accelerator) -> Iterator[O
 
 def _check_codes(work: Workload, codes: Mapping[str, QuantizedTensor]) -> None:
     """Refuse codes of a layer that the workload does not have, or of another shape."""
-    matrices = work.matrices
+    matrices = work.inventory
     for path, tensor in codes.items():
         if path not in matrices:
             raise unknown_name("layer", path, matrices)
-        shape = (matrices[path].out_features, matrices[path].in_features)
+        shape = matrices[path].shape
         if tensor.shape != shape:
             raise RequestError(f"codes of {path} have shape {tensor.shape}: {shape} is needed")
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import TypeAlias
 
 from quant.formats.spec import FormatSpec
-from quant.layers.coverage import NOT_ASKED, OUTSIDE
+from quant.layers.coverage import OUTSIDE
 from quant.layers.patterns import chosen_by
 from quant.plan import HEAD
 from roofline.workloads.ops import Op
@@ -34,7 +33,7 @@ class Matrix:
 
     Attributes:
         shape: ``(out, in)``.
-        apart: Why ``"*"`` does not mean it (``head``, ``embedding``); empty: it does.
+        apart: Why ``"*"`` does not mean it (``head``, ``embedding``, ``router``); empty: it does.
     """
 
     shape: Sizes
@@ -70,22 +69,16 @@ def is_unnamed(op: Op) -> bool:
     return op.weights is not None and not op.paths
 
 
-def left(ops: Iterable[Op], formats: Collection[str]) -> dict[str, int]:
-    """Return how many weights get no format of a plan, by what they are.
+def left(ops: Iterable[Op], formats: Collection[str]) -> dict[str, Matrix]:
+    """Return the matrices that get no format of a plan; routers are among them.
 
     Args:
         ops: Of a model.
         formats: Paths of the matrices that get one.
     """
-    sums: dict[str, int] = {}
     ops = tuple(ops)
-    rest = [
-        (m.apart or NOT_ASKED, m.count) for p, m in matrices_of(ops).items() if p not in formats
-    ]
-    rest += [(ROUTER, prod(op.matrix_shape)) for op in ops if is_unnamed(op)]
-    for why, count in rest:
-        sums[why] = sums.get(why, 0) + count
-    return sums
+    rest = {path: m for path, m in matrices_of(ops).items() if path not in formats}
+    return rest | {op.name: Matrix(op.matrix_shape, ROUTER) for op in ops if is_unnamed(op)}
 
 
 def assigned(

@@ -17,13 +17,19 @@ from quant.common.sizes import need_count
 from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from quant.plan import Plan
 from roofline.workloads.amounts import Step
-from roofline.workloads.inventory import Matrix, apart_of, assigned, matrices_of
+from roofline.workloads.inventory import Matrix, apart_of, assigned, left, matrices_of
 from roofline.workloads.models import Config, config_text, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Linear, has_matrix
 from roofline.workloads.quantities import Quantity, moved_bytes
 from roofline.workloads.setting import Logits, Setting, WorkloadOptions
-from roofline.workloads.template import Template, generates, plain_ops, template
+from roofline.workloads.template import (
+    Template,
+    generates,
+    plain_ops,
+    plan_formats,
+    template,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,6 +253,20 @@ def inventory(model: Model) -> dict[str, Matrix]:
         RequestError: an unknown name, or a config that is not understood.
     """
     return matrices_of(plain_ops(*config_text(model)))
+
+
+def unplanned(model: Model, plan: Mapping[str, FormatLike] | Plan) -> dict[str, Matrix]:
+    """Return the matrices of a model that a plan gives no format, routers among them, by path.
+
+    Args:
+        model: As for ``workload``.
+        plan: Path or pattern to format, or a Plan.
+
+    Raises:
+        RequestError: as ``workload``.
+    """
+    name, text = config_text(model)
+    return left(plain_ops(name, text), plan_formats(name, text, _plan(plan)))
 
 
 def scenario(
