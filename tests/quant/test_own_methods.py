@@ -18,6 +18,7 @@ from quant.formats.spec import FormatSpec, parse_spec
 from quant.layers.blocks import Block, CalibrationData, as_batches
 from quant.layers.matrices import matrix, set_matrix
 from quant.layers.statistics import LayerStatistics
+from quant.layers.weights import Weight
 from quant.methods.base import BlockMethod, CalibrationNeed, LayerMethod, Method, ModelMethod
 from quant.methods.registry import METHODS, register
 from quant.plan import Plan
@@ -103,7 +104,7 @@ class Whole(ModelMethod):
     def quantize(
         self,
         model: nn.Module,
-        layers: Mapping[str, nn.Module],
+        layers: Mapping[str, Weight],
         specs: Mapping[str, FormatSpec],
         calibration: CalibrationData | None,
     ) -> Mapping[str, QuantizedTensor]:
