@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quant.models.encoders import masked_loss as masked_loss
     from quant.models.evaluate import Perplexity as Perplexity
     from quant.models.evaluate import perplexity as perplexity
+    from quant.models.export import export as export
     from quant.models.load import load_model as load_model
     from quant.models.save import save_model as save_model
     from quant.models.texts import calibration_tokens as calibration_tokens
@@ -49,6 +50,7 @@ _HOME = {
     "calibration_tokens": "models.texts",
     "embedding_similarity": "models.encoders",
     "evaluation_tokens": "models.texts",
+    "export": "models.export",
     "export_compressed_tensors": "checkpoints.compressed_tensors",
     "get_format": "formats.registry",
     "load_gguf": "checkpoints.gguf",

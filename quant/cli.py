@@ -1,4 +1,4 @@
-"""The ``quant`` command: list formats and models, show a format, quantize and evaluate a model."""
+"""The ``quant`` command: formats and models, quantize, export and evaluate a model."""
 
 from __future__ import annotations
 
@@ -224,6 +224,64 @@ def quantize_(
         print(f"{folder}: finished already, {len(written.manifest['layers'])} layers")
     else:
         _say(folder, _bits(written.report), written.report, chosen)
+
+
+@command(app, "export")
+def export_(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint folder that `quant quantize` wrote.", metavar="DIR")
+    ],
+    to: Annotated[
+        Literal["compressed-tensors", "gguf", "gptq", "awq"],
+        typer.Option("--to", help="Layout of the export: what the runtime reads."),
+    ],
+    folder: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder to write, such as smollm2-vllm.")
+    ],
+    activations: Annotated[
+        Literal["none", "dynamic", "static"],
+        typer.Option(
+            help="How the runtime rounds inputs of int8:row and fp8-e4m3:row, in "
+            "compressed-tensors: not at all, each token by its own largest, or by a scale that "
+            "the calibration text gives (fp8 alone)."
+        ),
+    ] = "none",
+    calibration: Calibration = None,
+    calibration_text: CalibrationFile = None,
+    chat: Chat = False,
+    calibration_window: CalibrationWindow = 512,
+    rest: Annotated[
+        str,
+        typer.Option(
+            help="Type that everything else is stored in: bfloat16, float16 or float32.",
+            show_default="as it is",
+        ),
+    ] = "",
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a quantized checkpoint as other runtimes read it: vLLM, transformers, llama.cpp.
+
+    Codes carry over bit for bit. A layer that the layout cannot hold exactly is refused by name,
+    and nothing is written.
+
+    Example: quant export smollm2-gptq --to compressed-tensors -o smollm2-vllm
+    """
+    from quant.models.calibration import CalibrationText
+    from quant.models.export import export
+
+    text = CalibrationText(calibration, calibration_text, chat, calibration_window)
+    check_writable(folder)
+    done = export(
+        checkpoint,
+        folder,
+        to=to,
+        activations=activations,
+        calibration=text,
+        rest_dtype=rest,
+        overwrite=overwrite,
+    )
+    print(f"{folder}: {'finished already, ' if done.was_there else ''}layers: {done.said}")
 
 
 @command(app, "eval")

@@ -202,7 +202,7 @@ def load_quantized(folder: str | Path) -> dict[str, QuantizedTensor]:
         if twice := sorted(found.keys() & arrays.keys()):
             raise RequestError(f"{folder / name}: array {twice[0]!r} is in another shard too")
         arrays |= found
-    tensors = {path: _tensor(path, layer, arrays) for path, layer in manifest.layers.items()}
+    tensors = {path: layer_of(path, layer, arrays) for path, layer in manifest.layers.items()}
     if arrays:
         raise RequestError(f"{folder}: array {min(arrays)!r} belongs to no layer of the manifest")
     return tensors
@@ -267,8 +267,12 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _tensor(path: str, layer: Layer, arrays: dict[str, np.ndarray]) -> QuantizedTensor:
-    """Take a layer's arrays out of ``arrays``."""
+def layer_of(path: str, layer: Layer, arrays: dict[str, np.ndarray]) -> QuantizedTensor:
+    """Take a layer's arrays out of ``arrays``.
+
+    Raises:
+        RequestError: its format is not known here, or arrays that do not fit it.
+    """
     try:
         spec = _spec(layer.format)
     except RequestError as error:
