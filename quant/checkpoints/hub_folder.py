@@ -145,6 +145,15 @@ def linear_weight(opened: FinishedCheckpoint, path: str, target: str) -> Weight:
     return weight
 
 
+def need_no_activations(options: ExportOptions, target: str) -> None:
+    """Raise a RequestError where rounded inputs are asked of a layout that knows none."""
+    if options.activations != ExportOptions.activations:
+        raise RequestError(
+            f"activations {options.activations!r}: {target} rounds none (allowed: "
+            f"{ExportOptions.activations})"
+        )
+
+
 def counted(kinds: Iterable[str]) -> str:
     """Return how often each of some names occurs, in a line."""
     return ", ".join(f"{count} as {name}" for name, count in Counter(kinds).items())
