@@ -12,6 +12,7 @@ from pathlib import Path
 
 from quant.checkpoints.compressed_export import to_compressed_tensors
 from quant.checkpoints.finished import FinishedCheckpoint, open_finished
+from quant.checkpoints.gguf_export import to_gguf
 from quant.checkpoints.gptq_export import to_awq, to_gptq
 from quant.checkpoints.hub_folder import SHARD_BYTES, ExportOptions, Target
 from quant.common.errors import unknown_name
@@ -22,6 +23,7 @@ from quant.common.versions import made_by
 SCHEMA = "hwsim.export/1"
 TARGETS: dict[str, Target] = {
     "compressed-tensors": to_compressed_tensors,
+    "gguf": to_gguf,
     "gptq": to_gptq,
     "awq": to_awq,
 }

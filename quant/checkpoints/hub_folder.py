@@ -118,8 +118,8 @@ def write_shards(folder: Path, tensors: Named, limit: int) -> list[str]:
         (folder / f"{index}.safetensors").rename(folder / name)
     if count == 1:
         return made
-    index_of = {"metadata": {"total_size": total}}
-    index_of |= {"weight_map": {name: made[place] for name, place in places.items()}}  # type: ignore[dict-item]  # JSON
+    files = {name: made[place] for name, place in places.items()}
+    index_of = {"metadata": {"total_size": total}, "weight_map": files}
     (folder / INDEX).write_text(json.dumps(index_of, indent=1), encoding="utf-8")
     return [*made, INDEX]
 

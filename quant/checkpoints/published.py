@@ -157,7 +157,7 @@ def published(opened: FinishedCheckpoint) -> Published:
 
     model = opened.model
     stacks = {w.stored_name.rpartition("[")[0] for w in opened.inventory.weights.values()}
-    own = dict(model.named_parameters(remove_duplicate=False))
+    own: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
     own |= {n: b for n, b in model.named_buffers() if n in model.state_dict()}
     numbers, starts, axes = {}, [], {}
     start = 0
@@ -170,7 +170,7 @@ def published(opened: FinishedCheckpoint) -> Published:
         starts.append(start)
         start += count
     try:
-        found = revert_weight_conversion(model, dict(numbers))  # type: ignore[arg-type]  # any model
+        found = revert_weight_conversion(model, dict(numbers))
     except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
         raise RequestError(f"{opened.folder}: no published names for its model: {error}") from None
     names, bounds = list(own), np.array(starts)
