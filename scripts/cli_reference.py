@@ -61,6 +61,10 @@ SCHEMAS = {
     "hwsim.sensitivity/1": ("hwsim codesign", "in the cache: expected losses"),
     "hwsim.model/1": ("all that load models", "in the cache: a converted GGUF model"),
     "hwsim.package/1": ("all that load models", "in the cache: files of a package"),
+    "hwsim.export/1": (
+        "quant export",
+        "`manifest.json` of the folder ([exports](export.md))",
+    ),
     "hwsim.compressed/1": (
         "`quant.export_compressed_tensors`",
         "`manifest.json` of the folder",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +196,15 @@ def test_what_does_not_carry_over_is_refused_by_name(
     with pytest.raises(RequestError, match=said):
         quant.export(tmp_path / "codes", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "codes", "llama", "int4:g16")
+    line = [sys.executable, "-m", "quant.cli", "export", "codes", "-o", "out", "--to"]
+    done, refused = (
+        subprocess.run([*line, to], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for to in ("gptq", "gguf")
+    )
+    assert (done.returncode, done.stdout) == (0, "out: layers: 14 as gptq int4:g16:fp16\n")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no block type of GGUF holds it exactly (allowed: " in refused.stderr
