@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import quant
+from quant.cli import main
 from quant.common.errors import RequestError
 from quant.models.calibration import CalibrationText
 from tests.own.tiny_llama import tiny_llama
@@ -21,6 +21,7 @@ from tests.quant.tiny import EXPERTS, tiny, tokens
 
 SIZES: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 4}, "qwen3_moe": EXPERTS, "gemma3_text": {"head_dim": 8},
+    "llama4_text": {"num_local_experts": 2, "intermediate_size_mlp": 32},
 }  # fmt: skip
 
 
@@ -198,13 +199,21 @@ def test_what_does_not_carry_over_is_refused_by_name(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint(tmp_path / "codes", "llama", "int4:g16")
-    line = [sys.executable, "-m", "quant.cli", "export", "codes", "-o", "out", "--to"]
-    done, refused = (
-        subprocess.run([*line, to], cwd=tmp_path, capture_output=True, text=True, check=False)
-        for to in ("gptq", "gguf")
-    )
-    assert (done.returncode, done.stdout) == (0, "out: layers: 14 as gptq int4:g16:fp16\n")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "no block type of GGUF holds it exactly (allowed: " in refused.stderr
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for to, code in (("gptq", 0), ("gguf", 2)):
+        monkeypatch.setattr(sys, "argv", ["quant", "export", "codes", "-o", "out", "--to", to])
+        ended: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            ended = stop.code
+        assert ended == code
+        printed.append(capsys.readouterr())
+    assert printed[0].out == "out: layers: 14 as gptq int4:g16:fp16\n"
+    assert printed[1].out == ""
+    assert "no block type of GGUF holds it exactly (allowed: " in printed[1].err
