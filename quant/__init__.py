@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quant.models.activations import rounded_activations as rounded_activations
     from quant.models.apply import quantize_model as quantize_model
     from quant.models.apply import quantized as quantized
+    from quant.models.encoders import conditional_loss as conditional_loss
     from quant.models.encoders import embedding_similarity as embedding_similarity
     from quant.models.encoders import masked_loss as masked_loss
     from quant.models.evaluate import Perplexity as Perplexity
@@ -48,6 +49,7 @@ _HOME = {
     "QuantizedLinear": "layers.matrices",
     "QuantizedTensor": "tensors.tensor",
     "calibration_tokens": "models.texts",
+    "conditional_loss": "models.encoders",
     "embedding_similarity": "models.encoders",
     "evaluation_tokens": "models.texts",
     "export": "models.export",

@@ -84,7 +84,8 @@ def perplexity(
     """Measure perplexity over non-overlapping windows of ``context`` tokens.
 
     Computes in the model's own data type, with its own forward: what it does to logits (scales,
-    soft-caps) is in. The loss is float32.
+    soft-caps) is in. The loss is float32; the logits of 256 positions are in memory at a time,
+    of all of a window where a model cannot be cut at its head.
 
     Args:
         model: A causal language model of transformers.
@@ -95,7 +96,8 @@ def perplexity(
         label: What the progress bar says.
 
     Raises:
-        RequestError: no causal language model, fewer tokens than one window, windows longer than
+        RequestError: no causal language model (the message names the measure of the others: masked,
+            conditional, of embeddings), fewer tokens than one window, windows longer than
             the model has positions, or a token that is not in its vocabulary.
         HwsimError: a loss that is not finite; the message names the window.
     """
@@ -108,7 +110,7 @@ def perplexity(
     ids, context = token_ids("tokens", tokens), arguments.integer("context", context, 2)
     label = arguments.text("label", label)
     windows, own = windows_of(ids, context, bos)
-    _check_fit(model, windows)
+    check_fit(model, windows)
     losses = []
     with torch.inference_mode(), held_decoded(model):
         measure = next_token_loss(model, windows[0])
@@ -140,8 +142,12 @@ def windows_of(ids: torch.Tensor, context: int, bos: int | None) -> tuple[torch.
     return windows, own
 
 
-def _check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
-    """Refuse windows that a model has too few positions or a too small vocabulary for."""
+def check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
+    """Refuse windows that a model has too few positions or a too small vocabulary for.
+
+    Raises:
+        RequestError: with both numbers.
+    """
     config = getattr(model, "config", None)
     data: dict[str, Any] = getattr(config, "to_dict", dict)()
     check_window(data, int(windows.shape[1]))

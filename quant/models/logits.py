@@ -3,11 +3,13 @@
 The head is what takes the memory: 1,024 positions of 256,000 words are 1 GB. So the model runs once
 up to its head, and the rest of its own forward (head, scale, soft-cap) runs on slices of the hidden
 states: its backbone gives, for the moment, a slice of what it gave before. That this is the same is
-tried out on a few tokens; where it is not, the model runs whole. No name of a module is assumed.
+tried out on a few tokens; where it is not, the model runs whole. No name of a module is assumed:
+the backbone is the largest part that has run when the head is reached.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -17,6 +19,7 @@ import torch
 from torch import nn
 
 from quant.common.errors import RequestError
+from quant.models.looking_ahead import check_causal
 
 HEAD_ROWS = 256
 """Positions whose logits are held in memory at once."""
@@ -39,88 +42,128 @@ def next_token_loss(model: nn.Module, window: torch.Tensor) -> Loss:
         window: Some tokens ``[n]`` to try out on.
 
     Raises:
-        RequestError: no logits of words, or logits that later tokens change: no causal model.
+        RequestError: no logits of words, or a model that looks at later tokens: no causal one.
     """
     probe = window[: min(PROBE, len(window))]
-    whole = whole_logits(model, probe)
-    if len(probe) > 2:
-        other = probe.clone()
-        other[-1] = probe[0] if probe[0] != probe[-1] else (probe[-1] + 1) % max(2, whole.shape[-1])
-        if not _close(whole_logits(model, other)[:-1], whole[:-1]):
-            kind = type(model).__name__
-            raise RequestError(
-                f"model {kind} looks at later tokens: {ALLOWED} is needed; quant.masked_loss "
-                "measures encoders"
-            )
-    if _slices_agree(model, probe, whole):
-        return lambda tokens: _mean_loss(_sliced(model, tokens, HEAD_ROWS), tokens)
+    check_causal(model, probe, whole_logits)
+    parts = _parts(model, probe)
+    if parts is not None and _slices_agree(model, parts, probe):
+        return lambda tokens: _mean_loss(_sliced(model, parts, tokens, HEAD_ROWS), tokens)
     return lambda tokens: _mean_loss(iter([(0, whole_logits(model, tokens))]), tokens)
 
 
-def whole_logits(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+def whole_logits(model: nn.Module, tokens: torch.Tensor, allowed: str = ALLOWED) -> torch.Tensor:
     """Return the logits of all positions, ``[n, words]``, by one call of the model.
 
     Raises:
-        RequestError: the model gives none.
+        RequestError: the model gives none; ``allowed`` says what is needed.
     """
-    output = _call(model, tokens)
-    logits = getattr(output, "logits", None)
+    logits = getattr(_call(model, tokens, allowed), "logits", None)
     if not isinstance(logits, torch.Tensor) or logits.shape[:2] != (1, len(tokens)):
         kind = type(model).__name__
-        raise RequestError(f"model {kind} gives no logits of words: {ALLOWED} is needed")
+        raise RequestError(
+            f"model {kind} gives no logits of words: {allowed} is needed; "
+            "quant.embedding_similarity compares hidden states"
+        )
     return logits[0]
 
 
-def _call(model: nn.Module, tokens: torch.Tensor) -> Any:  # noqa: ANN401  transformers' output
+def _call(model: nn.Module, tokens: torch.Tensor, allowed: str) -> Any:  # noqa: ANN401  transformers' output
     from quant.layers.blocks import run_model
 
+    kind = type(model).__name__
     try:
         return run_model(model, {"input_ids": tokens[None]})
     except TypeError as error:
-        kind = type(model).__name__
-        raise RequestError(f"model {kind} takes no tokens ({error}): {ALLOWED} is needed") from None
-    except ValueError as error:
-        kind = type(model).__name__
-        raise RequestError(f"model {kind}: {error}: {ALLOWED} is needed") from None
+        raise RequestError(f"model {kind} takes no tokens ({error}): {allowed} is needed") from None
+    except (ValueError, IndexError) as error:
+        raise RequestError(f"model {kind}: {error}: {allowed} is needed") from None
 
 
-def _slices_agree(model: nn.Module, probe: torch.Tensor, whole: torch.Tensor) -> bool:
+def _slices_agree(
+    model: nn.Module, parts: tuple[nn.Module, nn.Module], probe: torch.Tensor
+) -> bool:
     """Whether slices give what the whole forward gives."""
-    if _parts(model) is None or len(probe) < 2:
-        return False
+    whole = whole_logits(model, probe)[:-1]
     try:
-        found = [logits for _, logits in _sliced(model, probe, max(1, len(probe) // 2))]
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
+        slices = list(_sliced(model, parts, probe, max(1, len(probe) // 2)))
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, RequestError):
         return False
-    rows = sum(len(logits) for logits in found)
-    return rows == len(probe) - 1 and _close(torch.cat(found), whole[:-1])
+    found = torch.cat([logits for _, logits in slices])
+    return found.shape == whole.shape and _close(found, whole, parts[1])
 
 
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+def _close(one: torch.Tensor, other: torch.Tensor, head: nn.Module) -> bool:
+    """Whether logits differ by no more than products of other shapes round."""
+    weight = getattr(head, "weight", None)
+    kinds = [t.dtype for t in (one, weight) if isinstance(t, torch.Tensor)]
+    step = max(torch.finfo(kind).eps for kind in kinds if kind.is_floating_point)
     scale = float(other.float().abs().max())
-    step = torch.finfo(other.dtype).eps if other.is_floating_point() else 0.0
-    return torch.allclose(one.float(), other.float(), rtol=0, atol=32 * step * max(scale, 1e-30))
+    return torch.allclose(
+        one.float(), other.float(), rtol=0, atol=max(4 * step, 4e-6) * max(scale, 1e-30)
+    )
 
 
-def _parts(model: nn.Module) -> tuple[nn.Module, nn.Module] | None:
-    """Backbone and head, where a model has both and the one does not hold the other."""
+def _parts(model: nn.Module, probe: torch.Tensor) -> tuple[nn.Module, nn.Module] | None:
+    """Backbone and head, where a model has both: the head is what transformers calls it.
+
+    The backbone is the part with the most parameters (the last of equal ones) of those that the
+    model calls by itself until the head's turn comes, once.
+    """
     getter = getattr(model, "get_output_embeddings", None)
     try:
         head = getter() if callable(getter) else None
     except (AttributeError, NotImplementedError, TypeError):
         return None
-    base = getattr(model, "base_model", None)
-    if not isinstance(head, nn.Module) or not isinstance(base, nn.Module) or base is model:
+    if not isinstance(head, nn.Module):
         return None
-    return None if any(module is head for module in base.modules()) else (base, head)
+    calls = _calls_until(model, head, probe)
+    sizes = {part: sum(p.numel() for p in part.parameters()) for part in calls}
+    base = max(reversed(sizes), key=lambda part: sizes[part], default=None)
+    return None if base is None or calls[base] != 1 else (base, head)
+
+
+def _calls_until(model: nn.Module, head: nn.Module, probe: torch.Tensor) -> Counter[nn.Module]:
+    """Parts that run before the head, those inside of others left out, and how often."""
+    calls: Counter[nn.Module] = Counter()
+    running: list[nn.Module] = []
+
+    def enter(part: nn.Module, _args: object) -> None:
+        if not running:
+            calls[part] += 1
+        running.append(part)
+
+    def leave(_part: nn.Module, _args: object, _output: object) -> None:
+        running.pop()
+
+    hooks = [head.register_forward_pre_hook(_stop)]
+    for part in model.modules():
+        if all(inner is not head for inner in part.modules()):
+            hooks.append(part.register_forward_pre_hook(enter))
+            hooks.append(part.register_forward_hook(leave, always_call=True))
+    _run_until(model, hooks, probe)
+    return calls
+
+
+def _stop(_head: nn.Module, _args: object) -> None:
+    raise _Reached
+
+
+def _run_until(model: nn.Module, hooks: list[Any], tokens: torch.Tensor) -> None:
+    """Run a model until one of some hooks, which are removed, stops it."""
+    try:
+        _call(model, tokens, ALLOWED)
+    except _Reached:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _sliced(
-    model: nn.Module, tokens: torch.Tensor, rows: int
+    model: nn.Module, parts: tuple[nn.Module, nn.Module], tokens: torch.Tensor, rows: int
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield first positions and logits ``[rows, words]`` of slices, the last token's left out."""
-    parts = _parts(model)
-    assert parts is not None
     output = _up_to_head(model, *parts, tokens)
     for start in range(0, len(tokens) - 1, rows):
         stop = min(start + rows, len(tokens) - 1)
@@ -136,39 +179,35 @@ def _up_to_head(model: nn.Module, base: nn.Module, head: nn.Module, tokens: torc
     def keep(_module: nn.Module, _args: object, output: object) -> None:
         given.append(output)
 
-    def stop(_module: nn.Module, _args: object) -> None:
-        raise _Reached
-
-    hooks = [base.register_forward_hook(keep), head.register_forward_pre_hook(stop)]
-    try:
-        _call(model, tokens)
-    except _Reached:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [base.register_forward_hook(keep), head.register_forward_pre_hook(_stop)]
+    _run_until(model, hooks, tokens)
     if len(given) != 1:
         raise RuntimeError("the backbone is not called once")
     return given[0]
 
 
 def _slice(output: Any, start: int, stop: int) -> Any:  # noqa: ANN401  the backbone's output
-    """The same output with some positions of its hidden states."""
+    """The same output with some positions of its hidden states, which come first."""
+    if isinstance(output, torch.Tensor):
+        return output[:, start:stop]
     if isinstance(output, tuple):
         return (output[0][:, start:stop], *output[1:])
-    made = copy(output)
-    made["last_hidden_state"] = output["last_hidden_state"][:, start:stop]
+    made, name = copy(output), next(iter(output))
+    made[name] = output[name][:, start:stop]
     return made
 
 
 @contextmanager
 def _giving(module: nn.Module, output: object) -> Iterator[None]:
     """Let a module give something for the length of a block, whatever it is called with."""
+    own = vars(module).get("forward")  # set where a library wraps it
     module.forward = lambda *_args, **_settings: output
     try:
         yield
     finally:
         del module.forward
+        if own is not None:
+            module.forward = own
 
 
 def _mean_loss(parts: Iterator[tuple[int, torch.Tensor]], tokens: torch.Tensor) -> float:

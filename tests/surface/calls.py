@@ -20,6 +20,7 @@ import roofline
 from quant.common.sourced import Sourced
 from quant.formats.elements import Codebook
 from tests.own.tiny_llama import tiny_llama
+from tests.quant.tiny import tiny
 
 if TYPE_CHECKING:
     import torch
@@ -39,10 +40,28 @@ def language_model(folder: Path) -> tuple[Any, Any]:
     return quant.load_model(tiny_llama(folder / "model", hidden=16, layers=1))
 
 
+@cache
+def encoder() -> torch.nn.Module:
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=1,
+        num_attention_heads=4, max_position_embeddings=64,
+    )  # fmt: skip
+    model: torch.nn.Module = BertForMaskedLM(config).eval()
+    return model
+
+
 def _ones() -> torch.Tensor:
     import torch
 
     return torch.ones(1, 3, 32)
+
+
+def _tokens() -> torch.Tensor:
+    import torch
+
+    return torch.arange(8)[None] + 3
 
 
 def linear() -> torch.nn.Module:
@@ -77,6 +96,9 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
             "spec": tensor().spec, "shape": tensor().shape, **tensor().arrays,
         },
         "quant.calibration_tokens": lambda: {"tokenizer": _tokenizer(folder), "count": 4},
+        "quant.conditional_loss": lambda: {
+            "model": tiny("t5"), "batches": [{"input_ids": _tokens(), "labels": _tokens()}],
+        },
         "quant.embedding_similarity": lambda: {
             "model": linear(), "reference": linear(), "batches": [_ones()],
         },
@@ -89,7 +111,7 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "quant.load_model": lambda: {"name": NOWHERE},
         "quant.load_quantized": lambda: {"folder": folder / "none"},
         "quant.masked_loss": lambda: {
-            "model": language_model(folder)[0], "tokens": tokens, "mask": 1, "context": 8,
+            "model": encoder(), "tokens": tokens, "mask": 1, "context": 8,
         },
         "quant.parse_spec": lambda: {"text": "int4"},
         "quant.perplexity": lambda: {
