@@ -14,6 +14,7 @@ import roofline
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import FOLDER, accelerator_names, load_accelerator
 from hwsim.machines.sram import sram_cost
+from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.simulate import machine_formats, refetch, simulate, tiles
 from quant.common.errors import RequestError
 from quant.formats.spec import parse_spec
@@ -29,7 +30,7 @@ from roofline.workloads.ops import (
     Operands,
     Product,
 )
-from roofline.workloads.workload import Workload
+from roofline.workloads.workload import Workload, as_scenario
 
 GOLDEN = Path(__file__).parent.parent / "golden/bitmod_sim_layers.json"
 
@@ -70,7 +71,8 @@ def test_never_under_the_roofline(
         if phase == "decode" and model in NO_DECODE:
             continue
         work = roofline.workload(model, phase, 1, 300, **machine_formats(design, weights))
-        bounds = roofline.analyze(work, design.hardware_spec()).ops
+        ((run, _),) = with_own_formats(as_scenario(work), design).parts
+        bounds = roofline.analyze(run, design.hardware_spec()).ops
         result = simulate(work, design)
         for op, bound in zip(result.ops, bounds, strict=True):
             assert op.cycles / design.clock_hz.value >= bound.time_s * (1 - 1e-12), op
