@@ -238,7 +238,7 @@ def export_(
     folder: Annotated[
         Path, typer.Option("-o", "--out", help="Folder to write, such as smollm2-vllm.")
     ],
-    activations: Annotated[
+    inputs: Annotated[
         Literal["none", "dynamic", "static"],
         typer.Option(
             help="How the runtime rounds inputs of int8:row and fp8-e4m3:row, in "
@@ -276,7 +276,7 @@ def export_(
         checkpoint,
         folder,
         to=to,
-        activations=activations,
+        activations=inputs,
         calibration=text,
         rest_dtype=rest,
         overwrite=overwrite,
