@@ -62,12 +62,14 @@ def export(
         rest_dtype=arguments.choice("rest_dtype", rest_dtype, ("", *DTYPES)),
         shard_bytes=arguments.integer("shard_bytes", shard_bytes, least=1),
     )
-    overwrite = arguments.flag("overwrite", overwrite)
+    overwrite, target = arguments.flag("overwrite", overwrite), arguments.text("to", to)
+    if calibration is not None:
+        arguments.one_of("calibration", calibration, CalibrationText, "a CalibrationText")
     opened = open_finished(checkpoint)
     if activations == STATIC:
         ranges = input_ranges(checkpoint, calibration or CalibrationText())
         options = replace(options, ranges=ranges)
-    return export_checkpoint(opened, folder, arguments.text("to", to), options, overwrite=overwrite)
+    return export_checkpoint(opened, folder, target, options, overwrite=overwrite)
 
 
 def input_ranges(checkpoint: Path, text: CalibrationText) -> dict[str, float]:

@@ -103,6 +103,7 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
             "model": linear(), "reference": linear(), "batches": [_ones()],
         },
         "quant.evaluation_tokens": lambda: {"tokenizer": _tokenizer(folder), "count": 4},
+        "quant.export": lambda: {"checkpoint": folder / "none", "folder": folder / "out"},
         "quant.export_compressed_tensors": lambda: {
             "folder": folder / f"out{next(counter)}", "tensors": {"a": tensor()},
         },
