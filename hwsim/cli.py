@@ -79,8 +79,8 @@ def simulate(
     from hwsim.simulation.own import check_rest, rest_said
     from quant.plan import Plan
     from roofline.workloads.models import planned_for
+    from roofline.workloads.planned import unplanned
     from roofline.workloads.setting import PLAIN
-    from roofline.workloads.workload import unplanned
 
     machine = hwsim.load_accelerator(accelerator)
     formats = _formats(machine, weights, activations, kv, head)

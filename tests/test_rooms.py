@@ -13,7 +13,7 @@ from tests.import_graph import ROOT, circle, imports, modules, room, rooms
 ORDER = {
     "quant": (
         "common", "formats", "cast", "rounding", "tensors", "layers", "methods", "plan",
-        "compat", "checkpoints", "models", "cli",
+        "compat", "checkpoints", "models", "cli_models", "cli",
     ),
     "roofline": (
         "devices", "workloads", "calibration", "bounds", "validation", "reports", "compat",
@@ -25,8 +25,8 @@ ORDER = {
     ),
 }  # fmt: skip
 """The rooms of each package, lowest first: a room imports from earlier ones alone."""
-MOST = {"quant": 13, "roofline": 10, "hwsim": 13}
-"""Rooms of a package; files at its top count."""
+MOST = {"quant": 13, "roofline": 9, "hwsim": 12}
+"""Rooms of a package; files at its top count, but ``__main__``."""
 ARROWS = {"quant": {"quant"}, "roofline": {"quant", "roofline"}, "hwsim": {*ORDER}}
 """What a package may import from."""
 
@@ -45,7 +45,8 @@ def test_a_package_imports_from_earlier_ones_alone(package: str) -> None:
 @pytest.mark.parametrize("package", ORDER)
 def test_rooms_are_the_listed_ones(package: str) -> None:
     found = {name.split(".")[1] for name in rooms() if name.startswith(f"{package}.")}
-    assert found - {"__main__"} == set(ORDER[package])
+    found.discard("__main__")
+    assert found == set(ORDER[package])
     assert len(found) <= MOST[package]
 
 

@@ -14,7 +14,8 @@ from hwsim.simulation.simulate import scenario_on, simulate
 from quant.common import arguments
 from quant.common.progress import track
 from quant.layers.patterns import EVERY
-from roofline.workloads.workload import Model, Scenario, Workload
+from roofline.workloads.models import Model
+from roofline.workloads.workload import Scenario, Workload
 
 if TYPE_CHECKING:
     import pandas as pd

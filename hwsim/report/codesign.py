@@ -12,6 +12,7 @@ import pandas as pd
 import roofline
 from hwsim.report import prose
 from hwsim.report.figures import accuracy_points, draw_accuracy, draw_format_map
+from hwsim.simulation.own import with_own_formats
 from hwsim.study import fingerprint
 from hwsim.study.result import Candidate, CodesignResult
 from quant.checkpoints.folder import save_quantized
@@ -62,7 +63,8 @@ def save_report(
 
 def write_report(result: CodesignResult, work: Job) -> None:
     """Write everything as the result of a job."""
-    prefill = result.scenario.with_weights(result.plan.specs).parts[0][0]
+    planned = result.scenario.with_weights(result.plan.specs)
+    prefill = with_own_formats(planned, result.machine).parts[0][0]
     figures = {
         "roofline.svg": roofline_figure(roofline.analyze(prefill, result.machine.hardware_spec())),
         "format_map.svg": draw_format_map(result.plan),
@@ -89,21 +91,25 @@ def roofline_figure(analysis: roofline.Analysis) -> Figure:
 
 
 def layer_table(result: CodesignResult) -> pd.DataFrame:
-    """Return one row a layer: format, bits, expected loss, cycles of prefill and decode."""
+    """Return one row a matrix: format, bits, expected loss, cycles of prefill and decode."""
+    planned = result.scenario.with_weights(result.plan.specs)
+    paths = {op.name: op.paths for work, _ in planned.parts for op in work.template.ops}
     cycles: dict[tuple[str, str], float] = {}
     for op in result.chosen.simulation.ops:
-        key = (op.name, op.phase)
-        cycles[key] = cycles.get(key, 0) + op.repeats * op.cycles
-    matrices = result.scenario.parts[0][0].matrices
+        own, spent = paths.get(op.name, ()), op.repeats * op.cycles
+        for path in own:  # experts of a stack share its cycles
+            key = (path, op.phase)
+            cycles[key] = cycles.get(key, 0) + (spent if len(own) == 1 else spent / len(own))
+    matrices = result.scenario.parts[0][0].inventory
     rows = []
     for path, spec in result.plan.specs.items():
-        text, matrix = str(spec), matrices[path]
+        text, shape = str(spec), matrices[path].shape
         expected = result.loss.loc[path, text] if path in result.loss.index else None
         rows.append(
             {
                 "layer": path,
                 "format": text,
-                "effective_bits": spec.effective_bits(matrix.out_features, matrix.in_features),
+                "effective_bits": spec.effective_bits(*shape),
                 "expected_nat_per_token": expected,
                 "prefill_cycles": cycles[path, "prefill"],
                 "decode_cycles": cycles[path, "decode"],

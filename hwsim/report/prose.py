@@ -10,9 +10,11 @@ from hwsim.report.facts import (
     steps_of_formats,
     uniform_times,
 )
+from hwsim.simulation.own import own_format
 from hwsim.study.exact import exact_arithmetic
 from hwsim.study.result import CodesignResult
-from quant.plan import HEAD
+from roofline.workloads.inventory import ROUTER
+from roofline.workloads.setting import PLAIN
 
 
 def setting(result: CodesignResult) -> str:
@@ -31,10 +33,12 @@ def setting(result: CodesignResult) -> str:
 
 def columns(result: CodesignResult) -> str:
     """Return what the columns of the table of choices mean."""
+    heads = {t for p, t in result.plan.layers.items() if p not in result.selection.formats}
+    head = f"the head at {' and '.join(sorted(heads))} and " if heads else ""
     return (
         "`se` is the standard error of ln(ppl) over windows; `delta_se` that of the paired "
         "difference to the baseline. Effective bits are over the block layers; whole-model bits "
-        f"include the head at {result.plan.layers[HEAD]} and everything else in "
+        f"include {head}everything else in "
         f"{result.conditions.stored}."
     )
 
@@ -47,7 +51,7 @@ def choice(result: CodesignResult) -> str:
     mix = ", ".join(f"{n} x `{text}`" for text, n in sorted(counts.items()))
     return (
         f"Layers by format: {mix}. Expected loss {result.selection.loss:.5g} nat per token: "
-        f"{result.selection}."
+        f"{result.selection}.{_rest(result)}"
     )
 
 
@@ -79,6 +83,20 @@ def block(result: CodesignResult) -> str:
         f"{result.request.exact_tokens} tokens of {result.conditions.evaluation} in the PE's "
         "arithmetic, against the exact product of the same codes; errors over mean |y|."
     )
+
+
+def _rest(result: CodesignResult) -> str:
+    """What is not in the plan, and how it is measured and simulated; empty where nothing is."""
+    kept, machine = result.chosen.kept, result.machine
+    if not kept:
+        return ""
+    parts = ", ".join(f"{count:,} ({why})" for why, count in kept.items())
+    said = f" Not in the plan: {sum(kept.values()):,} weights: {parts}. They are measured in "
+    said += f"{result.conditions.compute} and simulated in 16 bits"
+    router = own_format(machine, PLAIN)
+    if ROUTER in kept and router != PLAIN:
+        said += f", but for routers, simulated as {router}: {machine.name} multiplies by no {PLAIN}"
+    return f"{said}."
 
 
 def _steps(result: CodesignResult) -> str:

@@ -25,10 +25,10 @@ from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
-from roofline.workloads.models import is_model
+from roofline.workloads.models import Model, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Gemm, Operands
-from roofline.workloads.workload import Model, Scenario, Workload, as_scenario
+from roofline.workloads.workload import Scenario, Workload, as_scenario
 
 ROUNDING = 1e-9
 """How far rounding may put the bytes of an op below those of its operands."""

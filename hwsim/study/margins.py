@@ -138,7 +138,7 @@ def _check_random(study: Study, budget: float) -> None:
 
 
 def _measure(study: Study, choice: Choice) -> Perplexity:
-    return study.perplexity(study.quantize(choice)[0], f"{study.bits(choice):.2f} bits")
+    return study.perplexity(study.quantize(choice).tensors, f"{study.bits(choice):.2f} bits")
 
 
 def _margin(result: Perplexity, other: NDArray[np.float64]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -52,6 +53,7 @@ class Candidate:
         simulation: The scenario on the machine.
         perplexity: On the evaluation text.
         expected: Expected increase of ln(perplexity).
+        kept: What has no format in the choice, by what it is: how many numbers.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Candidate:
     simulation: SimulationResult
     perplexity: Perplexity
     expected: float
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

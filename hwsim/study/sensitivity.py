@@ -4,28 +4,34 @@ Second-order estimate around the unquantized model with a Kronecker-factored Fis
 (K-FAC, Martens and Grosse, ICML 2015): for the change ``D = W_q - W`` of a layer,
 ``0.5 * sum_r G[r] * D[r] H D[r]^T`` with ``H = E[x x^T]`` over the layer's inputs and
 ``G[r] = E[g_r^2]`` over the gradients of the loss by its outputs. One forward and one backward pass
-serve every layer and every format.
+serve every layer and every format. An expert's ``H`` is the mean over the tokens that it was given,
+its ``G`` over all tokens; one that got none is expected to lose what others of its stack do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from hwsim.study import fingerprint
 from hwsim.study.kept import check_losses, keep, load_kept
 from quant.common.cache import cache_dir
 from quant.common.errors import RequestError
-from quant.common.progress import track
+from quant.common.progress import say, track
 from quant.common.versions import ROUNDING, made_by
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CONTEXT, run_model
+from quant.layers.gradients import watched_gradients
 from quant.layers.hooks import watched
-from quant.layers.matrices import columns, linear_layers, matrix
+from quant.layers.inputs import watched_inputs
+from quant.layers.matrices import columns
+from quant.layers.weights import Weight, weights
 from quant.tensors.quantize import quantize
 
 SCHEMA = "kfac/2"
@@ -50,12 +56,12 @@ def sensitivities(
     Args:
         model: The unquantized model, float32.
         tokens: Calibration tokens; whole windows of 512 are used.
-        layers: Module paths of linear layers.
+        layers: Paths of matrices: linear layers, experts.
         formats: Formats; their texts name the columns. One that is stored as it is costs nothing.
 
     Raises:
         RequestError: less than one window of tokens, a layer that is not linear or that
-            calibration never reached, or a weight with NaN or Inf.
+            calibration never reached (but a dead expert), or a weight with NaN or Inf.
     """
     key = cache_key(model, tokens, layers, formats)
     saved = None if key is None else cache_dir() / "sensitivity" / f"{key}.json"
@@ -63,12 +69,11 @@ def sensitivities(
     if saved is not None and (kept := load_kept(saved, list(layers), names)) is not None:
         return kept
     statistics = calibrate(model, tokens, layers)
-    modules = linear_layers(model)
+    known = weights(model)
     rows: dict[str, dict[str, float]] = {}
     for path in track(layers, "sensitivities", len(layers)):
-        weight = torch.from_numpy(matrix(modules[path]))
-        known = statistics[path]
-        rows[path] = {str(spec): _cost(path, weight, spec, known) for spec in formats}
+        weight = torch.from_numpy(known[path].matrix())
+        rows[path] = {str(spec): _cost(path, weight, spec, statistics[path]) for spec in formats}
     frame = pd.DataFrame.from_dict(rows, orient="index")[names]
     check_losses(frame)
     if saved is not None:
@@ -114,34 +119,116 @@ def calibrate(
     if tokens.numel() < CONTEXT:
         raise RequestError(f"{tokens.numel()} calibration tokens: at least {CONTEXT} are needed")
     windows = tokens[: tokens.numel() // CONTEXT * CONTEXT].view(-1, CONTEXT)
-    modules = {path: _linear(path, linear_layers(model)) for path in layers}
-    inputs: dict[str, torch.Tensor] = {}
-    gradients: dict[str, torch.Tensor] = {}
-
-    def add_inputs(path: str, seen: torch.Tensor) -> None:
-        x = columns(modules[path], seen)
-        product = x.T @ x
-        inputs[path] = inputs[path] + product if path in inputs else product
-
-    def add_gradients(path: str, seen: torch.Tensor) -> None:
-        squares = seen.detach().flatten(0, -2).square().sum(0)
-        gradients[path] = gradients[path] + squares if path in gradients else squares
-
+    known = weights(model)
+    chosen = {path: _matrix(path, known) for path in layers}
+    hooked = {path: weight.module for path, weight in chosen.items() if weight.is_layer}
+    sums = _Sums()
     frozen = [p for p in model.parameters() if p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad = False
     try:
-        with watched(modules, inputs=add_inputs, gradients=add_gradients):
-            for window in track(windows, "calibrating", len(windows)):
-                _backward(model, window)
+        _run(model, windows, sums, hooked, {p: w for p, w in chosen.items() if p not in hooked})
+        # What multiplies with a layer's weight without calling the layer is seen by its memory.
+        unseen = {path: chosen[path] for path in hooked if not sums.has(path)}
+        if unseen:
+            _run(model, windows, sums, {}, unseen)
     finally:
         for parameter in frozen:
             parameter.requires_grad = True
-    for path in layers:
-        if path not in inputs or path not in gradients:
-            raise RequestError(f"layer {path}: calibration never reached it")
-    count = windows.numel()
-    return {path: Statistics(inputs[path] / count, gradients[path] / count) for path in layers}
+    return sums.statistics(chosen, windows.numel())
+
+
+def _run(
+    model: nn.Module,
+    windows: torch.Tensor,
+    sums: _Sums,
+    hooked: Mapping[str, nn.Module],
+    others: Mapping[str, Weight],
+) -> None:
+    """Run all windows, and sum up what layers and other matrices see and give."""
+
+    def add_inputs(path: str, seen: torch.Tensor) -> None:
+        sums.add_inputs(path, columns(hooked[path], seen), getattr(hooked[path], "groups", 1))
+
+    def add_gradients(path: str, seen: torch.Tensor) -> None:
+        is_image = isinstance(hooked[path], _ConvNd)
+        sums.add_gradients(path, seen.movedim(1, -1) if is_image else seen)
+
+    with ExitStack() as stack:
+        stack.enter_context(watched(hooked, inputs=add_inputs, gradients=add_gradients))
+        if others:
+            stack.enter_context(watched_gradients(model, others, sums.add_gradients))
+            stack.enter_context(watched_inputs(model, others, sums.add_own_inputs))
+        for window in track(windows, "calibrating", len(windows)):
+            _backward(model, window)
+
+
+class _Sums:
+    """Sums over tokens: ``x x^T`` of inputs, squares of gradients; and tokens of a matrix's own."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, torch.Tensor] = {}
+        self.gradients: dict[str, torch.Tensor] = {}
+        self.tokens: dict[str, int] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether both passes reached a matrix."""
+        return path in self.inputs and path in self.gradients
+
+    def add_inputs(self, path: str, x: torch.Tensor, groups: int = 1) -> None:
+        """Add ``[n, in]``; a convolution's groups share one sum, their mean."""
+        product = x.T @ x
+        product = product if groups == 1 else product / groups
+        self.inputs[path] = self.inputs[path] + product if path in self.inputs else product
+
+    def add_own_inputs(self, path: str, x: torch.Tensor) -> None:
+        """Add the inputs of a matrix that not every token goes through; zeros are no tokens."""
+        self.add_inputs(path, x)
+        self.tokens[path] = self.tokens.get(path, 0) + int((x != 0).any(1).sum())
+
+    def add_gradients(self, path: str, seen: torch.Tensor) -> None:
+        """Add ``[..., out]``."""
+        squares = seen.detach().flatten(0, -2).square().sum(0)
+        before = self.gradients.get(path)
+        self.gradients[path] = squares if before is None else before + squares
+
+    def statistics(self, chosen: Mapping[str, Weight], count: int) -> dict[str, Statistics]:
+        """Return means over ``count`` tokens, of inputs over those of the matrix.
+
+        ``G`` is of all tokens, so that an expert's share of them weighs its loss.
+
+        Raises:
+            RequestError: a matrix that was never reached and is no expert beside others that were.
+        """
+        found = {
+            path: Statistics(
+                self.inputs[path] / max(1, self.tokens.get(path, count)),
+                self.gradients[path] / count,
+            )
+            for path in chosen
+            if self.has(path)
+        }
+        stacks: dict[object, list[Statistics]] = {}
+        for path, known in found.items():
+            if chosen[path].layout.is_stack:
+                stacks.setdefault(chosen[path].owners, []).append(known)
+        dead = [path for path in chosen if path not in found]
+        for path in dead:
+            others = stacks.get(chosen[path].owners)
+            if not others:
+                raise RequestError(f"layer {path}: calibration never reached it")
+            found[path] = _mean(others)
+        if dead:
+            say(
+                f"{dead[0]} and {len(dead) - 1} more experts were never reached by calibration: "
+                "their losses are expected as the mean of their stack's others"
+            )
+        return {path: found[path] for path in chosen}
+
+
+def _mean(statistics: Sequence[Statistics]) -> Statistics:
+    inputs = torch.stack([known.inputs for known in statistics]).mean(0)
+    return Statistics(inputs, torch.stack([known.gradients for known in statistics]).mean(0))
 
 
 def total(frame: pd.DataFrame, formats: Mapping[str, FormatSpec]) -> float:
@@ -156,8 +243,8 @@ def total(frame: pd.DataFrame, formats: Mapping[str, FormatSpec]) -> float:
     return float(sum(table[path][str(formats[path])] for path in frame.index))
 
 
-def _linear(path: str, known: Mapping[str, nn.Module]) -> nn.Module:
-    if path not in known or isinstance(known[path], nn.Conv2d):
+def _matrix(path: str, known: Mapping[str, Weight]) -> Weight:
+    if path not in known or isinstance(known[path].module, nn.Conv2d):
         raise RequestError(f"layer {path}: a linear layer of the model is needed")
     return known[path]
 

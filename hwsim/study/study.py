@@ -20,14 +20,16 @@ from quant.common.progress import track
 from quant.common.sealed import digest
 from quant.common.versions import made_by
 from quant.formats.spec import FormatSpec
+from quant.layers.coverage import sums_of
 from quant.models.evaluate import Perplexity
-from quant.plan import HEAD, Plan
+from quant.plan import Plan
 from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
     import torch
 
     from hwsim.study.selection import Selection
+    from quant.models.report import QuantizationReport
 
 CALIBRATION_TOKENS = 8192
 COMPUTE = "bfloat16"
@@ -35,7 +37,7 @@ COMPUTE = "bfloat16"
 SLACK = 1e-9
 """What a total may gain by being summed in another order."""
 Choice: TypeAlias = dict[str, FormatSpec]
-"""Format of each block layer, and of the head."""
+"""Format of each layer, experts one by one, and of the head."""
 
 
 class Study:
@@ -45,7 +47,8 @@ class Study:
         from hwsim.study.selection import check_budgets
         from hwsim.study.sensitivity import sensitivities
         from quant.layers.blocks import CONTEXT
-        from quant.layers.matrices import linear_layers
+        from quant.layers.kinds import APART_HEAD
+        from quant.layers.weights import weights
         from quant.models.load import load_model
         from quant.models.texts import calibration_tokens, evaluation_tokens
 
@@ -53,7 +56,9 @@ class Study:
         self.model, self.tokenizer = load_model(request.model)
         self.config: dict[str, Any] = self.model.config.to_dict()  # type: ignore[operator,union-attr]  # transformers' own
         self.text = evaluation_tokens(self.tokenizer, request.tokens)
-        self.layers = [path for path in linear_layers(self.model) if path != HEAD]
+        known = weights(self.model)
+        self.layers = [path for path, weight in known.items() if not weight.apart]
+        self.heads = [path for path, weight in known.items() if weight.apart == APART_HEAD]
         self.formats = [self.machine.spec(name) for name in self.machine.weights]
         self.work, self.costs = costs(self.machine, self.config, self.layers, self.formats, request)
         check_budgets(self.costs, request.budgets)
@@ -80,7 +85,7 @@ class Study:
         """Return a selection's formats, the head's added."""
         by_text = {str(spec): spec for spec in self.formats}
         formats = {path: by_text[text] for path, text in selection.formats.items()}
-        return {**formats, HEAD: self.head}
+        return {**formats, **dict.fromkeys(self.heads, self.head)}
 
     def plan(self, choice: Choice) -> Plan:
         """Return a choice as a plan."""
@@ -88,7 +93,7 @@ class Study:
 
     def uniform(self, spec: FormatSpec) -> Choice:
         """Return one format for every block layer, the head's format added."""
-        return {**dict.fromkeys(self.layers, spec), HEAD: self.head}
+        return {**dict.fromkeys(self.layers, spec), **dict.fromkeys(self.heads, self.head)}
 
     def cost(self, name: str, choice: Choice) -> float:
         """Return the total of a choice in one of the budgets."""
@@ -127,12 +132,12 @@ class Study:
         above = [s for s in ordered if self.bits(self.uniform(s)) > bits][:1]
         return below + above
 
-    def quantize(self, choice: Choice) -> tuple[dict[str, QuantizedTensor], float]:
-        """Return the codes of a choice and the whole model's bits a weight."""
+    def quantize(self, choice: Choice) -> QuantizationReport:
+        """Return what a choice does to the model, with its codes."""
         from quant.models.apply import quantized
 
         with quantized(self.model, choice) as report:
-            return report.tensors, report.whole_model_bits
+            return report
 
     def perplexity(self, tensors: Mapping[str, QuantizedTensor], label: str) -> Perplexity:
         """Return the perplexity (bfloat16 compute, float32 loss) with some layers' codes.
@@ -175,26 +180,31 @@ class Study:
         """Quantize, simulate and evaluate a choice."""
         from hwsim.study.sensitivity import total
 
-        tensors, whole = self.quantize(choice)
+        report = self.quantize(choice)
         return Candidate(
             name,
             is_plan,
             self.bits(choice),
-            whole,
+            report.whole_model_bits,
             simulate(self.work.with_weights(choice), self.machine),
-            self.perplexity(tensors, name),
+            self.perplexity(report.tensors, name),
             total(self.loss, choice),
-        ), tensors
+            sums_of(report.kept),
+        ), report.tensors
 
     def exact(self, tensors: Mapping[str, QuantizedTensor]) -> list[ExactLayer]:
         """Run the linear layers of the middle block bit-exactly on real tokens.
 
-        Empty where the machine's elements have no bit-exact model.
+        Experts are not run. Empty where the machine's elements have no bit-exact model.
         """
         arithmetic = exact_arithmetic(self.machine)
         if arithmetic is None:
             return []
-        inside = [path for path in middle_block(self.layers) if path in tensors]
+        from quant.layers.matrices import linear_layers
+
+        modules = linear_layers(self.model)
+        middle = middle_block(self.layers)
+        inside = [path for path in middle if path in tensors and path in modules]
         inputs = self._activations(tensors, inside)
         return [
             run_exactly(path, tensors[path], inputs[path], arithmetic)

@@ -31,11 +31,12 @@ from quant.common.job import Job, job
 from quant.common.progress import progress_bar
 from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, parse_spec
-from quant.layers.coverage import NOT_ASKED, Kept, coverage_of, coverage_said, kept_said
+from quant.layers.coverage import NOT_ASKED, Kept
+from quant.layers.totals import Totals
 from quant.methods.base import Method
 from quant.plan import Formats, assign, check_formats, method_of
 from quant.tensors.arrays import parts
-from quant.tensors.errors import poor_groups, poor_said
+from quant.tensors.errors import poor_groups
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
 from quant.tensors.values import cast_floats, first_not_finite
@@ -47,7 +48,7 @@ SHARD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class StreamReport:
+class StreamReport(Totals):
     """What was written.
 
     Attributes:
@@ -70,37 +71,9 @@ class StreamReport:
         return sum(rows * columns for _, (rows, columns) in self.layers.values())
 
     @property
-    def coverage(self) -> float:
-        """Quantized weights over all numbers but those of embeddings and heads; 1 if none."""
-        return coverage_of(self.weights, self.kept)
-
-    @property
-    def kept_said(self) -> str:
-        """In a line: how many numbers stay as they are, by what they are."""
-        return kept_said(self.kept)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a user should know, a line each: coverage, poor groups."""
-        lines = [coverage_said(self.weights, self.kept), poor_said(self.poor_groups, self.groups)]
-        return [line for line in lines if line]
-
-    @property
-    def warning(self) -> str:
-        """The warnings, one after the other; empty where there is none."""
-        return "; ".join(self.warnings)
-
-    @property
-    def whole_model_bits(self) -> float:
-        """Stored bits per weight over the whole model, embeddings and head included."""
-        bits = self.effective_bits * self.weights + sum(e.bits for e in self.kept.values())
-        return bits / max(1, self.weights + sum(e.count for e in self.kept.values()))
-
-    @property
-    def effective_bits(self) -> float:
-        """Stored bits per weight over the quantized layers."""
-        bits = sum(spec.storage_bits(*shape) for spec, shape in self.layers.values())
-        return bits / max(1, self.weights)
+    def code_bits(self) -> int:
+        """Bits that they are stored in."""
+        return sum(spec.storage_bits(*shape) for spec, shape in self.layers.values())
 
 
 def quantize_checkpoint(

@@ -115,6 +115,41 @@ WeightsList = Annotated[list[str] | None, number_format("weights", "fp16", sever
 ActivationsList = Annotated[list[str] | None, number_format("activations", "fp16", several=True)]
 KvList = Annotated[list[str] | None, number_format("kv", "fp16", several=True)]
 
+Calibration = Annotated[
+    int | None,
+    typer.Option(
+        "--calibration-tokens",
+        help="Tokens of the calibration text, for methods that look at inputs.",
+        show_default="8192, or as many as the widest layer has inputs",
+        min=2,
+    ),
+]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration-text",
+        help="UTF-8 text, or JSON Lines with text or messages a line.",
+        show_default="C4 web pages",
+    ),
+]
+Chat = Annotated[
+    bool,
+    typer.Option("--chat/--no-chat", help="Put calibration texts into the model's chat template."),
+]
+CalibrationWindow = Annotated[
+    int, typer.Option("--calibration-window", help="Tokens of a calibration sequence.", min=2)
+]
+CalibrationBatch = Annotated[
+    int, typer.Option("--calibration-batch", help="Calibration sequences at once.", min=1)
+]
+Rest = Annotated[
+    str,
+    typer.Option(
+        help="Type that everything else is stored in: bfloat16, float16 or float32.",
+        show_default="as it is",
+    ),
+]
+
 PlanFile = Annotated[
     Path | None,
     typer.Option(

@@ -83,11 +83,15 @@ def coverage_said(quantized: int, kept: Mapping[str, Kept]) -> str:
 
 def kept_said(kept: Mapping[str, Kept]) -> str:
     """Return in a line how many numbers stay as they are, by what they are."""
+    return ", ".join(f"{count:,} ({why})" for why, count in sums_of(kept).items())
+
+
+def sums_of(kept: Mapping[str, Kept]) -> dict[str, int]:
+    """Return how many numbers stay as they are, by what they are, most first."""
     sums: dict[str, int] = {}
     for entry in kept.values():
         sums[entry.why] = sums.get(entry.why, 0) + entry.count
-    parts = sorted(sums.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} ({why})" for why, count in parts)
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def grouped(notes: Mapping[str, str]) -> list[str]:

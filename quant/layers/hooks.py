@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -36,7 +37,7 @@ def watched(
         if outputs is not None:
             hooks.append(layer.register_forward_hook(_on_output(name, outputs)))
         if gradients is not None:
-            hooks.append(layer.register_full_backward_hook(_on_gradient(name, gradients)))
+            hooks.append(layer.register_forward_hook(_on_gradient(name, gradients)))
     try:
         yield
     finally:
@@ -60,7 +61,10 @@ def _on_output(name: str, watcher: Watcher) -> Callable[[nn.Module, Any, Any], N
 
 
 def _on_gradient(name: str, watcher: Watcher) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(_layer: nn.Module, _inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
-        watcher(name, outputs[0])
+    # At the tensor: a backward hook of the module forbids to add to its output in place.
+    def hook(_layer: nn.Module, _args: object, output: Any) -> None:  # noqa: ANN401  torch's own
+        if isinstance(output, torch.Tensor) and output.requires_grad:
+            hooked: Any = output  # register_hook has no types
+            hooked.register_hook(partial(watcher, name))
 
     return hook

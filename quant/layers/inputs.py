@@ -65,18 +65,37 @@ def experts_one_by_one(model: nn.Module) -> Iterator[None]:
             setattr(configs[key], name, value)
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no types
-    """Looks for views of known memory among the arguments of products."""
+class Places:
+    """Where matrices lie in memory."""
 
-    def __init__(self, weights: Iterable[Weight], seen: Seen) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
-        self.seen = seen
+    def __init__(self, weights: Iterable[Weight]) -> None:
         self.known: dict[int, list[tuple[int, int, Weight]]] = {}
         for weight in weights:
             view = weight.stored
             place = int(view.storage_offset())
             spans = self.known.setdefault(_memory(view), [])
             spans.append((place, place + view.numel(), weight))
+
+    def find(self, view: object) -> Iterator[tuple[Weight, int | None]]:
+        """The matrices in a tensor's memory; of a batch of them also the place of each."""
+        if not isinstance(view, torch.Tensor):
+            return
+        start, size = view.storage_offset(), _span(view)
+        for least, end, weight in self.known.get(_memory(view), ()):
+            if least <= start and start + size <= end:
+                yield weight, None
+            elif start <= least and end <= start + size and view.dim() == 3:
+                step = view.stride(0)
+                yield weight, (least - start) // step if step else None
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no types
+    """Looks for views of known memory among the arguments of products."""
+
+    def __init__(self, weights: Iterable[Weight], seen: Seen) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self.seen = seen
+        self.find = Places(weights).find
 
     def __torch_dispatch__(
         self,
@@ -102,18 +121,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has
                 x = patches(inputs, kernel.shape, tuple(stride), tuple(padding), tuple(dilation))
                 self.seen(weight.path, x)
         return func(*args, **(kwargs or {}))
-
-    def find(self, view: object) -> Iterator[tuple[Weight, int | None]]:
-        """The matrices in a tensor's memory; of a batch of them also the place of each."""
-        if not isinstance(view, torch.Tensor):
-            return
-        start, size = view.storage_offset(), _span(view)
-        for least, end, weight in self.known.get(_memory(view), ()):
-            if least <= start and start + size <= end:
-                yield weight, None
-            elif start <= least and end <= start + size and view.dim() == 3:
-                step = view.stride(0)
-                yield weight, (least - start) // step if step else None
 
     def tell(self, weight: Weight, inputs: torch.Tensor, is_turned: bool) -> None:
         """Report a product, unless the matrix was multiplied from its other side."""

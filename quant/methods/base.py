@@ -6,15 +6,12 @@ needs, write its ``quantize``, and ``quant.methods.registry.register`` an instan
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from copy import copy
-from dataclasses import asdict
-from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from quant.common.config import parse
 from quant.common.errors import RequestError
+from quant.methods.method import CalibrationNeed, Method
 from quant.methods.running import all_of, by_blocks, checked, inside
 
 if TYPE_CHECKING:
@@ -28,140 +25,7 @@ if TYPE_CHECKING:
     from quant.methods.running import Rounded
     from quant.tensors.tensor import QuantizedTensor
 
-
-class CalibrationNeed(Enum):
-    """Whether a method looks at inputs; the values are what listings show."""
-
-    NONE = "none"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-
-
-class Method(ABC):
-    """A way to round weights.
-
-    Attributes:
-        name: What users type.
-        source: Paper or code.
-        calibration: Whether it looks at inputs.
-        scope: What it sees at once, for listings.
-    """
-
-    name: str
-    source: str
-    calibration: CalibrationNeed = CalibrationNeed.NONE
-    scope: ClassVar[str]
-    settings: Any = None
-    """A frozen dataclass of its options; None: it has none."""
-
-    def configured(self, options: Mapping[str, object]) -> Method:
-        """Return the method with some options changed.
-
-        Raises:
-            RequestError: an option that it has not, or a value of another kind.
-        """
-        if not options:
-            return self
-        known = asdict(self.settings) if self.settings is not None else {}
-        if strange := sorted(options.keys() - known.keys()):
-            allowed = ", ".join(known) or "none"
-            raise RequestError(
-                f"method {self.name!r} has no option {strange[0]!r}: {allowed} may be given"
-            )
-        made = copy(self)
-        made.settings = parse({**known, **options}, type(self.settings), f"method {self.name!r}")
-        return made
-
-    @property
-    def options(self) -> dict[str, object]:
-        """Its options that are not the defaults, by name."""
-        usual = type(self).settings
-        if self.settings is None or self.settings == usual:
-            return {}
-        before, now = asdict(usual), asdict(self.settings)
-        return {name: value for name, value in now.items() if value != before[name]}
-
-    @property
-    def described(self) -> str:
-        """Its name, and the options that are not the defaults."""
-        listed = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
-        return f"{self.name}({listed})" if listed else self.name
-
-    def of(self, path: str) -> Method:
-        """The method that rounds the matrix at a path: itself, unless it is several."""
-        return self
-
-    def for_model(self, kinds: Mapping[str, str]) -> Method:
-        """The method for a model, given the class of the module of each path."""
-        return self
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether it cannot do without inputs."""
-        return self.calibration is CalibrationNeed.REQUIRED
-
-    @property
-    def uses_calibration(self) -> bool:
-        """Whether it looks at inputs where there are some."""
-        return self.calibration is not CalibrationNeed.NONE
-
-    @property
-    def is_streamable(self) -> bool:
-        """Whether it can round a weight by itself, without a model or inputs."""
-        return False
-
-    def check_format(self, spec: FormatSpec) -> None:  # noqa: B027  a default, not a gap
-        """Raise a RequestError for a format that the method does not take: by default it takes all.
-
-        Asked before a model is loaded or a weight is read. ``quantize`` may still refuse a format
-        that this lets pass.
-        """
-
-    def covered(
-        self, model: nn.Module, paths: Iterable[str], calibration: CalibrationData | None
-    ) -> list[str]:
-        """Return which of the layers to round the method rounds itself: by default all.
-
-        The others, outside of the blocks that it looks at, are rounded to nearest.
-        """
-        return list(paths)
-
-    @property
-    @abstractmethod
-    def changes_other_parameters(self) -> bool:
-        """Whether it changes more of a model than the layers that it rounds (its norms)."""
-
-    @abstractmethod
-    def run(
-        self,
-        model: nn.Module,
-        specs: Mapping[str, FormatSpec],
-        calibration: CalibrationData | None,
-    ) -> Rounded:
-        """Yield module paths and codes, layer by layer.
-
-        The caller lets each layer compute with its codes before it asks for the next one, so that
-        later layers see what the quantized ones give.
-
-        Args:
-            model: Any torch model.
-            specs: Module path -> format of the layers to round.
-            calibration: Tokens or batches; None: there are none.
-
-        Raises:
-            RequestError: naming the layer, where a format or a weight cannot be rounded so.
-        """
-
-    def quantize_alone(self, weight: F32, spec: FormatSpec) -> QuantizedTensor:
-        """Round a weight ``[out, in]`` by itself, without a model or inputs.
-
-        Raises:
-            RequestError: it cannot (see ``is_streamable``), or not to this format.
-        """
-        raise RequestError(
-            f"method {self.name!r} looks at inputs or at several layers: "
-            f"it cannot round {spec} a weight at a time"
-        )
+__all__ = ["BlockMethod", "CalibrationNeed", "LayerMethod", "Method", "ModelMethod"]
 
 
 class LayerMethod(Method):

@@ -16,8 +16,8 @@ import torch
 
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import Block, first
+from quant.layers.parameters import as_parameters
 from quant.layers.statistics import layer_statistics
-from quant.layers.weights import as_parameters
 from quant.methods.clip import SHRINKS
 from quant.methods.differentiable import RoundedWeight
 from quant.methods.running import free_scales

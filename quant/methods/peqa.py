@@ -18,7 +18,8 @@ from quant.common.errors import RequestError
 from quant.common.progress import track
 from quant.formats.spec import FormatSpec
 from quant.layers.blocks import CalibrationData, arguments_of, as_batches
-from quant.layers.weights import Weight, as_parameters, weights
+from quant.layers.parameters import as_parameters
+from quant.layers.weights import Weight, weights
 from quant.methods.running import free_scales
 from quant.methods.settings import TrainingOptions
 from quant.tensors.quantize import quantize as round_to_nearest

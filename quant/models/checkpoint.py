@@ -76,7 +76,8 @@ def quantize_to_folder(
     """
     import torch
 
-    from quant.layers.weights import kinds_of, unquantized, weights
+    from quant.layers.parameters import unquantized
+    from quant.layers.weights import kinds_of, weights
     from quant.models.apply import quantize_model
     from quant.models.load import load_model
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from quant.layers.coverage import Kept, coverage_of, coverage_said, grouped, kept_said
-from quant.tensors.errors import poor_said
+from quant.layers.coverage import Kept
+from quant.layers.totals import Totals
 from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class QuantizationReport:
+class QuantizationReport(Totals):
     """What ``quantize_model`` did, by path.
 
     Attributes:
@@ -48,16 +48,6 @@ class QuantizationReport:
     layers: dict[str, LayerReport]
     kept: dict[str, Kept] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def other_bits(self) -> int:
-        """Stored bits of everything that is not quantized."""
-        return sum(entry.bits for entry in self.kept.values())
-
-    @property
-    def other_weights(self) -> int:
-        """How many numbers are not quantized."""
-        return sum(entry.count for entry in self.kept.values())
 
     @property
     def weights(self) -> int:
@@ -80,38 +70,9 @@ class QuantizationReport:
         return sum(layer.groups for layer in self.layers.values())
 
     @property
-    def coverage(self) -> float:
-        """Quantized weights over all numbers but those of embeddings and heads; 1 if none."""
-        return coverage_of(self.weights, self.kept)
-
-    @property
-    def kept_said(self) -> str:
-        """In a line: how many numbers stay as they are, by what they are."""
-        return kept_said(self.kept)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a user should know, a line each: coverage, poor groups, notes."""
-        lines = [coverage_said(self.weights, self.kept)]
-        lines += [poor_said(self.poor_groups, self.groups), *grouped(self.notes)]
-        return [line for line in lines if line]
-
-    @property
-    def warning(self) -> str:
-        """The warnings, one after the other; empty where there is none."""
-        return "; ".join(self.warnings)
-
-    @property
-    def effective_bits(self) -> float:
-        """Stored bits per weight over the quantized matrices."""
-        bits = sum(layer.tensor.storage_bits for layer in self.layers.values())
-        return bits / max(1, self.weights)
-
-    @property
-    def whole_model_bits(self) -> float:
-        """Stored bits per weight over the whole model, embeddings and head included."""
-        bits = sum(layer.tensor.storage_bits for layer in self.layers.values())
-        return (bits + self.other_bits) / max(1, self.weights + self.other_weights)
+    def code_bits(self) -> int:
+        """Bits that they are stored in, with scales and all else that belongs to them."""
+        return sum(layer.tensor.storage_bits for layer in self.layers.values())
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a matrix."""

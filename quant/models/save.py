@@ -15,7 +15,8 @@ from quant.common.errors import RequestError
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.layers.coverage import kept_of
-from quant.layers.weights import inventory, unquantized
+from quant.layers.parameters import unquantized
+from quant.layers.weights import inventory
 from quant.models.preflight import name_of
 
 

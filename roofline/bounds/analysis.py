@@ -14,8 +14,9 @@ from quant.common import arguments
 from roofline.bounds.rates import components, onchip_bytes, operand_of, rates_of
 from roofline.calibration.laws import Calibration
 from roofline.devices.device import HardwareSpec, load_hardware
+from roofline.workloads.models import Model
 from roofline.workloads.op_work import OpWork
-from roofline.workloads.workload import Memory, Model, Scenario, Workload, as_scenario
+from roofline.workloads.workload import Memory, Scenario, Workload, as_scenario
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ from roofline.bounds.analysis import analyze
 from roofline.bounds.limits import limits
 from roofline.calibration.laws import load_calibration
 from roofline.devices.device import load_hardware
-from roofline.workloads.workload import Model, Phase, workload
+from roofline.workloads.models import Model
+from roofline.workloads.workload import Phase, workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,9 @@ from quant.common import arguments
 from roofline.bounds.analysis import analyze
 from roofline.calibration.laws import Calibration
 from roofline.devices.device import HardwareSpec, load_hardware
+from roofline.workloads.models import Model
 from roofline.workloads.setting import WorkloadOptions
-from roofline.workloads.workload import Model, workload
+from roofline.workloads.workload import workload
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from roofline.bounds.sweep_kernel import sweep_points
 from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.workloads.amounts import Step
+from roofline.workloads.models import Model
 from roofline.workloads.quantities import Quantity, activation_bytes, moved_bytes
 from roofline.workloads.setting import SweepOptions
 from roofline.workloads.template import Template
-from roofline.workloads.workload import Model, Phase, Workload, workload
+from roofline.workloads.workload import Phase, Workload, workload
 
 if TYPE_CHECKING:
     import pandas as pd

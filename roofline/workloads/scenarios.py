@@ -8,9 +8,10 @@ from typing import Unpack
 
 from quant.common.errors import RequestError
 from quant.common.sizes import need_count
+from roofline.workloads.models import Model
 from roofline.workloads.setting import SettingOptions
 from roofline.workloads.transforms import drop_layers, layers_of
-from roofline.workloads.workload import MOST_STEPS, Model, Scenario, workload
+from roofline.workloads.workload import MOST_STEPS, Scenario, workload
 
 
 @dataclass(frozen=True)

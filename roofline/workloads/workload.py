@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Literal, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +16,14 @@ from quant.common.sizes import need_count
 from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from quant.plan import Plan
 from roofline.workloads.amounts import Step
-from roofline.workloads.inventory import Matrix, apart_of, assigned, left, matrices_of
-from roofline.workloads.models import Config, config_text, is_model
+from roofline.workloads.inventory import Matrix, apart_of, assigned, matrices_of
+from roofline.workloads.models import Model, config_text, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Linear, has_matrix
+from roofline.workloads.planned import as_format, specs_in
 from roofline.workloads.quantities import Quantity, moved_bytes
 from roofline.workloads.setting import Logits, Setting, WorkloadOptions
-from roofline.workloads.template import (
-    Template,
-    generates,
-    plain_ops,
-    plan_formats,
-    template,
-)
+from roofline.workloads.template import Template, generates, template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +31,6 @@ if TYPE_CHECKING:
 PHASES = ("prefill", "decode")
 MOST_STEPS = 1 << 20
 """Passes of a scenario; beyond any context that a model is made for."""
-Model = str | Path | Mapping[str, Any] | Config
 Phase = Literal["prefill", "decode"]
 
 
@@ -124,7 +117,7 @@ class Workload:
         Raises:
             RequestError: one that means no matrix.
         """
-        formats = arguments.table("formats", formats, _spec)
+        formats = arguments.table("formats", formats, as_format)
         before = self.template.ops
         paths = dict.fromkeys(path for op in before for path in op.paths)
         chosen = assigned(formats, paths, apart_of(before))
@@ -157,7 +150,7 @@ class Scenario:
         Raises:
             RequestError: one that means no matrix.
         """
-        formats = arguments.table("formats", formats, _spec)
+        formats = arguments.table("formats", formats, as_format)
         known: dict[Template, Template] = {}
         parts = []
         for work, n in self.parts:
@@ -228,7 +221,7 @@ def workload(
         as_spec(activations, "activations"),
         as_spec(kv, "kv"),
         as_spec(head, "head"),
-        tuple(_plan(plan).items()),
+        tuple(specs_in(plan).items()),
         logits,
         arguments.flag("flash", flash),
         not prefill if absorb is None else arguments.flag("absorb", absorb),
@@ -241,32 +234,6 @@ def workload(
         raise RequestError(f"{name} generates nothing: phase prefill is allowed")
     step = Step(batch, context, past) if prefill else Step(batch, new_tokens, context)
     return Workload(name, phase, batch, context, step, template(name, text, setting))
-
-
-def inventory(model: Model) -> dict[str, Matrix]:
-    """Return the matrices of a model that plans name, by path, as ``quant`` lists them.
-
-    Args:
-        model: As for ``workload``.
-
-    Raises:
-        RequestError: an unknown name, or a config that is not understood.
-    """
-    return matrices_of(plain_ops(*config_text(model)))
-
-
-def unplanned(model: Model, plan: Mapping[str, FormatLike] | Plan) -> dict[str, Matrix]:
-    """Return the matrices of a model that a plan gives no format, routers among them, by path.
-
-    Args:
-        model: As for ``workload``.
-        plan: Path or pattern to format, or a Plan.
-
-    Raises:
-        RequestError: as ``workload``.
-    """
-    name, text = config_text(model)
-    return left(plain_ops(name, text), plan_formats(name, text, _plan(plan)))
 
 
 def scenario(
@@ -314,13 +281,3 @@ def as_scenario(work: Workload | Scenario | Model, **options: Unpack[WorkloadOpt
     if not is_model(work):
         raise arguments.wrong_type("work", work, "a Workload, a Scenario or a model")
     return scenario(work, **options)
-
-
-def _plan(plan: Mapping[str, FormatLike] | Plan | None) -> dict[str, FormatSpec]:
-    if isinstance(plan, Plan):
-        return plan.specs
-    return {} if plan is None else arguments.table("plan", plan, _spec)
-
-
-def _spec(name: str, format_: object) -> FormatSpec:
-    return as_spec(format_, name)  # type: ignore[arg-type]  # which it checks

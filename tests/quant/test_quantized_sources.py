@@ -17,7 +17,7 @@ from quant.checkpoints.contents import load_manifest
 from quant.checkpoints.folder import load_quantized, load_rest
 from quant.checkpoints.stream import quantize_checkpoint
 from quant.common.errors import RequestError
-from quant.layers.weights import unquantized
+from quant.layers.parameters import unquantized
 from quant.methods.registry import METHODS
 from quant.models.checkpoint import quantize_to_folder
 from quant.models.preflight import check_quantization, name_of

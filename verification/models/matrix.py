@@ -15,7 +15,8 @@ from quant.checkpoints.runnable import load_checkpoint
 from quant.checkpoints.stream import quantize_checkpoint
 from quant.common.errors import HwsimError
 from quant.layers.coverage import COVERED, kept_said
-from quant.layers.weights import inventory, unquantized, weights
+from quant.layers.parameters import unquantized
+from quant.layers.weights import inventory, weights
 from quant.models.apply import quantize_model
 from quant.models.evaluate import perplexity
 from quant.models.report import QuantizationReport

@@ -48,6 +48,13 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
 }
 """Commands that write files -> suffixes of the files."""
+EXPORTS = {
+    "compressed-tensors": "int4:g64",
+    "gguf": "int8:g32",
+    "gptq": "int4-asym:g64",
+    "awq": "int4-asym:g64",
+}
+"""Layouts of exports -> a format that they hold."""
 BUDGET = ("--max-effective-bits", "4.3", *SHORT, "--tokens", "512", "--context", "256")
 
 
@@ -88,6 +95,17 @@ def streams(inputs: Path, out: Path) -> None:
     converted_file(inputs / "tiny.gguf")
 
 
+def exports(inputs: Path, out: Path) -> None:
+    """A checkpoint in the layout of every other runtime."""
+    from quant.checkpoints.stream import quantize_checkpoint
+    from quant.models.export import export
+
+    for to, spec in EXPORTS.items():
+        folder = out / f"{to} from"
+        quantize_checkpoint(inputs / TINY, folder, spec)
+        export(folder, out / to, to=to)
+
+
 def codesign(inputs: Path, out: Path) -> None:
     """A co-design folder: plan, tables, figures, checkpoint; and the sensitivities it keeps."""
     words = ("codesign", str(inputs / TINY), MACHINE, *BUDGET, "--exact-tokens", "8")
@@ -116,6 +134,7 @@ GROUPS: dict[str, Callable[[Path, Path], None]] = {
     "formats": formats,
     "methods": methods,
     "streams": streams,
+    "exports": exports,
     "codesign": codesign,
     "reports": reports,
     "measurements": measurements,

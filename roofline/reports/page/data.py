@@ -15,9 +15,10 @@ from roofline.calibration.laws import Calibration, load_calibration
 from roofline.devices.device import HardwareSpec, load_hardware
 from roofline.reports.roles import role_of
 from roofline.workloads.amounts import Amount, Expr
+from roofline.workloads.models import Model
 from roofline.workloads.ops import Op
 from roofline.workloads.quantities import QUANTITIES, Quantity
-from roofline.workloads.workload import Model, Phase, Workload, workload
+from roofline.workloads.workload import Phase, Workload, workload
 
 WEIGHTS: tuple[str, ...] = ("fp16", "fp8-e4m3", "int8:g128:int8", "int4:g128:fp16")
 WEIGHTS += ("bitmod4:g128:int8", "bitmod3:g128:int8", "mxfp4", "nvfp4")

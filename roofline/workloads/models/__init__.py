@@ -48,6 +48,7 @@ class Config(Protocol):
         """Return its keys and values."""
 
 
+Model = str | Path | Mapping[str, Any] | Config
 MODEL = "a built-in name, a hub id, a folder with config.json, a config dict or an AutoConfig"
 """What is allowed as a model, in words."""
 
@@ -84,7 +85,7 @@ def is_model(value: object) -> bool:
     return isinstance(value, str | os.PathLike | Mapping) or _is_config(value)
 
 
-def config_text(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, str]:
+def config_text(model: Model) -> tuple[str, str]:
     """Return the name and the JSON text of a model's config.
 
     Args:
@@ -128,7 +129,7 @@ def planned_for(plan: Plan, model: str) -> dict[str, str]:
     return dict(plan.layers)
 
 
-def load_config(model: str | Path | Mapping[str, Any] | Config) -> tuple[str, dict[str, Any]]:
+def load_config(model: Model) -> tuple[str, dict[str, Any]]:
     """Return the name and the config of a model.
 
     Raises:

@@ -140,6 +140,8 @@ def _heads(fields: Fields, kind: str, hidden: int) -> Heads:
     heads = fields.size("num_attention_heads", "n_head")
     shared = fields.flag("multi_query") or fields.flag("multi_query_attention")
     kv_heads = fields.size("multi_query_group_num", default=1) if shared else heads
+    if fields.flag("new_decoder_architecture"):  # Falcon-40B: groups of heads
+        kv_heads = fields.size("num_kv_heads", default=heads)
     kv_heads = fields.size("num_key_value_heads", default=kv_heads)
     width = fields.size("kv_channels", "head_dim", default=max(1, hidden // heads))
     if width * heads != hidden and "kv_channels" not in fields.data:
