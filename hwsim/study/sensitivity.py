@@ -220,7 +220,7 @@ class _Sums:
             found[path] = _mean(others)
         if dead:
             say(
-                f"{dead[0]} and {len(dead) - 1} more experts were never reached by calibration: "
+                f"experts that calibration never reached: {len(dead)}, the first {dead[0]}; "
                 "their losses are expected as the mean of their stack's others"
             )
         return {path: found[path] for path in chosen}
@@ -252,8 +252,11 @@ def _matrix(path: str, known: Mapping[str, Weight]) -> Weight:
 def _backward(model: nn.Module, window: torch.Tensor) -> None:
     """Gradients of the summed loss of one window by every layer's outputs."""
     embed: nn.Module = model.get_input_embeddings()  # type: ignore[operator]  # transformers' own
-    # Frozen weights make no graph by themselves: it begins at what the embeddings give.
-    hook = embed.register_forward_hook(lambda _module, _args, output: output.requires_grad_())
+    # Frozen weights make no graph by themselves: it begins at what the embeddings give. A copy,
+    # since some models scale it in place.
+    hook = embed.register_forward_hook(
+        lambda _module, _args, output: output.requires_grad_().clone()
+    )
     try:
         logits = run_model(model, {"input_ids": window[None]}).logits[0, :-1].float()
     finally:
