@@ -22,7 +22,7 @@ from quant.common.errors import RequestError
 from quant.common.options import format_name, format_names, listed
 from quant.common.output import FIGURES, TABLES, Output, Report, frame_of
 from quant.common.tables import Table
-from roofline.cli_measure import measure, planned
+from roofline.cli_measure import measure, planned, rest_of
 
 if TYPE_CHECKING:
     from roofline.devices.device import HardwareSpec
@@ -135,6 +135,8 @@ def report(
     expected = calibrated or calibration is not None
     law = roofline.load_calibration(spec, calibration) if expected else None
     request |= {"model": work.model, **asked}
+    rest = rest_of(given["plan"], model, given["weights"], given["head"])
+    request |= {"rest": rest} if rest else {}
     analysis = roofline.analyze(work, spec, law)
     page = partial(_page, model, spec, request, expected)
     output.write(analysis_report(analysis, request, page))

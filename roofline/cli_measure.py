@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from quant.common.options import format_name, format_names, listed, numbers, sce
 from quant.common.output import FIGURES, Output, Report
 
 if TYPE_CHECKING:
+    from quant.formats.spec import FormatLike
     from roofline.workloads.setting import WorkloadOptions
 
 SERVER = "A server's usual load, not the one short prompt of other commands."
@@ -63,21 +65,22 @@ def sweep(
     import roofline
     from roofline.reports.report import sweep_report
 
+    layers, rests = planned(plan, model), format_names(weights, ["fp16"], "weights")
     frame = roofline.sweep(
         model,
         devices,
         phase,
         batches,
         contexts,
-        format_names(weights, ["fp16"], "weights"),
+        rests,
         format_names(kv, ["fp16"], "kv"),
         format_names(activations, ["fp16"], "activations"),
         shares,
         calibrated=calibrated,
         head=format_name(head),
-        plan=planned(plan, model),
+        plan=layers,
     )
-    output.write(sweep_report(frame))
+    output.write(sweep_report(frame, rest_of(layers, model, " or ".join(rests), format_name(head))))
 
 
 @command(measure, "serve")
@@ -122,6 +125,8 @@ def serve_(
     request: dict[str, Any] = {"model": model, "hardware": spec.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, **given}
     request |= {"plan": str(plan) if plan else None, "calibrated": calibrated}
+    rest = rest_of(given["plan"], model, given["weights"], given["head"])
+    request |= {"rest": rest} if rest else {}
     output.write(serving_report(served, request))
 
 
@@ -189,3 +194,13 @@ def planned(plan: Path | None, model: str) -> dict[str, str] | None:
     from roofline.workloads.models import planned_for
 
     return None if plan is None else planned_for(Plan.load(plan), model)
+
+
+def rest_of(
+    layers: Mapping[str, FormatLike] | None, model: str, weights: FormatLike, head: FormatLike
+) -> str:
+    """Return in a line what a plan leaves, and in which formats; empty: nothing, or no plan."""
+    from roofline.workloads.inventory import HEAD, left_said
+    from roofline.workloads.planned import unplanned
+
+    return left_said(unplanned(model, layers), {"": weights, HEAD: head}) if layers else ""

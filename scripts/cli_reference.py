@@ -30,14 +30,17 @@ SCHEMAS = {
     "roofline.report/1": (
         "roofline report",
         "model, phase, batch, context, formats, hardware, time_s, ideal_s, memory_bytes, fits, "
-        "largest, bound_share, ops; with --compat llm_viewer",
+        "largest, bound_share, ops; rest: what a --plan leaves; with --compat llm_viewer",
     ),
     "roofline.compare/1": ("roofline compare", "model, phase, batch, context, rows"),
-    "roofline.sweep/1": ("roofline sweep", "rows: a combination each"),
+    "roofline.sweep/1": (
+        "roofline sweep",
+        "rows: a combination each; rest: what a --plan leaves",
+    ),
     "roofline.serve/2": (
         "roofline serve",
         "model, hardware, prompt, generate, batch, formats, plan, calibrated, ttft_s, tpot_s, "
-        "decode_s, tokens_per_s, expected_error, fits",
+        "decode_s, tokens_per_s, expected_error, fits; rest: what a --plan leaves",
     ),
     "roofline.list/1": ("roofline list", "models or hardware"),
     "roofline.validation/1": ("roofline validate", "kernels, serving"),
@@ -45,7 +48,7 @@ SCHEMAS = {
     "hwsim.simulate/1": (
         "hwsim simulate",
         "model, accelerator, prompt, generate, batch, plan, formats, cycles, compute_cycles, "
-        "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops",
+        "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops; rest: what a --plan leaves",
     ),
     "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
     "hwsim.codesign/1": (

@@ -12,14 +12,11 @@ from dataclasses import replace
 from hwsim.machines.accelerator import Accelerator
 from quant.common.errors import RequestError
 from quant.formats.spec import FormatLike, FormatSpec, as_spec
-from quant.layers.coverage import OUTSIDE
-from roofline.workloads.inventory import ROUTER, Matrix, is_unnamed
+from roofline.workloads.inventory import HEAD, ROUTER, Matrix, is_unnamed, left_said
 from roofline.workloads.ops import Op
 from roofline.workloads.setting import PLAIN
 from roofline.workloads.template import Template
 from roofline.workloads.workload import Scenario
-
-HEAD_KIND = OUTSIDE[1]
 
 
 def runs(machine: Accelerator, spec: FormatSpec) -> bool:
@@ -81,15 +78,7 @@ def rest_said(
         rest: Format of the layers that are not in the plan.
         head: Format of the head.
     """
-    own = {"": rest, HEAD_KIND: head, ROUTER: own_format(machine, PLAIN)}
-    sums: dict[str, int] = {}
-    for matrix in left.values():
-        sums[matrix.apart] = sums.get(matrix.apart, 0) + matrix.count
-    parts = [
-        f"{count:,} ({why or 'layers'}, as {own.get(why, PLAIN)})"
-        for why, count in sorted(sums.items(), key=lambda item: -item[1])
-    ]
-    return f"not in the plan: {sum(sums.values()):,} weights: {', '.join(parts)}" if parts else ""
+    return left_said(left, {"": rest, HEAD: head, ROUTER: own_format(machine, PLAIN)})
 
 
 def _own(op: Op, machine: Accelerator) -> Op:

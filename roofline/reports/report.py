@@ -25,7 +25,8 @@ def analysis_report(
 
     Args:
         analysis: The bounds.
-        request: What was asked, in JSON's types: model, phase, batch, context, formats.
+        request: What was asked, in JSON's types: model, phase, batch, context, formats; ``rest``:
+            what a plan leaves, in a line.
         page: The HTML page; None: the tables.
     """
     title = f"{request['model']} {request['phase']}, batch {request['batch']}, "
@@ -34,7 +35,7 @@ def analysis_report(
         title,
         "roofline.report/1",
         lambda: report_content(analysis, request),
-        lambda: [role_table(analysis, title)],
+        lambda: [role_table(analysis, title, _rest(request))],
         analysis.to_frame,
         lambda: draw_roofline(analysis),
         page,
@@ -68,17 +69,22 @@ def comparison_report(frame: pd.DataFrame, request: Mapping[str, Any]) -> Report
     )
 
 
-def sweep_report(frame: pd.DataFrame) -> Report:
-    """Return the report of ``sweep`` (``roofline.sweep/1``)."""
+def sweep_report(frame: pd.DataFrame, rest: str = "") -> Report:
+    """Return the report of ``sweep`` (``roofline.sweep/1``).
+
+    Args:
+        frame: Its rows.
+        rest: What a plan leaves, in a line; empty: no plan, or nothing.
+    """
 
     def tables() -> Sequence[Table]:
         lines = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-        return [table_of(lines, "sweep", constants=True)]
+        return [table_of(lines, "sweep", [rest] if rest else [], constants=True)]
 
     return Report(
         "sweep",
         "roofline.sweep/1",
-        lambda: {"rows": frame.to_dict("records")},
+        lambda: {"rows": frame.to_dict("records")} | ({"rest": rest} if rest else {}),
         tables,
         lambda: frame,
         lambda: draw_sweep(frame),
@@ -90,7 +96,8 @@ def serving_report(served: Serving, request: Mapping[str, Any]) -> Report:
 
     Args:
         served: Its times.
-        request: What was asked: model, hardware, prompt, generate, batch, formats, tp, calibrated.
+        request: What was asked: model, hardware, prompt, generate, batch, formats, tp, calibrated;
+            ``rest``: what a plan leaves, in a line.
     """
     error = (
         f"expected error {served.expected_error:.0%}" if request["calibrated"] else "least times"
@@ -103,6 +110,7 @@ def serving_report(served: Serving, request: Mapping[str, Any]) -> Report:
         f"  of which a decode step {served.decode_s * 1e3:.4g} ms, the rest new prompts",
         f"output {served.tokens_per_s:.4g} token/s over all sequences",
     ]
+    notes += _rest(request)
     if not served.fits:
         notes.append(f"DOES NOT FIT in the memory of {request['tp']} x {request['hardware']}")
     content = {**request, **asdict(served)}
@@ -110,6 +118,10 @@ def serving_report(served: Serving, request: Mapping[str, Any]) -> Report:
     return Report(
         title, "roofline.serve/2", lambda: content, lambda: [table], lambda: frame_of([content])
     )
+
+
+def _rest(request: Mapping[str, Any]) -> list[str]:
+    return [request["rest"]] if "rest" in request else []
 
 
 def report_content(analysis: Analysis, request: Mapping[str, Any]) -> dict[str, Any]:

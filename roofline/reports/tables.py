@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from quant.common.tables import Table, number, table_of
 from roofline.bounds.analysis import Analysis
 from roofline.bounds.limits import LARGEST, limits
@@ -10,8 +12,8 @@ from roofline.reports.roles import by_role
 _LETTERS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def role_table(analysis: Analysis, title: str) -> Table:
-    """Return the table for people: one row a role, and the totals."""
+def role_table(analysis: Analysis, title: str, notes: Sequence[str] = ()) -> Table:
+    """Return the table for people: one row a role, the totals, and what else is to be said."""
     lines = [
         {
             "module": str(row["role"]),
@@ -25,7 +27,7 @@ def role_table(analysis: Analysis, title: str) -> Table:
         }
         for row in by_role(analysis).to_dict("records")
     ]
-    return table_of(lines, title, summary(analysis))
+    return table_of(lines, title, [*summary(analysis), *notes])
 
 
 def summary(analysis: Analysis) -> list[str]:

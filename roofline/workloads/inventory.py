@@ -10,14 +10,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from quant.formats.spec import FormatSpec
+from quant.formats.spec import FormatLike, FormatSpec
 from quant.layers.coverage import OUTSIDE
 from quant.layers.patterns import chosen_by
-from quant.plan import HEAD
+from quant.plan import HEAD as HEAD_PATH
 from roofline.workloads.ops import Op
+from roofline.workloads.setting import PLAIN
 
 Sizes: TypeAlias = tuple[int, int]
+TABLE, HEAD = OUTSIDE
 ROUTER = "router"
+"""Why a plan's ``"*"`` does not mean a matrix."""
 INNER = "language_model."
 """What stands before the paths of the text part in a model of several kinds of input."""
 TOWERS = (
@@ -81,6 +84,23 @@ def left(ops: Iterable[Op], formats: Collection[str]) -> dict[str, Matrix]:
     return rest | {op.name: Matrix(op.matrix_shape, ROUTER) for op in ops if is_unnamed(op)}
 
 
+def left_said(rest: Mapping[str, Matrix], own: Mapping[str, FormatLike]) -> str:
+    """Return in a line how many weights a plan leaves, by what they are, with their formats.
+
+    Args:
+        rest: The matrices that the plan gives no format, as ``left`` finds them.
+        own: Their formats, by why they are apart (``""``: layers); those not named: 16 bits.
+    """
+    sums: dict[str, int] = {}
+    for matrix in rest.values():
+        sums[matrix.apart] = sums.get(matrix.apart, 0) + matrix.count
+    parts = [
+        f"{count:,} ({why or 'layers'}, as {own.get(why, PLAIN)})"
+        for why, count in sorted(sums.items(), key=lambda item: -item[1])
+    ]
+    return f"not in the plan: {sum(sums.values()):,} weights: {', '.join(parts)}" if parts else ""
+
+
 def assigned(
     patterns: Mapping[str, FormatSpec],
     paths: Collection[str],
@@ -113,8 +133,7 @@ def assigned(
 
 
 def _apart(op: Op) -> str:
-    table, head = OUTSIDE
-    return table if op.is_apart else head if op.name == HEAD else ""
+    return TABLE if op.is_apart else HEAD if op.name == HEAD_PATH else ""
 
 
 def is_tower(pattern: str) -> bool:

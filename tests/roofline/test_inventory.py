@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from quant.plan import assign
 from roofline.workloads.inventory import ROUTER
 from roofline.workloads.ops import Experts
 from roofline.workloads.planned import inventory, unplanned
+from tests.docs.commands import run_command
 
 USUAL = {
     "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -218,3 +222,19 @@ def test_embeddings_are_named_but_not_meant() -> None:
     formats = [work.template.ops[0].weights for work in (named, meant)]
     assert formats == [INT8, FP16]
     assert named.memory.weights < roofline.workload(config).memory.weights
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["report smollm2-135m h100-sxm", "sweep smollm2-135m h100-sxm", "serve smollm2-135m h100-sxm"],
+)
+def test_commands_say_what_a_plan_leaves(words: str, tmp_path: Path) -> None:
+    plan = tmp_path / "down.toml"
+    plan.write_text('schema = "plan/1"\n[layers]\n"*.down_proj" = "int4"\n', encoding="utf-8")
+    layers = 30 * (576 * 576 * 2 + 576 * 192 * 2 + 576 * 1536 * 2)
+    line = [*shlex.split(f"roofline {words}"), "--plan", str(plan)]
+    said = run_command([*line, "--weights", "int8"], tmp_path)
+    assert f"{layers:,} (layers, as int8)" in " ".join(said.split())
+    content = json.loads(run_command([*line, "--output", "json"], tmp_path))
+    assert f"{layers:,} (layers, as fp16)" in content["rest"]
+    assert "28,311,552 (head, as fp16)" in content["rest"]
