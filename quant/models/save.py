@@ -43,6 +43,8 @@ def save_model(
         HwsimError: another process writes there, or the disk is full.
     """
     arguments.one_of("model", model, nn.Module, "a torch module")
+    if tokenizer is not None and not hasattr(tokenizer, "save_pretrained"):
+        raise arguments.wrong_type("tokenizer", tokenizer, "a tokenizer of transformers, or None,")
     overwrite, folder = arguments.flag("overwrite", overwrite), arguments.path("folder", folder)
     found = inventory(model)
     codes = {path: own for path, weight in found.weights.items() if (own := weight.tensor)}
