@@ -7,6 +7,7 @@ beats mean, ``hwsim.tile.side_band`` what stands beside them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -24,14 +25,15 @@ class Packet(NamedTuple):
 
     Attributes:
         user: Side band of the header beat (``hwsim.tile.side_band``).
-        weights: Words of the rows, ``[beats, rows]``: header, factors if ``final``, codes.
+        weights: Words of the rows, ``[beats, rows]``: header, factors if ``final``, codes; uint64,
+            or integers of Python's where a tile of more than 8 lanes has wider words.
         words: Activations, ``[blocks, columns, lanes]``.
         steps: Of the format.
         needed: Whether some PE has a product, ``[blocks, steps]``.
     """
 
     user: SideBand
-    weights: NDArray[np.uint64]
+    weights: NDArray[Any]
     words: NDArray[Any]
     steps: int
     needed: NDArray[np.bool_]
@@ -72,70 +74,114 @@ def jobs(
         raise RequestError(
             f"words of shape {words.shape}: [tokens, {weight.codes.shape[1]}] is needed"
         )
-    for row in range(0, len(weight.codes), tile.rows):
-        for token in range(0, len(words), tile.columns):
-            rows, columns = slice(row, row + tile.rows), slice(token, token + tile.columns)
-            packets = list(_packets(weight, words[columns], rows, tile, output))
-            yield Job(rows, columns, packets)
+    sides = _side_bands(weight, output)
+    groups = [_group(weight, words, g, tile) for g in range(len(sides))]
+    steps = weight.table.steps
+    for row in range(-(-len(weight.codes) // tile.rows)):
+        parts = [
+            (side, group.weights[row], group.words, group.needed(row))
+            for side, group in zip(sides, groups, strict=True)
+        ]
+        for token in range(-(-len(words) // tile.columns)):
+            packets = [
+                Packet(side, beats, inputs[token], steps, needed[token])
+                for side, beats, inputs, needed in parts
+            ]
+            yield Job(_tile_of(row, tile.rows), _tile_of(token, tile.columns), packets)
 
 
-def _packets(
-    weight: Weights, words: NDArray[Any], rows: slice, tile: Tile, output: Output
-) -> Iterator[Packet]:
+@dataclass(frozen=True)
+class _Group:
+    """A group of inputs, for all tiles of rows and of tokens.
+
+    Attributes:
+        weights: ``[row tiles, beats, rows]``.
+        words: ``[token tiles, blocks, columns, lanes]``.
+        terms: Bits of the steps in which a lane has a term in some row,
+            ``[row tiles, blocks, lanes]``.
+        active: All bits where a lane has an activation in some column, else 0,
+            ``[token tiles, blocks, lanes]``.
+        always: Bits of the steps that any activation needs.
+        steps: Of the format.
+    """
+
+    weights: NDArray[Any]
+    words: NDArray[Any]
+    terms: NDArray[np.uint64]
+    active: NDArray[np.uint64]
+    always: np.uint64
+    steps: int
+
+    def needed(self, row: int) -> NDArray[np.bool_]:
+        """Return in which steps a lane has a term in some row and an activation in some column.
+
+        ``[token tiles, blocks, steps]``.
+        """
+        bits = np.bitwise_or.reduce((self.terms[row] | self.always) & self.active, axis=2)
+        steps = np.arange(self.steps, dtype=np.uint64)
+        needed: NDArray[np.bool_] = (bits[..., None] >> steps & np.uint64(1)).astype(bool)
+        return needed
+
+
+def _group(weight: Weights, words: NDArray[Any], group: int, tile: Tile) -> _Group:
     lanes, columns = tile.arithmetic.lanes, weight.codes.shape[1]
-    groups = range(0, columns, weight.size)
+    here = slice(group * weight.size, min((group + 1) * weight.size, columns))
+    width = -(-(here.stop - here.start) // lanes) * lanes
+    codes = _in_tiles(weight.codes[:, here], tile.rows, width)
+    inputs = _in_tiles(words[:, here], tile.columns, width)
+    selectors = _in_tiles(weight.selectors[:, group, None], tile.rows, 1)
+    inputs = inputs.reshape(*inputs.shape[:2], -1, lanes).transpose(0, 2, 1, 3)
+    steps = np.arange(weight.table.steps, dtype=np.uint64)
+    by_code = (weight.table.man.astype(np.uint64) << steps).sum(axis=2, dtype=np.uint64)
+    terms = np.bitwise_or.reduce(by_code[selectors, codes], axis=1)
+    fields = tile.arithmetic.activations.fields(inputs)
+    active = ((fields.mantissa > 0) & fields.finite).any(axis=2)
+    heads = [_headers(weight, group)]
+    if here.stop == columns:
+        heads.append(weight.factors.view(np.uint32).astype(np.uint64))
+    tops = [_in_tiles(head[:, None], tile.rows, 1).transpose(0, 2, 1) for head in heads]
+    return _Group(
+        np.concatenate([*tops, _beats(codes, lanes)], axis=1),
+        inputs,
+        terms.reshape(len(terms), -1, lanes),
+        np.where(active, ~np.uint64(0), np.uint64(0)),
+        np.uint64(weight.zero_points is not None),
+        len(steps),
+    )
+
+
+def _side_bands(weight: Weights, output: Output) -> list[SideBand]:
     numbers = format_id(weight.table.format), scale_id(weight.scale_kind)
-    for g, start in enumerate(groups):
-        final, stop = start == groups[-1], min(start + weight.size, columns)
-        blocks = -(-(stop - start) // lanes)
-        codes = _padded(weight.codes[rows, start:stop], tile.rows, blocks * lanes)
-        inputs = _padded(words[:, start:stop], tile.columns, blocks * lanes)
-        inputs = inputs.reshape(tile.columns, blocks, lanes).transpose(1, 0, 2)
-        shifts = np.arange(lanes, dtype=np.uint64) * np.uint64(8)
-        beats = (codes.reshape(tile.rows, blocks, lanes).astype(np.uint64) << shifts).sum(axis=2)
-        heads = [_header(weight, rows, g, tile.rows)]
-        if final:
-            factors = weight.factors[rows].view(np.uint32).astype(np.uint64)
-            heads.append(_padded(factors[:, None], tile.rows, 1)[:, 0])
-        yield Packet(
-            SideBand(*numbers, output == "fp16", final),
-            np.concatenate([np.stack(heads), beats.T]),
-            inputs,
-            weight.table.steps,
-            _needed(weight, codes, rows, g, inputs, tile),
-        )
+    count = weight.selectors.shape[1]
+    return [SideBand(*numbers, output == "fp16", group == count - 1) for group in range(count)]
 
 
-def _header(weight: Weights, rows: slice, group: int, count: int) -> NDArray[np.uint64]:
-    selector, scale = weight.selectors[rows, group], weight.stored_scales[rows, group]
+def _headers(weight: Weights, group: int) -> NDArray[np.uint64]:
+    """The first word of each row."""
+    selector, scale = weight.selectors[:, group], weight.stored_scales[:, group]
     corrections = weight.corrections
     correction = np.zeros_like(weight.scales) if corrections is None else corrections
-    low = correction[rows, group].astype(np.int64) & 0xFFFF
+    low = correction[:, group].astype(np.int64) & 0xFFFF
     words = selector.astype(np.int64) << 24 | low << 8 | scale.astype(np.int64)
-    return _padded(words.astype(np.uint64)[:, None], count, 1)[:, 0]
+    return words.astype(np.uint64)
 
 
-def _needed(
-    weight: Weights,
-    codes: NDArray[Any],
-    rows: slice,
-    group: int,
-    inputs: NDArray[Any],
-    tile: Tile,
-) -> NDArray[np.bool_]:
-    """Steps in which a lane has a term in some row and an activation in some column."""
-    selectors = _padded(weight.selectors[rows, group][:, None], tile.rows, 1)
-    terms = weight.table.man[selectors, codes].astype(bool)
-    blocks = len(inputs)
-    by_lane = terms.any(axis=0).reshape(blocks, -1, weight.table.steps)
-    fields = tile.arithmetic.activations.fields(inputs)
-    active: NDArray[np.bool_] = np.any((fields.mantissa > 0) & fields.finite, axis=1)
-    needed: NDArray[np.bool_] = np.any(by_lane & active[..., None], axis=1)
-    if weight.zero_points is not None:
-        needed[:, 0] |= np.any(active, axis=1)
-    return needed
+def _beats(codes: NDArray[Any], lanes: int) -> NDArray[Any]:
+    """Words of codes ``[row tiles, rows, blocks * lanes]``, a byte a lane, the first lowest."""
+    blocks = codes.reshape(*codes.shape[:2], -1, lanes).transpose(0, 2, 1, 3)
+    words = np.zeros((*blocks.shape[:3], -(-lanes // 8) * 8), np.uint8)
+    words[..., :lanes] = blocks
+    low, *high = np.moveaxis(words.view("<u8"), -1, 0)
+    wide: NDArray[Any] = low if not high else low.astype(object) | high[0].astype(object) << 64
+    return wide
 
 
-def _padded(values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """Zeros to the right and below: lanes, rows and columns that are not there."""
-    return np.pad(values, ((0, rows - values.shape[0]), (0, columns - values.shape[1])))
+def _in_tiles(values: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Return ``[tiles, rows, columns]``, with zeros for what is not there."""
+    tiles = -(-len(values) // rows)
+    padding = ((0, tiles * rows - len(values)), (0, columns - values.shape[1]))
+    return np.pad(values, padding).reshape(tiles, rows, columns)
+
+
+def _tile_of(number: int, size: int) -> slice:
+    return slice(number * size, (number + 1) * size)

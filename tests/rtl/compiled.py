@@ -8,7 +8,7 @@ import resource
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,24 +99,29 @@ def simulate(
 
 def weight_lines(packet: Packet, tile: Tile) -> list[str]:
     """Beats as hexadecimal ``{last, user, data}``."""
-    width = tile.word_bits * tile.rows
-    lines = []
-    for index, words in enumerate(packet.weights):
-        data = sum(int(word) << (tile.word_bits * row) for row, word in enumerate(words))
-        last = index == len(packet.weights) - 1
-        lines.append(f"{data | packet.user.word << width | last << (width + SIDE_BITS):x}")
-    return lines
+    tops = [packet.user.word] * len(packet.weights)
+    tops[-1] |= 1 << SIDE_BITS
+    return _lines(packet.weights, tile.word_bits, tops)
 
 
 def act_lines(packet: Packet, tile: Tile) -> list[str]:
     """Beats as hexadecimal ``{last, data}``."""
-    bits = tile.arithmetic.activations.bits
-    width = bits * tile.columns * tile.arithmetic.lanes
-    lines = []
-    for index, words in enumerate(packet.words):
-        data = sum(int(word) << (bits * at) for at, word in enumerate(words.reshape(-1)))
-        lines.append(f"{data | (index == len(packet.words) - 1) << width:x}")
-    return lines
+    tops = [0] * len(packet.words)
+    tops[-1] = 1
+    return _lines(packet.words, tile.arithmetic.activations.bits, tops)
+
+
+def _lines(beats: NDArray[Any], bits: int, tops: Sequence[int]) -> list[str]:
+    """What stands above the words of each beat, and the words, the first lowest."""
+    count, size = len(beats), bits // 8
+    if beats.dtype == object:  # words wider than 64 bits
+        packed = b"".join(int(word).to_bytes(size, "little") for word in beats.reshape(-1))
+        parts = np.frombuffer(packed, np.uint8)
+    else:
+        little = np.ascontiguousarray(beats.astype(beats.dtype.newbyteorder("<")))
+        parts = little.view(np.uint8).reshape(*beats.shape, -1)[..., :size]
+    rows = parts.reshape(count, -1)[:, ::-1]
+    return [f"{top:x}{row.tobytes().hex()}" for top, row in zip(tops, rows, strict=True)]
 
 
 def _results(file: Path, tile: Tile) -> NDArray[np.uint32]:

@@ -49,6 +49,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "tile": {**SMALL, "arithmetic": {"activation": "int8", "lanes": 8}},
         "formats": NARROW,
     },
+    "sixteen-lanes": {
+        "tile": {"rows": 3, "columns": 2, "skip_zero_steps": True, "arithmetic": {"lanes": 16}},
+        "formats": NARROW,
+    },
 }
 pytestmark = pytest.mark.rtl
 
