@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from hwsim.pe.activations import ActivationFormat, activation_format
 from quant.common import arguments
@@ -85,15 +86,66 @@ class Arithmetic:
         return max(self.accumulator_bits, self.step_bits + MAX_SIGNIFICANCE) + 1
 
     @property
+    def largest_sum(self) -> int:
+        """Magnitude of the largest sum of a step, its significance applied."""
+        element = self.activations.element
+        mantissa = 128 if element is None else (1 << self.activations.mantissa_bits) - 1
+        return self.lanes * (mantissa << self.guard_bits) << MAX_SIGNIFICANCE
+
+    @property
     def accumulator_exponent_bits(self) -> int:
-        """Width of an accumulator's exponent: it cannot overflow in a group of ``MAX_GROUP``.
+        """Width of an accumulator's exponent: sums of ``MAX_GROUP`` weights fit without floors.
 
         After a normalization to the right the mantissa has all its bits, so an exponent above
-        the largest product's is at most ``log2(sum) - accumulator_bits + 1``.
+        the largest product's is at most ``log2(sum) - accumulator_bits + 1``. Floors of negative
+        steps add to the sum: ``max_steps`` says how many of them fit as well.
         """
         blocks = (-(-MAX_GROUP // self.lanes)).bit_length()
         grown = self.step_bits + MAX_SIGNIFICANCE + blocks + 3 - self.accumulator_bits
         return (self.largest_exponent + max(grown, 1)).bit_length()
+
+    @property
+    def max_steps(self) -> int:
+        """Steps after which no accumulator's exponent can be too wide, whatever was added.
+
+        Found by running the worst case, the largest negative step again and again
+        (docs/pe_error_bound.md, 3).
+        """
+        return _steps_within(self)
+
+    def check_group(self, size: int, steps: int, what: str) -> None:
+        """Raise RequestError where a group's steps could overflow an accumulator's exponent.
+
+        Args:
+            size: Weights of the group.
+            steps: Of each block of them.
+            what: Whose steps, for the message: a format, a tile.
+        """
+        taken = -(-size // self.lanes) * steps
+        if taken > self.max_steps:
+            raise RequestError(
+                f"groups of {size} weights in {what} take {taken} steps: an accumulator of "
+                f"{self.accumulator_bits} bits with {self.lanes} lanes and {self.activation} "
+                f"activations holds {self.max_steps} (take more accumulator_bits or shorter groups)"
+            )
+
+
+@cache
+def _steps_within(rule: Arithmetic) -> int:
+    """Return how many largest negative steps leave the exponent within its width."""
+    limit, top = (1 << rule.accumulator_exponent_bits) - 1, 1 << rule.accumulator_bits
+    first = exponent = rule.largest_exponent
+    magnitude = count = 0
+    while True:
+        # Each step adds the same at this exponent, floored away from zero, until it normalizes.
+        added = -(-rule.largest_sum >> (exponent - first))
+        steps = -(-(top - magnitude) // added)
+        wide = magnitude + steps * added
+        places = wide.bit_length() - rule.accumulator_bits
+        exponent, magnitude = exponent + places, -(-wide >> places)
+        count += steps
+        if exponent > limit:
+            return count - 1
 
 
 PUBLISHED = Arithmetic(accumulator_bits=14)

@@ -135,7 +135,12 @@ def group_sum(
     table: TermTable,
     rule: Arithmetic,
 ) -> GroupSum:
-    """Run one group: blocks of lanes outer, terms inner."""
+    """Run one group: blocks of lanes outer, terms inner.
+
+    Raises:
+        RequestError: more steps than the accumulator's exponent is made for.
+    """
+    rule.check_group(len(codes), table.steps, table.format)
     partial, steps, busy = Partial(), 0, 0
     for start in range(0, len(codes), rule.lanes):
         block = slice(start, start + rule.lanes)
@@ -150,7 +155,12 @@ def group_sum(
 
 
 def activation_sum(activations: Sequence[Activation], rule: Arithmetic) -> Partial:
-    """The sum of a group's activations, by the same stages with every weight 1."""
+    """The sum of a group's activations, by the same stages with every weight 1.
+
+    Raises:
+        RequestError: more steps than the accumulator's exponent is made for.
+    """
+    rule.check_group(len(activations), 1, "ones")
     partial = Partial()
     for block in _blocks(activations, rule.lanes):
         result = multiply(block, [(0, 1, 0)] * len(block), rule)

@@ -61,6 +61,8 @@ module tile
   `ASSERT_PARAMETER(AccumulatorBits, AccumulatorBits >= 8 && AccumulatorBits <= 28)
   `ASSERT_PARAMETER(Digits, DigitBits == 1 || DigitBits == 2 || DigitBits == 4 || DigitBits == 8)
   `ASSERT_PARAMETER(MaxBlocks, MaxBlocks >= 1 && MaxBlocks * Lanes <= MaxGroup)
+  `ASSERT_PARAMETER(GroupSteps, MaxBlocks * MaxSteps <= max_steps(
+      Activation, ExponentBits, GuardBits, Lanes, AccumulatorBits))
   `ASSERT_PARAMETER(Widths, step_bits(Activation, GuardBits, Lanes) + MaxSignificance + 1 <= 30)
 
   localparam int unsigned Beats      = MaxBlocks + 2;

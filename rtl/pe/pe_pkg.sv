@@ -90,7 +90,7 @@ package pe_pkg;
     return product_bits(format, guard_bits) + unsigned'($clog2(lanes));
   endfunction
 
-  // Width of an accumulator's exponent: it cannot overflow in a group of MaxGroup weights.
+  // Width of an accumulator's exponent: sums of MaxGroup weights fit, before floors; see max_steps.
   function automatic int unsigned accumulator_exponent_bits(
       activation_e format, int unsigned exponent_bits, int unsigned guard_bits, int unsigned lanes,
       int unsigned accumulator_bits);
@@ -99,6 +99,36 @@ package pe_pkg;
     widest = step_bits(format, guard_bits, lanes) + MaxSignificance + blocks + 3;
     grown  = (widest > accumulator_bits + 1) ? widest - accumulator_bits : 1;
     return unsigned'($clog2(act_largest_exponent(format) + (1 << exponent_bits) + grown));
+  endfunction
+
+  // Steps after which no accumulator's exponent can be too wide: those of the worst case, the
+  // largest negative step again and again, that leave it within its width.
+  function automatic longint unsigned max_steps(
+      activation_e format, int unsigned exponent_bits, int unsigned guard_bits, int unsigned lanes,
+      int unsigned accumulator_bits);
+    longint unsigned largest, added, magnitude, steps, count;
+    int unsigned limit, first, exponent, above, places;
+    limit = (32'd1 << accumulator_exponent_bits(format, exponent_bits, guard_bits, lanes,
+                                                accumulator_bits)) - 32'd1;
+    first = act_largest_exponent(format) + (32'd1 << exponent_bits) - 32'd1;
+    largest = (format == ActInt8) ? 64'd128 : (64'd1 << act_mantissa_bits(format)) - 64'd1;
+    largest = (64'(lanes) * (largest << guard_bits)) << MaxSignificance;
+    exponent = first;
+    magnitude = 64'd0;
+    count = 64'd0;
+    while (exponent <= limit) begin
+      // Each step adds the same at this exponent, floored away from zero, until it normalizes.
+      above = (exponent - first > 32'd40) ? 32'd40 : exponent - first;
+      added = (largest + (64'd1 << above) - 64'd1) >> above;
+      steps = ((64'd1 << accumulator_bits) - magnitude + added - 64'd1) / added;
+      magnitude = magnitude + steps * added;
+      places = 32'd0;
+      while ((magnitude >> (places + accumulator_bits)) != 64'd0) places = places + 32'd1;
+      magnitude = (magnitude + (64'd1 << places) - 64'd1) >> places;
+      exponent = exponent + places;
+      count = count + steps;
+    end
+    return count - 64'd1;
   endfunction
 
 endpackage

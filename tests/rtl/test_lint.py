@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hwsim.pe.arithmetic import MAX_GROUP, MAX_STEPS, Arithmetic
 from tests.rtl.simulator import ARRAY, NEEDED, PACKAGES, PE, ROOT, RTL, environment
 
 BASELINE = sorted((RTL / "baseline").glob("*.sv"))
@@ -44,6 +45,25 @@ def test_verilator(top: str) -> None:
     sources = [*DESIGN, *FORMAL] if top in PROOFS else DESIGN
     done = run(["verilator", *options, *map(str, sources)])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("lanes", "bits", "activation"),
+    [(4, 8, "fp16"), (1, 10, "int8"), (16, 11, "fp16"), (8, 9, "fp8-e5m2"), (2, 8, "bf16")],
+)
+def test_a_tile_refuses_what_could_overflow_an_exponent(
+    lanes: int, bits: int, activation: str
+) -> None:
+    rule = Arithmetic(lanes=lanes, accumulator_bits=bits, activation=activation)
+    blocks = rule.max_steps // MAX_STEPS
+    assert blocks * lanes < MAX_GROUP
+    given: dict[str, object] = {"Lanes": lanes, "AccumulatorBits": bits, "Rows": 1, "Columns": 1}
+    given |= {"Activation": f"3'd{rule.activations.id}"}
+    for count, fault in ((blocks, ""), (blocks + 1, "MaxBlocks * MaxSteps <= max_steps")):
+        own = [f"-G{name}={value}" for name, value in {**given, "MaxBlocks": count}.items()]
+        options = ["--lint-only", "--assert", "--top-module", "tile", f"-I{RTL / 'include'}", *own]
+        done = run(["verilator", *options, *map(str, DESIGN)])
+        assert (fault in done.stderr and done.returncode != 0) if fault else done.returncode == 0
 
 
 def test_slang(capfd: pytest.CaptureFixture[str]) -> None:
