@@ -127,9 +127,13 @@ module bit_serial_pe
   end
 
 `ifndef SYNTHESIS
-  // Exponents only rise within a group: a wrapped one would have overflowed.
+  // Exponents only rise within a group: a wrapped one would have overflowed. Before the first group
+  // begins, the registers hold anything, and there may have been no reset yet.
+  bit has_begun;
+  initial has_begun = 1'b0;
   always_ff @(posedge clk_i) begin
-    if (write && !first_i) begin
+    if (write && first_i) has_begun <= 1'b1;
+    if (write && !first_i && has_begun) begin
       ExponentRises : assert (exponent_d >= exponent_q)
       else $error("ExponentRises: %0d after %0d", exponent_d, exponent_q);
     end
