@@ -53,7 +53,8 @@ def quantize_(
         list[str] | None,
         typer.Option(
             "--ignore",
-            help=f"Paths or patterns of layers that stay as they are. {options.LISTS}.",
+            help="Layers that stay as they are: paths, patterns with *, regular expressions "
+            f"(re:...) or classes (type:Conv2d). {options.LISTS}.",
             show_default="none",
         ),
     ] = None,
@@ -92,8 +93,8 @@ def quantize_(
             ignore=listed(ignore, (), "ignore"),
             overwrite=overwrite,
         )
-        already = "finished already," if done.was_there else ""
-        _say(folder, f"{already} {_bits(done)}", done, chosen)
+        bits = _bits(len(done.layers), done.effective_bits, done.whole_model_bits)
+        _say(folder, f"finished already, {bits}" if done.was_there else bits, done, chosen)
         return
     from quant.models.checkpoint import quantize_to_folder
 
@@ -107,10 +108,12 @@ def quantize_(
         ignore=listed(ignore, (), "ignore"),
         overwrite=overwrite,
     )
+    made = written.manifest  # its bits are those of what is stored: the rest may be cast
+    bits = _bits(len(made["layers"]), made["effective_bits"], made["whole_model_bits"])
     if written.report is None:
-        print(f"{folder}: finished already, {len(written.manifest['layers'])} layers")
+        print(f"{folder}: finished already, {bits}")
     else:
-        _say(folder, _bits(written.report), written.report, chosen)
+        _say(folder, bits, written.report, chosen)
 
 
 @command(models, "export")
@@ -220,6 +223,8 @@ def eval_(
     names = format_names(weights, (), "weights")
     if head and not names and plan is None:
         raise RequestError(f"head {head!r}: --weights or --plan is needed too")
+    if methods and not names and plan is None:
+        raise RequestError(f"method {methods[0].name!r}: --weights or --plan is needed too")
     choices: dict[str, Formats] = {text: _formats(text, head, None) for text in names}
     if plan is not None:
         choices[str(plan)] = _formats("", head, plan)
@@ -289,13 +294,11 @@ def _say(
     """Print what was done: first what a user should know, then what stays as it is."""
     for line in report.warnings:
         print(f"{folder}: {line}")
-    print(f"{folder}: {bits.strip()}")
+    print(f"{folder}: {bits}")
     print(f"{folder}: by {method.described}")
     print(f"{folder}: as they were: {report.kept_said or 'nothing'}")
 
 
-def _bits(report: QuantizationReport | StreamReport) -> str:
-    return (
-        f"{len(report.layers)} layers at {report.effective_bits:.3f} effective bits, "
-        f"whole model {report.whole_model_bits:.3f} bits a weight"
-    )
+def _bits(layers: int, effective: float, whole: float) -> str:
+    said = f"{layers} layers at {effective:.3f} effective bits"
+    return f"{said}, whole model {whole:.3f} bits a weight"

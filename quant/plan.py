@@ -70,11 +70,12 @@ class Plan:
         object.__setattr__(self, "options", options)
         arguments.choice("schema", self.schema, ("plan/1",))
         faults = []
-        for recipe in (Recipe(self.method, self.options), *self.recipes.values()):
+        own = {f"layers.{path}: ": recipe for path, recipe in self.recipes.items()}
+        for where, recipe in {"": Recipe(self.method, self.options), **own}.items():
             try:
                 get_method(recipe.method or self.method).configured(recipe.options)
             except RequestError as error:
-                faults.append(str(error))
+                faults.append(f"{where}{error}")
         for path, text in self.layers.items():
             try:
                 parse_spec(text)
@@ -115,6 +116,8 @@ class Plan:
         data = load_toml(path)
         if data.get("schema") != "plan/1":
             raise RequestError(f"{path}: schema is {data.get('schema')!r}: 'plan/1' is needed")
+        if "recipes" in data:  # how the class holds them, not how a file says it
+            raise RequestError(f"{path}: recipes: no such key (a table of a layer has its method)")
         layers = data.get("layers")
         tables = {k: v for k, v in layers.items() if _is_table(v)} if _is_table(layers) else {}
         try:
@@ -208,6 +211,9 @@ def recipes_of(formats: Formats) -> dict[str, Recipe]:
     if isinstance(formats, Mapping):
         return {p: _recipe(p, value) for p, value in formats.items() if _is_table(value)}
     return {}
+
+
+NOTHING = "nothing to quantize: the formats name no matrix of the model, or all are left out"
 
 
 def check_formats(formats: Formats, method: Method) -> None:

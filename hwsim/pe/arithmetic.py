@@ -113,21 +113,23 @@ class Arithmetic:
         """
         return _steps_within(self)
 
-    def check_group(self, size: int, steps: int, what: str) -> None:
-        """Raise RequestError where a group's steps could overflow an accumulator's exponent.
 
-        Args:
-            size: Weights of the group.
-            steps: Of each block of them.
-            what: Whose steps, for the message: a format, a tile.
-        """
-        taken = -(-size // self.lanes) * steps
-        if taken > self.max_steps:
-            raise RequestError(
-                f"groups of {size} weights in {what} take {taken} steps: an accumulator of "
-                f"{self.accumulator_bits} bits with {self.lanes} lanes and {self.activation} "
-                f"activations holds {self.max_steps} (take more accumulator_bits or shorter groups)"
-            )
+def check_group(rule: Arithmetic, size: int, steps: int, what: str) -> None:
+    """Raise RequestError where a group's steps could overflow an accumulator's exponent.
+
+    Args:
+        rule: Widths.
+        size: Weights of the group.
+        steps: Of each block of them.
+        what: Whose steps, for the message: a format, a tile.
+    """
+    taken = -(-size // rule.lanes) * steps
+    if taken > rule.max_steps:
+        raise RequestError(
+            f"groups of {size} weights in {what} take {taken} steps: an accumulator of "
+            f"{rule.accumulator_bits} bits with {rule.lanes} lanes and {rule.activation} "
+            f"activations holds {rule.max_steps} (take more accumulator_bits or shorter groups)"
+        )
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic
+from hwsim.pe.arithmetic import MAX_GROUP, Arithmetic, check_group
 from hwsim.pe.terms import TermTable, term_table
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
@@ -88,7 +88,7 @@ def weights(weight: QuantizedTensor, rule: Arithmetic | None) -> tuple[Weights, 
     size = min(weight.spec.group_size, weight.shape[1])
     if size > MAX_GROUP:
         raise RequestError(f"groups of {size} weights: the PE's counters allow {MAX_GROUP}")
-    rule.check_group(size, table.steps, str(weight.spec))
+    check_group(rule, size, table.steps, str(weight.spec))
     codes, selectors = weight.unpack_codes(), weight.group_selectors()
     _check_codes(table, codes, selectors, size)
     scales, exponents = _scales(weight)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from hwsim.pe.activations import ACTIVATIONS, ActivationFormat
-from hwsim.pe.arithmetic import Arithmetic
+from hwsim.pe.arithmetic import Arithmetic, check_group
 from hwsim.pe.terms import TermTable
 
 
@@ -140,7 +140,7 @@ def group_sum(
     Raises:
         RequestError: more steps than the accumulator's exponent is made for.
     """
-    rule.check_group(len(codes), table.steps, table.format)
+    check_group(rule, len(codes), table.steps, table.format)
     partial, steps, busy = Partial(), 0, 0
     for start in range(0, len(codes), rule.lanes):
         block = slice(start, start + rule.lanes)
@@ -160,7 +160,7 @@ def activation_sum(activations: Sequence[Activation], rule: Arithmetic) -> Parti
     Raises:
         RequestError: more steps than the accumulator's exponent is made for.
     """
-    rule.check_group(len(activations), 1, "ones")
+    check_group(rule, len(activations), 1, "ones")
     partial = Partial()
     for block in _blocks(activations, rule.lanes):
         result = multiply(block, [(0, 1, 0)] * len(block), rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hwsim.pe.arithmetic import MAX_GROUP, MAX_STEPS, Arithmetic
+from hwsim.pe.arithmetic import MAX_GROUP, MAX_STEPS, Arithmetic, check_group
 from hwsim.pe.operands import Weights
 from hwsim.tile.side_band import format_id, scale_id
 from quant.common import arguments
@@ -56,7 +56,7 @@ class Tile:
             )
 
         blocks = self.max_blocks * self.arithmetic.lanes
-        self.arithmetic.check_group(blocks, MAX_STEPS, f"a tile with max_group = {self.max_group}")
+        check_group(self.arithmetic, blocks, MAX_STEPS, f"a tile with max_group = {self.max_group}")
 
     @property
     def max_blocks(self) -> int:

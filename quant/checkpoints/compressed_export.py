@@ -85,11 +85,11 @@ def _input_scale(scheme: Scheme, path: str, options: ExportOptions) -> float | N
     """The scale of a layer's inputs; None: none is stored."""
     if scheme.inputs is None or scheme.inputs.largest is None:
         return None
-    largest = options.ranges.get(path, 0.0)
+    largest = options.ranges().get(path, 0.0)
     if not largest > 0:
         raise RequestError(
             f"layer {path}: its inputs were not seen, and a static scale needs their largest "
-            "value: --activations dynamic needs none"
+            "value: dynamic ones (--inputs) need none"
         )
     return largest / scheme.inputs.largest
 

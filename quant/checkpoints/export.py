@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quant.checkpoints.compressed_export import to_compressed_tensors
 from quant.checkpoints.finished import FinishedCheckpoint, open_finished
@@ -73,16 +74,20 @@ def export_checkpoint(
         raise unknown_name("target", to, TARGETS)
     options = options or ExportOptions()
     opened = checkpoint if isinstance(checkpoint, FinishedCheckpoint) else open_finished(checkpoint)
-    prepared = TARGETS[to](opened, options)
     request = {"to": to, "checkpoint": opened.identity, "options": options.facts, **made_by()}
-    with job(Goal(folder, SCHEMA, request, overwrite=overwrite)) as work:
+    goal = Goal(folder, SCHEMA, request, overwrite=overwrite)
+    if options.ranged_by and (made := goal.finished()) is not None:  # before inputs are looked at
+        return _report(folder, made, was_there=True)
+    prepared = TARGETS[to](opened, options)
+    with job(goal) as work:
         was_there = work.made is not None
         if not was_there:
             work.finish({"layers": prepared.said}, prepared.write(work.folder))
-        made: Mapping[str, object] = work.made or {}
-    files = made.get("sha256")
-    names = tuple(files) if isinstance(files, Mapping) else ()
-    return ExportReport(folder, names, prepared.said, was_there)
+        return _report(folder, work.made or {}, was_there=was_there)
+
+
+def _report(folder: Path, made: Mapping[str, Any], *, was_there: bool) -> ExportReport:
+    return ExportReport(folder, tuple(made["sha256"]), made["layers"], was_there)
 
 
 __all__ = ["SHARD_BYTES", "TARGETS", "ExportOptions", "ExportReport", "export_checkpoint"]

@@ -52,7 +52,10 @@ def _split(content: dict[str, Any]) -> str | None:
     model = content.get("model") or {}
     steps = content.get("pre_tokenizer") or {}
     steps = steps.get("pretokenizers", [steps])
-    if model.get("type") != "BPE" or not any(s.get("type") == "ByteLevel" for s in steps):
+    # Without merges llama.cpp and transformers cannot split a word.
+    if model.get("type") != "BPE" or not model.get("merges"):
+        return None
+    if not any(s.get("type") == "ByteLevel" for s in steps):
         return None
     others = [step for step in steps if step.get("type") != "ByteLevel"]
     if not others and content.get("normalizer") is None:

@@ -31,20 +31,22 @@ class ExportOptions:
 
     Attributes:
         activations: How the runtime rounds inputs: ``none``, ``dynamic``, ``static``.
-        ranges: Path -> the largest input of a layer, where a scale of inputs is stored.
+        ranges: Gives path -> the largest input of a layer, where a scale of inputs is stored.
+        ranged_by: What the ranges come from.
         rest_dtype: What is not quantized is stored as this type; empty: as it is.
         shard_bytes: Size from which a file is full.
     """
 
     activations: str = "none"
-    ranges: Mapping[str, float] = field(default_factory=dict)
+    ranges: Callable[[], Mapping[str, float]] = dict
+    ranged_by: Mapping[str, Any] = field(default_factory=dict)
     rest_dtype: str = ""
     shard_bytes: int = SHARD_BYTES
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a result depends on."""
-        return {**vars(self), "ranges": dict(self.ranges)}
+        return {key: value for key, value in vars(self).items() if key != "ranges"}
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def need_no_activations(options: ExportOptions, target: str) -> None:
     """Raise a RequestError where rounded inputs are asked of a layout that knows none."""
     if options.activations != ExportOptions.activations:
         raise RequestError(
-            f"activations {options.activations!r}: {target} rounds none (allowed: "
+            f"activations (--inputs) {options.activations!r}: {target} rounds none (allowed: "
             f"{ExportOptions.activations})"
         )
 

@@ -18,12 +18,14 @@ from quant.checkpoints.pretrained import explained, own_class, quiet
 from quant.checkpoints.quantized_sources import stated_codes, without_codes
 from quant.checkpoints.shards import CONFIG
 from quant.common.errors import RequestError
-from quant.common.manifest import MANIFEST
+from quant.common.manifest import is_ours
 from quant.common.sealed import read_json
 
 if TYPE_CHECKING:
     import torch
 
+CODES = "quantized*.safetensors"
+"""The files of codes."""
 ASSETS = (
     CONFIG, "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
     "vocab.*", "merges.txt", "*.model", "chat_template*", "processor_config.json",
@@ -33,13 +35,13 @@ ASSETS = (
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a quantized checkpoint of ours that carries a config."""
-    if not ((folder / MANIFEST).is_file() and (folder / CONFIG).is_file()):
+    """Whether a folder is a quantized checkpoint of ours that carries a config.
+
+    In any version, and with a damaged manifest too: whoever loads it says what is wrong.
+    """
+    if not (folder / CONFIG).is_file():
         return False
-    try:
-        return bool(read_json(folder / MANIFEST).get("schema") == SCHEMA)
-    except RequestError:
-        return False
+    return is_ours(folder, SCHEMA) or any(folder.glob(CODES))
 
 
 def copy_assets(source: Path, folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quant.checkpoints.conversion import Unit, plain_units, units
 from quant.checkpoints.shards import CONFIG, FLOATS, ShardedModel, check_stored
+from quant.checkpoints.unused import unused_tensors
 from quant.common.errors import RequestError
 from quant.layers.layout import Layout
 from quant.layers.weights import Weight, inventory
@@ -30,6 +31,7 @@ class Source:
         apart: The paths that ``"*"`` does not mean.
         held: Parameter -> the matrices that it holds.
         why: Parameter that holds none -> what it is.
+        unused: Tensors that are not part of the model, and their sizes.
     """
 
     opened: ShardedModel
@@ -38,6 +40,7 @@ class Source:
     apart: frozenset[str]
     held: Mapping[str, list[Weight]]
     why: Mapping[str, str]
+    unused: Mapping[str, int]
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -74,7 +77,7 @@ def source_of(opened: ShardedModel) -> Source:
     if not weights:
         raise RequestError(f"{opened.folder}: no tensor is a matrix of its model")
     why = {name: other.why for name, other in found.others.items()}
-    return Source(opened, made, weights, found.apart, held, why)
+    return Source(opened, made, weights, found.apart, held, why, unused_tensors(opened, model))
 
 
 def check_floats(source: Source) -> None:
@@ -100,7 +103,7 @@ def _bare(opened: ShardedModel) -> Source:
     }
     weights = {weight.path: weight for (weight,) in held.values()}
     why = {name: "not a matrix by its name" for name in opened.tensors if name not in held}
-    return Source(opened, plain_units(opened), weights, frozenset({"lm_head"}), held, why)
+    return Source(opened, plain_units(opened), weights, frozenset({"lm_head"}), held, why, {})
 
 
 def _first_of_shared(made: list[Unit], model: torch.nn.Module) -> list[Unit]:

@@ -24,6 +24,7 @@ from quant.checkpoints.partition import QUANTIZED, Piece, Shard, partition
 from quant.checkpoints.quantized_sources import open_source
 from quant.checkpoints.runnable import copy_assets
 from quant.checkpoints.source import Source, check_floats, source_of
+from quant.checkpoints.unused import NOTE
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.goal import Goal
@@ -34,7 +35,7 @@ from quant.formats.spec import FormatSpec, parse_spec
 from quant.layers.coverage import NOT_ASKED, Kept
 from quant.layers.totals import Totals
 from quant.methods.base import Method
-from quant.plan import Formats, assign, check_formats, method_of
+from quant.plan import NOTHING, Formats, assign, check_formats, method_of
 from quant.tensors.arrays import parts
 from quant.tensors.errors import poor_groups
 from quant.tensors.quantize import as_matrix
@@ -64,6 +65,7 @@ class StreamReport(Totals):
     poor_groups: int = 0
     groups: int = 0
     kept: Mapping[str, Kept] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weights(self) -> int:
@@ -132,6 +134,8 @@ def quantize_checkpoint(
     assigned = assign(formats, known.weights, known.apart, ignore=ignored, kinds=known.kinds)
     chosen = chosen.for_model(known.kinds)
     specs = {path: spec for path, spec in assigned.items() if not spec.format.is_plain}
+    if not specs:
+        raise RequestError(NOTHING)
     stored_grids(spec.format for spec in specs.values())
     check_floats(known)
     request: dict[str, Any] = {**asked, "source": opened.identity(), "shard_bytes": shard_bytes}
@@ -150,7 +154,8 @@ def quantize_checkpoint(
             files = [shard.file for shard in shards] + copy_assets(source, work.folder)
             opened.check_unchanged(before)
             named = model or asked["model"]
-            found = Findings(poor, groups, _reasons(known, others))
+            notes = dict.fromkeys(known.unused, NOTE)
+            found = Findings(poor, groups, _reasons(known, others), notes)
             finish_checkpoint(work, layers, named, others, files, found, chosen)
         made: dict[str, Any] = work.made or {}
     made_layers = {
@@ -158,7 +163,8 @@ def quantize_checkpoint(
         for path, layer in made["layers"].items()
     }
     kept = kept_in({n: (kind, tuple(s)) for n, (kind, s) in made["others"].items()}, made["why"])
-    return StreamReport(made_layers, was_there, made["poor_groups"], made["groups"], kept)
+    poor, groups, notes = made["poor_groups"], made["groups"], made["notes"]
+    return StreamReport(made_layers, was_there, poor, groups, kept, notes)
 
 
 @dataclass(frozen=True)
@@ -265,4 +271,7 @@ def _checked(
 def _reasons(source: Source, others: Iterable[str]) -> dict[str, str]:
     """Why each of some parameters is not quantized."""
     left = {weight.stored_name: weight.apart or NOT_ASKED for weight in source.weights.values()}
+    for name, own in source.held.items():  # a stack that is kept whole has the parameter's name
+        if own:
+            left.setdefault(name, own[0].apart or NOT_ASKED)
     return {name: left.get(name, source.why.get(name, "buffer")) for name in others}

@@ -12,6 +12,7 @@ import typer
 from quant.common.boundary import guarded
 from quant.common.errors import HwsimError, RequestError
 from quant.common.options import Quiet
+from quant.common.progress import silence_libraries
 
 # typer's own copy of click names the errors of a command line; its public root is this one.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -109,6 +110,8 @@ def _call(app: typer.Typer, name: str) -> int:
 
     Not by typer's own ``main``, which takes the early end of a file (EOFError) for Ctrl-C.
     """
+    if not sys.stderr.isatty():
+        silence_libraries()
     group = typer.main.get_command(app)
     try:
         with group.make_context(name, sys.argv[1:]) as context:

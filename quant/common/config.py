@@ -37,10 +37,19 @@ def load_toml(path: Path) -> dict[str, Any]:
         RequestError: the file is missing or not TOML, nested too deep, or with a number of
             thousands of digits; the message names file, line and column.
     """
+    check_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: cannot be read as TOML: {error}") from None
+
+
+def check_file(path: Path) -> None:
+    """Raise a RequestError where there is nothing of that name, or a folder."""
+    if path.is_dir():
+        raise RequestError(f"{path}: a folder: a file is needed")
+    if not path.exists():
+        raise RequestError(f"{path}: no such file")
 
 
 def _unknown_keys(data: object, shape: object, path: str) -> list[str]:
@@ -59,4 +68,7 @@ def _unknown_keys(data: object, shape: object, path: str) -> list[str]:
 
 def _fault(entry: Any) -> str:  # noqa: ANN401  pydantic's ErrorDetails, which needs its import
     path = ".".join(str(part) for part in entry["loc"]) or "(top)"
+    if entry["type"] == "value_error":  # raised by a class of ours, which says it all
+        own = str(entry["ctx"]["error"])
+        return own if not entry["loc"] else f"{path}: {own}"
     return f"{path}: {entry['msg']} (got {entry['input']!r:.80})"

@@ -13,6 +13,7 @@ from quant.common.manifest import (
     MANIFEST,
     differing,
     is_ours,
+    listed,
     normal,
     read_sealed_manifest,
     whole_manifest,
@@ -114,10 +115,12 @@ class Goal:
             )
             return
         if not is_ours(self.folder, self.schema):
+            why = error if (self.folder / MANIFEST).exists() else f"no {MANIFEST} of {self.schema}"
             raise RequestError(
-                f"{self.folder} holds files that are not ours (no {MANIFEST} of {self.schema}): "
-                "choose another folder"
+                f"{self.folder} holds files that are not ours ({why}): choose another folder"
             )
+        if not listed(self.folder)[1:]:
+            raise RequestError(f"{error}; which files are ours is lost: choose another folder")
         if not self.overwrite:
             raise RequestError(f"{error}; --overwrite (overwrite=True) makes it anew")
 

@@ -19,6 +19,7 @@ PROMPT, GENERATE, BATCH = 256, 32, 1
 """The scenario that commands run unless they say why not."""
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
 """Plain bits, and the format that they mean."""
+FLOAT_TYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 SCENARIO = {
     "prompt": "Tokens of the prompt.",
     "generate": "Tokens generated after the prompt.",
@@ -119,7 +120,7 @@ Calibration = Annotated[
     int | None,
     typer.Option(
         "--calibration-tokens",
-        help="Tokens of the calibration text, for methods that look at inputs.",
+        help="Tokens of the calibration text, for what looks at inputs.",
         show_default="8192, or as many as the widest layer has inputs",
         min=2,
     ),
@@ -145,8 +146,10 @@ CalibrationBatch = Annotated[
 Rest = Annotated[
     str,
     typer.Option(
-        help="Type that everything else is stored in: bfloat16, float16 or float32.",
+        help="Type that everything else is stored in: bfloat16 (bf16), float16 (fp16) or float32 "
+        "(fp32).",
         show_default="as it is",
+        callback=lambda text: float_type(text, "rest") if text else text,
     ),
 ]
 
@@ -210,6 +213,8 @@ Machine = Annotated[
 def listed(values: Iterable[str] | None, default: Sequence[str] = (), what: str = "") -> list[str]:
     """Return the parts of options that repeat and hold commas: ``["a,b", "c"]`` is a, b, c.
 
+    A value that begins with ``re:`` is one part.
+
     Args:
         values: As given; None or empty: the default.
         default: What holds when none is given.
@@ -218,10 +223,28 @@ def listed(values: Iterable[str] | None, default: Sequence[str] = (), what: str 
     Raises:
         RequestError: a part is empty.
     """
-    parts = [part.strip() for value in values or () for part in value.split(",")]
+    # A regular expression may hold commas: it is an option of its own.
+    parts = [
+        part.strip()
+        for value in values or ()
+        for part in ([value] if value.startswith("re:") else value.split(","))
+    ]
     if not all(parts):
         raise RequestError(f"{what} {','.join(values or ())!r}: a part between commas is empty")
     return parts or list(default)
+
+
+def float_type(text: str, what: str) -> str:
+    """Return the full name of a floating-point type.
+
+    Raises:
+        RequestError: another one.
+    """
+    name = FLOAT_TYPES.get(text, text)
+    if name not in FLOAT_TYPES.values():
+        allowed = ", ".join(f"{full} ({short})" for short, full in FLOAT_TYPES.items())
+        raise RequestError(f"{what} {text!r}: {allowed} is allowed")
+    return name
 
 
 def format_name(text: str) -> str:

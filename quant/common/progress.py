@@ -18,7 +18,11 @@ _QUIET = "HWSIM_QUIET"
 def silence() -> None:
     """Show no progress from here on, in this process and those that it starts."""
     os.environ[_QUIET] = "1"
-    # Downloads of transformers and huggingface_hub draw bars of their own.
+    silence_libraries()
+
+
+def silence_libraries() -> None:
+    """Let transformers and huggingface_hub draw no bars of their own, which go into files too."""
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = os.environ["TQDM_DISABLE"] = "1"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quant.common.config import check_file
 from quant.common.errors import RequestError
 from quant.common.files import write_text
 
@@ -34,6 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
         RequestError: the file is missing, no JSON (NaN is none), nested too deep, no object, or
             has a number that no float holds.
     """
+    check_file(path)
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text, parse_constant=_no_number, parse_float=_finite)

@@ -46,11 +46,13 @@ def unpadded(batch: Batch) -> Iterator[Batch]:
     Raises:
         RequestError: padding beside an argument that is not one entry a sequence.
     """
-    masks = {}
-    if isinstance(batch, Mapping):
-        stated = {name: batch[name] for name in MASKS if _is_mask(batch.get(name))}
-        masks = {name: mask.bool() for name, mask in stated.items() if not mask.bool().all()}
-    if not masks or not isinstance(batch, Mapping):
+    if not isinstance(batch, Mapping):
+        yield batch
+        return
+    stated = {name: _mask(name, batch[name]) for name in MASKS if batch.get(name) is not None}
+    masks = {name: mask for name, mask in stated.items() if not mask.all()}
+    _check_labels(batch)
+    if not masks:
         yield batch
         return
     rows = len(next(iter(masks.values())))
@@ -61,12 +63,13 @@ def unpadded(batch: Batch) -> Iterator[Batch]:
                 "sequences: give one sequence a batch"
             )
     for row in range(rows):
-        yield {name: _cut(name, value, row, masks) for name, value in batch.items()}
+        if all(mask[row].any() for mask in masks.values()):  # else there is no token in it
+            yield {name: _cut(name, value, row, masks) for name, value in batch.items()}
 
 
 def _cut(name: str, value: object, row: int, masks: Mapping[str, torch.Tensor]) -> object:
     """An argument of one sequence, its tokens without padding."""
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, torch.Tensor) or value.dim() == 0:
         return value
     rows = len(next(iter(masks.values())))
     own = value[row : row + 1] if len(value) == rows else value
@@ -77,5 +80,46 @@ def _cut(name: str, value: object, row: int, masks: Mapping[str, torch.Tensor]) 
     return own
 
 
-def _is_mask(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.dim() == 2 and len(value) > 0
+def _mask(name: str, value: object) -> torch.Tensor:
+    """A mask as booleans ``[sequences, tokens]``.
+
+    Raises:
+        RequestError: no tensor, or one of more dimensions that masks something out: which tokens
+            are padding does not show in it.
+    """
+    if not isinstance(value, torch.Tensor):
+        kind = type(value).__name__
+        raise RequestError(f"calibration: {name} of type {kind}: a tensor is needed")
+    seen = value.bool() if value.dim() == 2 else torch.ones(1, 1, dtype=torch.bool)
+    if value.dim() != 2 and _hides(value):
+        raise RequestError(
+            f"calibration: {name} has shape {tuple(value.shape)}: [sequences, tokens] is needed, "
+            "which says where padding is"
+        )
+    return seen
+
+
+def _hides(mask: torch.Tensor) -> bool:
+    """Whether a mask of attention hides a token from all that come after it, as padding is."""
+    shown = mask if mask.dtype == torch.bool else mask >= 0 if (mask <= 0).all() else mask > 0
+    return mask.dim() < 3 or not bool(shown[..., -1, :].all())
+
+
+def _check_labels(batch: Mapping[str, Any]) -> None:
+    """Refuse labels whose padding (-100) an encoder-decoder would turn into tokens.
+
+    Raises:
+        RequestError: such labels, without a mask of the decoder's tokens.
+    """
+    labels, ids = batch.get("labels"), batch.get("input_ids")
+    if not isinstance(labels, torch.Tensor) or "decoder_input_ids" in batch:
+        return
+    if isinstance(ids, torch.Tensor) and ids.shape == labels.shape:  # of a decoder alone
+        return
+    if "decoder_attention_mask" in batch:
+        return
+    if bool((labels == -100).any()):
+        raise RequestError(
+            "calibration: labels with -100 and no decoder_attention_mask: which of the decoder's "
+            "tokens are padding is not said"
+        )

@@ -91,7 +91,7 @@ def sums_of(kept: Mapping[str, Kept]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for entry in kept.values():
         sums[entry.why] = sums.get(entry.why, 0) + entry.count
-    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+    return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
 def grouped(notes: Mapping[str, str]) -> list[str]:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from typing import Annotated, TypeAlias
 
+from annotated_types import Ge, Gt, Le, Lt
+
+Count: TypeAlias = Annotated[int, Ge(1)]
+Positive: TypeAlias = Annotated[float, Gt(0), Lt(inf)]
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 SHRINKS = tuple(1 - i / 25 for i in range(16))
 
 
@@ -23,12 +30,12 @@ class GptqOptions:
         weighted: Clipping weighs each column by the diagonal of the Hessian.
     """
 
-    damping: float = 0.01
+    damping: Annotated[float, Ge(0), Lt(inf)] = 0.01
     act_order: bool = True
     static_groups: bool = True
-    block: int = 128
-    shrinks: tuple[float, ...] = ()
-    norm: float = 2.0
+    block: Count = 128
+    shrinks: tuple[Annotated[float, Gt(0), Le(1)], ...] = ()
+    norm: Positive = 2.0
     weighted: bool = False
 
 
@@ -43,7 +50,7 @@ class SmoothQuantOptions:
         strength: How much of the activations' range goes into the weights, 0 to 1.
     """
 
-    strength: float = 0.5
+    strength: Share = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class TrainingOptions:
         learning_rate: Of AdamW.
     """
 
-    epochs: int
-    learning_rate: float
+    epochs: Count
+    learning_rate: Positive
 
 
 OMNIQUANT = TrainingOptions(5, 2e-2)

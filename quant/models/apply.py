@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from quant.checkpoints.unused import NOTE, unused_of
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.scale_kind import ScaleKind
@@ -24,8 +25,8 @@ from quant.methods.base import Method
 from quant.models.load import check_finite
 from quant.models.preflight import check_plan, name_of
 from quant.models.report import LayerReport, QuantizationReport
-from quant.models.texts import calibration_data
-from quant.plan import Formats, Plan, assign, method_of
+from quant.models.texts import calibration_data, check_vocabulary
+from quant.plan import NOTHING, Formats, Plan, assign, method_of
 from quant.tensors.errors import poor_groups
 from quant.tensors.quantize import as_matrix
 from quant.tensors.tensor import QuantizedTensor
@@ -76,12 +77,15 @@ def quantize_model(
     seen = None if calibration is None else calibration_data("calibration", calibration)
     if chosen.needs_calibration and seen is None:
         raise RequestError(f"method {chosen.name!r} needs calibration=: tokens or batches")
+    check_vocabulary(model, seen)
     decode = arguments.flag("decode", decode)
     patterns = arguments.several("ignore", ignore, arguments.text)
     assigned = assign(formats, found.weights, found.apart, ignore=patterns, kinds=kinds)
     if only is not None:
         modules = {path: found.weights[path].module for path in assigned}
         assigned = {path: assigned[path] for path in _asked(only, modules)}
+    if not assigned:
+        raise RequestError(NOTHING)
     if isinstance(formats, Plan):
         check_plan(formats, name_of(model))
     specs = {
@@ -101,6 +105,7 @@ def quantize_model(
             reports[path] = _put(model, found.weights[path], tensor)
     if decode:
         keep_decoded(model)
+    notes |= dict.fromkeys(unused_of(model), NOTE)
     return QuantizationReport(reports, kept_of(found, reports), notes)
 
 

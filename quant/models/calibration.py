@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.files import sha256_of
+from quant.common.progress import say
 from quant.models.texts import calibration_text, tokens_of
 
 if TYPE_CHECKING:
@@ -53,11 +55,17 @@ class CalibrationText:
         arguments.check_fields(self, {"chat": arguments.flag, "window": size})
         object.__setattr__(self, "batch", arguments.integer("batch", self.batch, 1))
         if self.file is not None and not self.file.is_file():
-            raise RequestError(f"calibration text {str(self.file)!r}: no such file")
+            what = "a folder: a file is needed" if self.file.is_dir() else "no such file"
+            raise RequestError(f"calibration text {str(self.file)!r}: {what}")
         if self.tokens is not None and self.tokens < self.window:
             raise RequestError(
                 f"{self.tokens} calibration tokens: at least one window of {self.window} is needed"
             )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result depends on, as JSON can hold it."""
+        return {**vars(self), "file": sha256_of(self.file) if self.file else ""}
 
     @property
     def name(self) -> str:
@@ -116,8 +124,15 @@ def calibration_for(
     text: CalibrationText,
     widest: int = 0,
 ) -> CalibrationData | None:
-    """Return calibration data where a method looks at inputs, else None."""
-    return text.data(tokenizer, widest) if method.uses_calibration else None
+    """Return calibration data where a method looks at inputs, else None.
+
+    A text of the user's that is not read is said to be so.
+    """
+    if method.uses_calibration:
+        return text.data(tokenizer, widest)
+    if text.file is not None:
+        say(f"method {method.name!r} looks at no inputs: {text.name} is not read")
+    return None
 
 
 def _documents(path: Path) -> Iterator[str | list[Mapping[str, Any]]]:

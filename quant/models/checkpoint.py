@@ -12,6 +12,7 @@ from quant.checkpoints.folder import write_checkpoint
 from quant.checkpoints.pretrained import source_format
 from quant.checkpoints.runnable import write_assets
 from quant.common import arguments
+from quant.common.errors import RequestError
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.common.versions import code_of, made_by
@@ -20,7 +21,7 @@ from quant.methods.kept import resumable
 from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.kept import model_identity
 from quant.models.load import DTYPES
-from quant.plan import Formats, specs_of
+from quant.plan import NOTHING, Formats, specs_of
 from quant.tensors.values import cast_floats, tensors_hash
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def quantize_to_folder(
         report = quantize_model(
             loaded, formats, method=resumable(method, work), calibration=text, ignore=ignore
         )
+        if not report.layers:
+            raise RequestError(NOTHING)
         used = method.for_model(kinds_of(loaded))
         why = {name: entry.why for name, entry in report.kept.items()}
         found = Findings(report.poor_groups, report.groups, why, report.notes)

@@ -14,7 +14,7 @@ from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
 from quant.common.progress import track
 from quant.models.preflight import check_window
-from quant.models.texts import token_ids
+from quant.models.texts import check_vocabulary, token_ids
 
 if TYPE_CHECKING:
     import torch
@@ -148,13 +148,9 @@ def check_fit(model: torch.nn.Module, windows: torch.Tensor) -> None:
     Raises:
         RequestError: with both numbers.
     """
-    config = getattr(model, "config", None)
-    data: dict[str, Any] = getattr(config, "to_dict", dict)()
+    data: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
     check_window(data, int(windows.shape[1]))
-    size = getattr(config, "vocab_size", None)
-    if isinstance(size, int) and windows.numel() and int(windows.max()) >= size:
-        most = int(windows.max())
-        raise RequestError(f"token {most} is not allowed: the model's vocabulary has {size}")
+    check_vocabulary(model, windows)
 
 
 def standard_error(values: NDArray[np.float64]) -> float:

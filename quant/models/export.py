@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,18 +57,19 @@ def export(
     """
     checkpoint = arguments.path("checkpoint", checkpoint)
     folder = arguments.path("folder", folder)
+    if calibration is not None:
+        arguments.one_of("calibration", calibration, CalibrationText, "a CalibrationText")
+    text = calibration or CalibrationText()
+    is_static = arguments.choice("activations", activations, WAYS) == STATIC
     options = ExportOptions(
-        arguments.choice("activations", activations, WAYS),
+        activations,
+        ranges=cache(partial(input_ranges, checkpoint, text)) if is_static else dict,
+        ranged_by=text.facts if is_static else {},
         rest_dtype=arguments.choice("rest_dtype", rest_dtype, ("", *DTYPES)),
         shard_bytes=arguments.integer("shard_bytes", shard_bytes, least=1),
     )
     overwrite, target = arguments.flag("overwrite", overwrite), arguments.text("to", to)
-    if calibration is not None:
-        arguments.one_of("calibration", calibration, CalibrationText, "a CalibrationText")
     opened = open_finished(checkpoint)
-    if activations == STATIC:
-        ranges = input_ranges(checkpoint, calibration or CalibrationText())
-        options = replace(options, ranges=ranges)
     return export_checkpoint(opened, folder, target, options, overwrite=overwrite)
 
 

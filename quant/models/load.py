@@ -9,6 +9,7 @@ from quant.checkpoints.pretrained import explained, from_tensors, pretrained, qu
 from quant.checkpoints.quantized_sources import check_readable, open_source, stated_codes
 from quant.checkpoints.runnable import is_checkpoint, load_checkpoint
 from quant.checkpoints.shards import CONFIG, check_one_set, check_stored
+from quant.checkpoints.unused import keep_unused
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sizes import need_memory
@@ -80,7 +81,9 @@ def _load_checkpoint(folder: Path, dtype: str) -> tuple[torch.nn.Module, Any]:
 def check_folder(folder: Path) -> None:
     """Raise a RequestError unless a folder looks like a Hugging Face model in safetensors."""
     if not (folder / CONFIG).is_file():
-        raise RequestError(f"{folder}: {CONFIG} is missing: not a Hugging Face model folder")
+        files = sorted(folder.glob("*.gguf"))
+        also = f" (a GGUF file is named itself: {files[0]})" if files else ""
+        raise RequestError(f"{folder}: {CONFIG} is missing: not a Hugging Face model folder{also}")
     if not any(folder.glob("*.safetensors")):
         raise RequestError(f"{folder}: no *.safetensors; other weight files are not loaded")
     check_one_set(folder)
@@ -110,6 +113,8 @@ def _load(
     else:
         model = pretrained(source, local=local, trust=trust, dtype=kind, use_safetensors=True)
     check_finite(str(source), model)
+    if opened is not None:
+        keep_unused(opened, model)
     return model.eval(), tokenizer
 
 

@@ -88,6 +88,30 @@ def token_ids(name: str, value: object) -> torch.Tensor:
     return tokens
 
 
+def check_vocabulary(model: torch.nn.Module, data: CalibrationData | None) -> None:
+    """Refuse tokens that a model has no embeddings of.
+
+    Args:
+        model: Whose config says how many there are; else nothing is refused.
+        data: Token ids of any shape, batches, or None.
+
+    Raises:
+        RequestError: with the largest token.
+    """
+    import torch
+
+    size = getattr(getattr(model, "config", None), "vocab_size", None)
+    if data is None or not isinstance(size, int):
+        return
+    for batch in [data] if isinstance(data, torch.Tensor) else data:
+        ids: Any = batch.get("input_ids") if isinstance(batch, Mapping) else batch
+        whole = isinstance(ids, torch.Tensor) and not ids.is_floating_point() and ids.numel() > 0
+        if whole and ids.device.type != "meta" and int(ids.max()) >= size:
+            raise RequestError(
+                f"token {int(ids.max())} is not allowed: the model's vocabulary has {size}"
+            )
+
+
 def calibration_data(name: str, value: object) -> CalibrationData:
     """Return an argument that is calibration data as token ids ``[n]`` or a list of batches.
 

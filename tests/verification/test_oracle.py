@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hwsim.pe import reference
-from tests.verification import campaign, cases, corners, oracle, products
+from tests.verification import bias, campaign, cases, corners, oracle, products
 from tests.verification.cases import Tally
 
 
@@ -33,7 +33,7 @@ def test_structured_corners_agree() -> None:
 
 
 def test_a_narrow_accumulator_has_the_larger_floor_bias() -> None:
-    assert -1 < campaign.bias("int4", 14) < -0.1 < campaign.bias("int4", 22) < 0
+    assert -1 < bias.bias("int4", 14) < -0.1 < bias.bias("int4", 22) < 0
 
 
 @pytest.mark.slow
