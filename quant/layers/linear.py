@@ -34,8 +34,10 @@ class QuantizedLinear(nn.Module):
             arguments.one_of("bias", bias, torch.Tensor, "a tensor or None")
         coded = CodedWeight([tensor], Layout(tensor.shape), dtype)
         self.register_parameter("weight", coded)  # type: ignore[arg-type]  # torch takes it for one
-        own = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self.register_parameter("bias", own)
+        # A bias that is a parameter may have other places in the model too: it stays the same one.
+        if bias is not None and not isinstance(bias, nn.Parameter):
+            bias = nn.Parameter(bias.detach(), requires_grad=False)
+        self.register_parameter("bias", bias)
         self.out_features, self.in_features = tensor.shape
 
     @property

@@ -19,7 +19,7 @@ from torch import nn
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.layers.coded import CodedWeight, Part
-from quant.layers.kinds import APART_HEAD, layout_of, tables_of, why_apart, why_not
+from quant.layers.kinds import layout_of, tables_of, why_apart, why_not
 from quant.layers.layout import Layout
 from quant.tensors.tensor import QuantizedTensor
 
@@ -216,8 +216,6 @@ def put(model: nn.Module, weight: Weight, part: Part) -> None:
     else:
         parts = [weight.layout.part(own.detach(), index) for index in range(weight.layout.count)]
         coded = CodedWeight(parts, weight.layout, own.dtype).with_part(weight.index, part)
-    if weight.apart == APART_HEAD and isinstance(part, QuantizedTensor):
-        untie(model)
     made: dict[nn.Module, nn.Module] = {}
     for path, module, name in weight.owners:
         if module not in made:
@@ -226,13 +224,6 @@ def put(model: nn.Module, weight: Weight, part: Part) -> None:
             model.set_submodule(path, made[module])
         else:
             module.register_parameter(name, cast("nn.Parameter", coded))  # it passes for one
-
-
-def untie(model: nn.Module) -> None:
-    """Let a model's config say that its head is no embedding, so that what is saved has both."""
-    for config in configs(model):
-        if getattr(config, TIED, False):
-            setattr(config, TIED, False)
 
 
 def configs(model: nn.Module) -> list[Any]:
