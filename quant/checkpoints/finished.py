@@ -54,14 +54,35 @@ class FinishedCheckpoint:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its ``config.json``; a head in codes is said to be no embedding."""
+        """Its ``config.json``; a head that is stored apart is said to be no embedding."""
         config = read_json(self.folder / CONFIG)
-        weights = self.inventory.weights
-        if any(weights[path].apart == APART_HEAD for path in self.manifest.layers):
+        if self.unties:
             for own in (config, config.get("text_config")):
                 if isinstance(own, dict):
                     own[TIED] = False
         return config
+
+    @cached_property
+    def unties(self) -> bool:
+        """Whether a head is stored apart from the table of embeddings, as codes or as values."""
+        known = self.inventory.weights.values()
+        there = {*self.manifest.layers, *self.manifest.others}
+        stored = [weight for weight in known if there & {weight.path, weight.stored_name}]
+        heads = [weight for weight in stored if weight.apart == APART_HEAD]
+        beside = {id(w.parameter) for w in stored if w.apart != APART_HEAD}
+        return any(h.path in self.manifest.layers or id(h.parameter) in beside for h in heads)
+
+    @cached_property
+    def tied(self) -> dict[str, str]:
+        """Name of a parameter -> the name that it is stored under, where that is another's."""
+        places: dict[int, list[str]] = {}
+        for name, parameter in self.model.named_parameters(remove_duplicate=False):
+            places.setdefault(id(parameter), []).append(name)
+        found: dict[str, str] = {}
+        for names in places.values():
+            stored = [name for name in names if name in self.manifest.others]
+            found |= {name: stored[0] for name in names if stored and name not in stored}
+        return found
 
     @property
     def identity(self) -> dict[str, str]:

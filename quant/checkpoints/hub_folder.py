@@ -15,6 +15,9 @@ from quant.checkpoints.quantized_sources import STATED
 from quant.checkpoints.runnable import copy_assets
 from quant.checkpoints.shards import CONFIG, INDEX, WHOLE
 from quant.common.errors import HwsimError, RequestError
+from quant.common.sealed import read_json
+from quant.layers.kinds import APART_HEAD
+from quant.layers.ties import TIED, reads_flag
 from quant.layers.weights import Weight
 from quant.tensors.values import cast_floats
 
@@ -130,7 +133,8 @@ def linear_weight(opened: FinishedCheckpoint, path: str, target: str) -> Weight:
     """Return a quantized layer that runtimes know as a linear one.
 
     Raises:
-        RequestError: it is of another kind, or shared by modules that are not one.
+        RequestError: it is of another kind, shared by modules that are not one, or a head that its
+            model cannot have apart from the embeddings.
     """
     from torch import nn
 
@@ -144,6 +148,13 @@ def linear_weight(opened: FinishedCheckpoint, path: str, target: str) -> Weight:
     if len({owner.module for owner in weight.owners}) > 1:
         others = ", ".join(owner.path for owner in weight.owners[1:])
         raise RequestError(f"layer {path}: it is shared with {others}, which {target} has not")
+    tied = weight.apart == APART_HEAD and read_json(opened.folder / CONFIG).get(TIED)
+    if tied and reads_flag(opened.model):
+        model = type(opened.model).__name__
+        raise RequestError(
+            f"layer {path}: codes of a head need {TIED} = false, where {model} computes otherwise: "
+            f"{target} cannot hold them (leave the head as it is)"
+        )
     return weight
 
 
@@ -166,6 +177,15 @@ def _tensors(names: Published, pack: Pack, dtype: str) -> Named:
         yield from ((f"{module}.{part}", value) for part, value in pack(module).items())
     for name in names.others:
         yield from cast_floats({name: names.other(name)}, dtype).items()
+    if not names.opened.unties:
+        return
+    # A config that says that the head is apart ties nothing else either: each name has its values.
+    for name, parts in names.segments.items():
+        whole = [part.name for part in parts if part.place is None and part.rows is None]
+        is_layer = name.removesuffix(".weight") in names.layers
+        if len(whole) == len(parts) == 1 and not is_layer and whole[0] in names.opened.tied:
+            value = names.opened.other(names.opened.tied[whole[0]])
+            yield from cast_floats({name: value}, dtype).items()
 
 
 def _usual_dtype(opened: FinishedCheckpoint) -> str:

@@ -103,7 +103,9 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     known = weights(model)
     if strange := sorted(codes.keys() - known.keys()):
         raise RequestError(f"{folder}: layer {strange[0]!r} is none of its architecture's")
-    stacked = {path: value for path, value in rest.items() if path in known}
+    # A matrix that is no stack's may have its parameter's own name for a path: that is no part.
+    stacks = {path for path, weight in known.items() if weight.layout.is_stack}
+    stacked = {path: value for path, value in rest.items() if path in stacks}
     _fill(folder, model, {n: value for n, value in rest.items() if n not in stacked}, {*codes})
     for path, tensor in codes.items():
         if tensor.shape != known[path].shape:
@@ -164,6 +166,7 @@ def _fill(
     needed = {id(parameter) for parameter in own.values()}
     left = {id(w.parameter) for p, w in weights(model).items() if p not in quantized}
     needed -= {id(w.parameter) for p, w in weights(model).items() if p in quantized} - left
+    made: dict[str, torch.nn.Parameter] = {}
     for name, value in rest.items():
         into = own.get(name, buffers.get(name))
         if into is None or into.shape != value.shape:
@@ -172,12 +175,27 @@ def _fill(
         if name in buffers:
             buffers[name].copy_(value)
             continue
-        made = torch.nn.Parameter(value.to(into.dtype), requires_grad=into.requires_grad)
-        for place in places[id(into)]:
-            path, _, last = place.rpartition(".")
-            model.get_submodule(path).register_parameter(last, made)
+        made[name] = torch.nn.Parameter(value.to(into.dtype), requires_grad=into.requires_grad)
         needed.discard(id(into))
+    for names in places.values():
+        _share(model, names, {name: made[name] for name in names if name in made})
     if missing := [name for name, parameter in own.items() if id(parameter) in needed]:
         raise RequestError(f"{folder}: lacks {missing[0]!r}")
     if missing := sorted(buffers.keys() - rest.keys()):
         raise RequestError(f"{folder}: lacks buffer {missing[0]!r}")
+
+
+def _share(model: torch.nn.Module, names: list[str], stored: dict[str, torch.nn.Parameter]) -> None:
+    """Give all places of a parameter what is stored of it.
+
+    A place has what is stored under its own name, though its config ties it; else what a place of
+    its kind has (a table of embeddings, a matrix), or any.
+    """
+    from quant.layers.weights import is_table
+
+    modules = {name: model.get_submodule(name.rpartition(".")[0]) for name in names}
+    tables = {name for name, module in modules.items() if is_table(module)}
+    for name in names if stored else ():
+        alike = [own for own in stored if (own in tables) == (name in tables)]
+        value = stored.get(name, stored[(alike or [*stored])[0]])
+        modules[name].register_parameter(name.rpartition(".")[2], value)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from quant.layers.layout import Layout
+from quant.layers.towers import is_head, tower_of
 
 HEAD = "lm_head"
 """The path that a causal language model's head has nearly always."""
@@ -17,7 +18,6 @@ FUSED = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Parameters of torch's MultiheadAttention that are matrices."""
 STACKS_OF_INPUTS_FIRST = ("Llama4TextExperts",)
 """Experts that hold ``[experts, in, out]`` and do not say so by ``is_transposed``."""
-TEXT_INPUTS = ("input_ids", "inputs_embeds", "decoder_input_ids")
 
 
 def layout_of(module: nn.Module, name: str, parameter: torch.Tensor) -> Layout | None:
@@ -68,16 +68,14 @@ def why_apart(
         tables: Identities of the weights of embeddings (``tables_of``).
         places: Path and module of all that hold it.
     """
-    head = _output_embeddings(model)
     if any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for _, module in places):
         return "embedding"
     for path, module in places:
         weight = getattr(module, "weight", None)
-        if path == HEAD or module is head or id(weight) in tables:
+        if path == HEAD or id(weight) in tables or is_head(model, path, module):
             return APART_HEAD
-    if (tower := _tower(model, places[0][0])) is not None:
-        return f"tower of {tower}"
-    return ""
+    tower = tower_of(model, places[0][0])
+    return f"tower of {tower}" if tower else ""
 
 
 def tables_of(model: nn.Module) -> frozenset[int]:
@@ -94,26 +92,3 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def _is_experts(module: nn.Module) -> bool:
     return "Expert" in type(module).__name__
-
-
-def _output_embeddings(model: nn.Module) -> nn.Module | None:
-    """The head, where the model names it as transformers' do."""
-    getter = getattr(model, "get_output_embeddings", None)
-    try:
-        found = getter() if callable(getter) else None
-    except (AttributeError, NotImplementedError, TypeError):
-        return None
-    return found if isinstance(found, nn.Module) else None
-
-
-def _tower(model: nn.Module, path: str) -> str | None:
-    """What a model of text gets from the part that a path is in, where that is no text."""
-    if getattr(model, "main_input_name", None) not in TEXT_INPUTS:
-        return None
-    module = model
-    for name in path.split(".")[:-1] if path else ():
-        module = getattr(module, name)
-        given = getattr(module, "main_input_name", None)
-        if isinstance(given, str) and given not in TEXT_INPUTS:
-            return given
-    return None

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from quant.common import arguments
+from quant.common.errors import RequestError
 from quant.layers.coded import CodedWeight
 from quant.layers.layout import Layout
 from quant.tensors.tensor import QuantizedTensor
@@ -39,6 +40,19 @@ class QuantizedLinear(nn.Module):
             bias = nn.Parameter(bias.detach(), requires_grad=False)
         self.register_parameter("bias", bias)
         self.out_features, self.in_features = tensor.shape
+
+    def __setattr__(self, name: str, value: torch.Tensor | nn.Module) -> None:
+        """Refuse values in place of the codes: tying weights again would lose them in silence.
+
+        Raises:
+            RequestError: such values.
+        """
+        if name == "weight" and not isinstance(value, CodedWeight):
+            raise RequestError(
+                "a quantized weight takes no other values (tie_weights, resize_token_embeddings): "
+                "change the model first, then quantize it"
+            )
+        super().__setattr__(name, value)
 
     @property
     def tensor(self) -> QuantizedTensor:

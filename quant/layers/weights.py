@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -19,12 +19,10 @@ from torch import nn
 from quant.common.errors import RequestError
 from quant.formats.elements import F32
 from quant.layers.coded import CodedWeight, Part
-from quant.layers.kinds import layout_of, tables_of, why_apart, why_not
+from quant.layers.kinds import APART_HEAD, layout_of, tables_of, why_apart, why_not
 from quant.layers.layout import Layout
+from quant.layers.ties import TIED, configs, untie
 from quant.tensors.tensor import QuantizedTensor
-
-TIED = "tie_word_embeddings"
-"""What configs call a head that is the table of input embeddings."""
 
 
 class Owner(NamedTuple):
@@ -216,6 +214,8 @@ def put(model: nn.Module, weight: Weight, part: Part) -> None:
     else:
         parts = [weight.layout.part(own.detach(), index) for index in range(weight.layout.count)]
         coded = CodedWeight(parts, weight.layout, own.dtype).with_part(weight.index, part)
+    if weight.apart == APART_HEAD and isinstance(part, QuantizedTensor):
+        untie(model, (f"{path}.{name}" for path, _, name in weight.owners))
     made: dict[nn.Module, nn.Module] = {}
     for path, module, name in weight.owners:
         if module not in made:
@@ -224,12 +224,6 @@ def put(model: nn.Module, weight: Weight, part: Part) -> None:
             model.set_submodule(path, made[module])
         else:
             module.register_parameter(name, cast("nn.Parameter", coded))  # it passes for one
-
-
-def configs(model: nn.Module) -> list[Any]:
-    """Return a model's config, and that of its text part; none where it has none."""
-    own = getattr(model, "config", None)
-    return [c for c in (own, getattr(own, "text_config", None)) if c is not None]
 
 
 def _places(model: nn.Module) -> Iterator[tuple[tuple[Owner, ...], torch.Tensor]]:
@@ -249,3 +243,18 @@ def _places(model: nn.Module) -> Iterator[tuple[tuple[Owner, ...], torch.Tensor]
 def is_table(module: nn.Module) -> bool:
     """Whether a module looks its rows up in place of multiplying with them."""
     return isinstance(module, nn.Embedding | nn.EmbeddingBag)
+
+
+__all__ = [
+    "TIED",
+    "Inventory",
+    "Other",
+    "Owner",
+    "Weight",
+    "configs",
+    "inventory",
+    "is_table",
+    "kinds_of",
+    "put",
+    "weights",
+]

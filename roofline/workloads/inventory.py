@@ -24,8 +24,12 @@ ROUTER = "router"
 INNER = "language_model."
 """What stands before the paths of the text part in a model of several kinds of input."""
 TOWERS = (
-    "audio_tower", "audio_model", "connector", "embed_audio", "embed_vision",
-    "multi_modal_projector", "vision_model", "vision_tower", "visual",
+    "acoustic_tokenizer_encoder", "audio_encoder", "audio_model", "audio_tower", "codec_model",
+    "connector", "embed_audio", "embed_tokens_extend", "embed_vision", "encoder",
+    "high_res_vision_model", "image_encoder", "image_model", "image_tower", "multi_modal_projector",
+    "semantic_tokenizer_encoder", "speech_encoder", "token2wav", "video_tower", "vision_encoder",
+    "vision_model", "vision_tokenizer", "vision_tower", "visual", "vqmodel",
+    "word_timestamp_encoder",
 )  # fmt: skip
 """Modules for images and sound, which are beside the text part and have no ops here."""
 
