@@ -152,7 +152,8 @@ class _Table:
     def is_moved(self, count: int) -> bool:
         """Begin to move, where it gave ``count`` words twice: of the text and of the other one."""
         shapes = [words.shape[:-1] for words in self.seen]
-        self.moves = shapes == [(1, count)] * 2
+        # Some models have the tokens first, and the text second.
+        self.moves = shapes in ([(1, count)] * 2, [(count, 1)] * 2)
         return self.moves
 
     def called(self, _module: nn.Module, _args: object, words: torch.Tensor) -> torch.Tensor | None:
