@@ -179,7 +179,8 @@ def _fill(
         needed.discard(id(into))
     for names in places.values():
         _share(model, names, {name: made[name] for name in names if name in made})
-    if missing := [name for name, parameter in own.items() if id(parameter) in needed]:
+    missing = [name for name, parameter in own.items() if id(parameter) in needed]
+    if missing := [name for name in missing if not _derived(model, name)]:
         raise RequestError(f"{folder}: lacks {missing[0]!r}")
     if missing := sorted(buffers.keys() - rest.keys()):
         raise RequestError(f"{folder}: lacks buffer {missing[0]!r}")
@@ -199,3 +200,18 @@ def _share(model: torch.nn.Module, names: list[str], stored: dict[str, torch.nn.
         alike = [own for own in stored if (own in tables) == (name in tables)]
         value = stored.get(name, stored[(alike or [*stored])[0]])
         modules[name].register_parameter(name.rpartition(".")[2], value)
+
+
+def _derived(model: torch.nn.Module, name: str) -> bool:
+    """Give a parameter that transformers does not store the values that it makes for it.
+
+    Returns:
+        Whether it is one: sines of positions, which follow from their shape.
+    """
+    import torch
+
+    if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ()):
+        return False
+    with torch.no_grad():
+        model._init_weights(model.get_submodule(name.rpartition(".")[0]))  # type: ignore[operator]  # transformers' own
+    return True
