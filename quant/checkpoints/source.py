@@ -10,6 +10,7 @@ from quant.checkpoints.conversion import Unit, plain_units, units
 from quant.checkpoints.shards import CONFIG, FLOATS, ShardedModel, check_stored
 from quant.checkpoints.unused import unused_tensors
 from quant.common.errors import RequestError
+from quant.layers.forwards import check_unchanging
 from quant.layers.layout import Layout
 from quant.layers.weights import Weight, inventory
 
@@ -65,6 +66,7 @@ def source_of(opened: ShardedModel) -> Source:
     from quant.checkpoints.pretrained import skeleton
 
     model = skeleton(opened)
+    check_unchanging(model)
     found = inventory(model)
     made = _first_of_shared(units(opened, model), model)
     by_parameter: dict[int, list[Weight]] = {}

@@ -7,12 +7,12 @@ head alone; everywhere else it stays, and a checkpoint's own codes say what is a
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
-from types import CodeType
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
+
+from quant.layers.forwards import asks_for
 
 TIED = "tie_word_embeddings"
 """What configs call a head that is the table of input embeddings."""
@@ -46,17 +46,4 @@ def ties_of(model: nn.Module) -> set[str]:
 
 def reads_flag(model: nn.Module) -> bool:
     """Whether what a model computes depends on the flag: a forward of its asks for it."""
-    kinds = {type(module) for module in model.modules()}
-    return any(TIED in code.co_names for kind in kinds for code in _computing(kind))
-
-
-def _computing(kind: type[nn.Module]) -> Iterator[CodeType]:
-    """The code of a class's forward, and of its methods that are called from there."""
-    names, seen = ["forward"], {"forward"}
-    while names:
-        own = inspect.unwrap(getattr(kind, names.pop(), None))  # type: ignore[arg-type]  # or None
-        code = getattr(own, "__code__", None)
-        if isinstance(code, CodeType):
-            yield code
-            called = {n for n in code.co_names if inspect.isfunction(getattr(kind, n, None))} - seen
-            names, seen = [*names, *called], seen | called
+    return asks_for(model, TIED)

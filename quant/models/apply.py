@@ -18,6 +18,7 @@ from quant.formats.spec import FormatSpec, specification
 from quant.layers.blocks import CalibrationData
 from quant.layers.coded import keep_decoded
 from quant.layers.coverage import kept_of
+from quant.layers.forwards import check_unchanging
 from quant.layers.matrices import QuantizedLinear, linear_layers
 from quant.layers.notes import gathered
 from quant.layers.weights import TIED, Weight, configs, inventory, put, weights
@@ -72,6 +73,7 @@ def quantize_model(
             model, or a parameter with NaN or Inf (named); nothing is changed then.
     """
     found = inventory(arguments.one_of("model", model, nn.Module, "a torch module"))
+    check_unchanging(model)
     kinds = {path: type(weight.module).__name__ for path, weight in found.weights.items()}
     chosen = method_of(formats, method).for_model(kinds)
     seen = None if calibration is None else calibration_data("calibration", calibration)

@@ -106,8 +106,8 @@ def masked_loss(
     import torch
 
     from quant.layers.coded import held_decoded
-    from quant.models.logits import whole_logits
     from quant.models.looking_ahead import generates
+    from quant.models.words import whole_logits
 
     arguments.one_of("model", model, torch.nn.Module, MASKED)
     if generates(model):

@@ -104,7 +104,8 @@ def perplexity(
     import torch
 
     from quant.layers.coded import held_decoded
-    from quant.models.logits import ALLOWED, next_token_loss
+    from quant.models.logits import next_token_loss
+    from quant.models.words import ALLOWED
 
     arguments.one_of("model", model, torch.nn.Module, ALLOWED)
     ids, context = token_ids("tokens", tokens), arguments.integer("context", context, 2)

@@ -20,12 +20,12 @@ from torch import nn
 
 from quant.common.errors import RequestError
 from quant.models.looking_ahead import check_causal
+from quant.models.words import called, whole_logits
 
 HEAD_ROWS = 256
 """Positions whose logits are held in memory at once."""
 PROBE = 8
 """Tokens that slicing, and that nothing looks ahead, are tried out on."""
-ALLOWED = "a causal language model of transformers"
 Loss: TypeAlias = Callable[[torch.Tensor], float]
 """Mean loss of a window ``[n]`` of tokens, in nat."""
 
@@ -50,34 +50,6 @@ def next_token_loss(model: nn.Module, window: torch.Tensor) -> Loss:
     if parts is not None and _slices_agree(model, parts, probe):
         return lambda tokens: _mean_loss(_sliced(model, parts, tokens, HEAD_ROWS), tokens)
     return lambda tokens: _mean_loss(iter([(0, whole_logits(model, tokens))]), tokens)
-
-
-def whole_logits(model: nn.Module, tokens: torch.Tensor, allowed: str = ALLOWED) -> torch.Tensor:
-    """Return the logits of all positions, ``[n, words]``, by one call of the model.
-
-    Raises:
-        RequestError: the model gives none; ``allowed`` says what is needed.
-    """
-    logits = getattr(_call(model, tokens, allowed), "logits", None)
-    if not isinstance(logits, torch.Tensor) or logits.shape[:2] != (1, len(tokens)):
-        kind = type(model).__name__
-        raise RequestError(
-            f"model {kind} gives no logits of words: {allowed} is needed; "
-            "quant.embedding_similarity compares hidden states"
-        )
-    return logits[0]
-
-
-def _call(model: nn.Module, tokens: torch.Tensor, allowed: str) -> Any:  # noqa: ANN401  transformers' output
-    from quant.layers.blocks import run_model
-
-    kind = type(model).__name__
-    try:
-        return run_model(model, {"input_ids": tokens[None]})
-    except TypeError as error:
-        raise RequestError(f"model {kind} takes no tokens ({error}): {allowed} is needed") from None
-    except (ValueError, IndexError) as error:
-        raise RequestError(f"model {kind}: {error}: {allowed} is needed") from None
 
 
 def _slices_agree(
@@ -152,7 +124,7 @@ def _stop(_head: nn.Module, _args: object) -> None:
 def _run_until(model: nn.Module, hooks: list[Any], tokens: torch.Tensor) -> None:
     """Run a model until one of some hooks, which are removed, stops it."""
     try:
-        _call(model, tokens, ALLOWED)
+        called(model, tokens)
     except _Reached:
         pass
     finally:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from quant.common.errors import RequestError
+from quant.models.words import whole_logits
 
 SAME = 1e-4
 """Change of logits, over the largest one, that computing in another order stays below."""
@@ -38,8 +39,6 @@ def generates(model: nn.Module) -> bool:
     One that says so, but whose words depend on later ones, does not; where it cannot be called
     with a few tokens, what it says counts.
     """
-    from quant.models.logits import whole_logits
-
     if not _says_so(model):
         return False
     try:

@@ -76,14 +76,14 @@ def test_what_goes_one_way_has_a_perplexity(family: str, kind: torch.dtype) -> N
 
 def test_experts_that_share_a_batch_are_no_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits that jump, but do not follow the last token, do not depend on it."""
-    from quant.models import logits
+    from quant.models import looking_ahead, words
 
-    whole: Callable[..., torch.Tensor] = logits.whole_logits
+    whole: Callable[..., torch.Tensor] = words.whole_logits
 
     def shared(model: nn.Module, ids: torch.Tensor, *rest: str) -> torch.Tensor:
         return whole(model, ids, *rest) * (1 + 0.05 * (int(ids[-1]) % 2))
 
-    monkeypatch.setattr(logits, "whole_logits", shared)
+    monkeypatch.setattr(looking_ahead, "whole_logits", shared)
     assert generates(tiny("llama"))
 
 

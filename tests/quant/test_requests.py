@@ -65,7 +65,8 @@ def test_a_damaged_manifest_is_named(damage: str, checkpoint: Path, tmp_path: Pa
         path.write_text(others[damage], encoding="utf-8")
     with pytest.raises(RequestError, match=r"codes/manifest\.json: "):
         quant.load_model(folder)
-    for line in (f"quant eval {folder} --tokens 128 --context 64", f"quant export {folder} --to gguf -o out"):
+    small = "--tokens 128 --context 64"
+    for line in (f"quant eval {folder} {small}", f"quant export {folder} --to gguf -o out"):
         assert "codes/manifest.json: " in refused(line, tmp_path)
     kept = {file.name: file.read_bytes() for file in folder.iterdir()}
     ours = damage == "other version"  # by its schema: it may be replaced where that is asked for
