@@ -1,6 +1,6 @@
 """What the floors of the accumulator take from results, against the length of groups and rows.
 
-``python -m tests.verification.bias -o docs/pe_bias.svg`` draws it (five minutes on two cores).
+``python -m tests.verification.bias -o docs/pe_bias.svg`` draws it, in seconds.
 """
 
 from __future__ import annotations
