@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from benchmarks.accuracy import CALIBRATION, STUDIES, Case, Result
+from benchmarks.accuracy_cases import CALIBRATION, STUDIES, Case, Result
 
 COLUMNS = "| format | activations | method | bits | perplexity | over unquantized | gain | CPU s |"
 RANKED = {"rounded to nearest": "rtn", "by GPTQ": "gptq"}
@@ -39,7 +39,8 @@ def _model(name: str, done: dict[Case, Result]) -> list[str]:
         "",
         f"Source of the weights: {study.source}. {study.tokens} tokens of Wikipedia in windows of "
         f"{study.context}, {CALIBRATION} calibration tokens of C4, computed in "
-        f"{str(study.dtype).removeprefix('torch.')}. Unquantized: {base.value:.3f}.",
+        f"{str(study.dtype).removeprefix('torch.')}. Unquantized: {base.value:.3f}; the largest "
+        f"loss of a format here is {_largest(done):.3g} nat.",
         "",
         COLUMNS,
         "|---" * COLUMNS.count(" | ") + "|---|",
@@ -56,6 +57,11 @@ def _model(name: str, done: dict[Case, Result]) -> list[str]:
     return [*lines, "", *_three_bits(done)]
 
 
+def _largest(done: dict[Case, Result]) -> float:
+    base = done[Case("none", "rtn")].perplexity
+    return max(result.perplexity.difference(base)[0] for result in done.values())
+
+
 def _orders(models: dict[str, dict[Case, Result]]) -> list[str]:
     """The formats of each model from the least loss to the most, and where the order changes."""
     lines = [
@@ -66,15 +72,20 @@ def _orders(models: dict[str, dict[Case, Result]]) -> list[str]:
         "",
     ]
     for words, method in RANKED.items():
-        shared = set.intersection(
-            *({case.format for case in done if case == Case(case.format, method)}
-              for done in models.values())
-        ) - {"none"}  # fmt: skip
+        known = {name: _formats(done, method) for name, done in models.items()}
+        known = {name: formats for name, formats in known.items() if formats}
+        if not known:
+            continue
+        shared = set.intersection(*known.values())
+        orders = {name: _order(models[name], method, shared) for name in known}
         lines += [f"Weights {words}:", ""]
-        orders = {name: _order(done, method, shared) for name, done in models.items()}
         lines += [f"* {name}: {_said(models[name], method, o)}" for name, o in orders.items()]
         lines += ["", *_changes(models, method, orders), ""]
     return lines[:-1]
+
+
+def _formats(done: dict[Case, Result], method: str) -> set[str]:
+    return {case.format for case in done if case == Case(case.format, method)} - {"none"}
 
 
 def _order(done: dict[Case, Result], method: str, formats: set[str]) -> list[str]:
@@ -82,7 +93,7 @@ def _order(done: dict[Case, Result], method: str, formats: set[str]) -> list[str
 
 
 def _said(done: dict[Case, Result], method: str, order: list[str]) -> str:
-    text = order[0]
+    text = order[0] if order else "nothing in common"
     for before, after in pairwise(order):
         text += f" {'<' if _apart(done, method, before, after) else '~'} {after}"
     return text
@@ -92,7 +103,7 @@ def _changes(
     models: dict[str, dict[Case, Result]], method: str, orders: dict[str, list[str]]
 ) -> list[str]:
     """Pairs of formats that two models put in different orders, both beyond two standard errors."""
-    names, found = list(models), []
+    names, found = list(orders), []
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
             pairs = [
