@@ -15,7 +15,7 @@ import time
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,8 +23,16 @@ import quant
 from benchmarks.accuracy_cases import CALIBRATION, STUDIES, Case, Result, Study
 from quant.common.files import write_text
 from quant.methods.registry import METHODS
+from quant.models.texts import leading_token
 
 REPORTS = Path(__file__).parent.parent / "reports"
+
+
+class Text(NamedTuple):
+    """What is evaluated: tokens, and what the tokenizer puts before a window (None: nothing)."""
+
+    tokens: torch.Tensor
+    bos: int | None
 
 
 def main() -> None:
@@ -47,7 +55,7 @@ def run(name: str, folder: str) -> None:
     if not missing:
         return
     model, tokenizer = quant.load_model(folder)
-    text = quant.evaluation_tokens(tokenizer, study.tokens)
+    text = Text(quant.evaluation_tokens(tokenizer, study.tokens), leading_token(tokenizer))
     seen = quant.calibration_tokens(tokenizer, CALIBRATION)
     for case in missing:
         done[case] = measure(model, text, seen, case, study)
@@ -56,7 +64,7 @@ def run(name: str, folder: str) -> None:
 
 
 def measure(
-    model: torch.nn.Module, text: torch.Tensor, seen: torch.Tensor, case: Case, study: Study
+    model: torch.nn.Module, text: Text, seen: torch.Tensor, case: Case, study: Study
 ) -> Result:
     """Quantize a copy's worth of weights, evaluate, and put the model back."""
     if case.format == "none":
@@ -83,12 +91,10 @@ def save(name: str, done: dict[Case, Result]) -> None:
     write_text(REPORTS / f"accuracy-{name}.json", json.dumps(rows, indent=0))
 
 
-def _evaluate(
-    model: torch.nn.Module, text: torch.Tensor, case: Case, study: Study
-) -> tuple[float, ...]:
+def _evaluate(model: torch.nn.Module, text: Text, case: Case, study: Study) -> tuple[float, ...]:
     copy = deepcopy(model).to(study.dtype)
     with quant.rounded_activations(copy, case.activations or None):
-        return quant.perplexity(copy, text, study.context).window_nll
+        return quant.perplexity(copy, text.tokens, study.context, bos=text.bos).window_nll
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ SOURCE16 = "source16"
 STUDIES = {
     "smollm2-135m": Study("Q4_1 with groups of 32", 16384, 1024, torch.bfloat16, most_cases()),
     SOURCE16: Study("bfloat16, trained here", 16384, 256, torch.float32, most_cases()),
-    "gemma-3-270m": Study("Q8_0, Q5_0, Q4_K and Q6_K", 8192, 1024, torch.float32, few_cases()),
+    "gemma-3-270m": Study("Q8_0, Q5_0, Q4_K and Q6_K", 4096, 512, torch.float32, few_cases()),
 }
 
 
