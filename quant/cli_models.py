@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from quant.plan import Formats
 
 METHOD = "How weights are rounded (`quant list`), such as gptq, or a .py file with a method."
-STREAMED_FROM = 4 << 30
-"""Bytes of a local folder from which ``quant quantize`` streams it."""
 models = typer.Typer()
 
 
@@ -80,9 +78,9 @@ def quantize_(
     chosen = method_of(formats, named)
     check_quantization(model, formats, chosen)
     check_writable(folder)
-    if stream or (stream is None and chosen.is_streamable and _is_large(Path(model))):
-        from quant.checkpoints.stream import quantize_checkpoint
+    from quant.checkpoints.stream import is_large, quantize_checkpoint
 
+    if stream or (stream is None and chosen.is_streamable and is_large(Path(model))):
         done = quantize_checkpoint(
             model,
             folder,
@@ -256,11 +254,6 @@ def eval_(
 def _named(row: dict[str, Any]) -> dict[str, Any]:
     """A row of results in the words of the command line."""
     return {"weights" if key == "format" else key: value for key, value in row.items()}
-
-
-def _is_large(folder: Path) -> bool:
-    """Whether a local folder is better streamed."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) > STREAMED_FROM
 
 
 def _method(text: str) -> Method:

@@ -109,7 +109,7 @@ class Arithmetic:
         """Steps after which no accumulator's exponent can be too wide, whatever was added.
 
         Found by running the worst case, the largest negative step again and again
-        (docs/pe_error_bound.md, 3).
+        (docs/pe_error_bound.md, 5).
         """
         return _steps_within(self)
 

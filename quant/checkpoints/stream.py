@@ -27,6 +27,7 @@ from quant.checkpoints.source import Source, check_floats, source_of
 from quant.checkpoints.unused import NOTE
 from quant.common import arguments
 from quant.common.errors import HwsimError, RequestError
+from quant.common.float_types import DTYPES
 from quant.common.goal import Goal
 from quant.common.job import Job, job
 from quant.common.progress import progress_bar
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     import torch
 
 SHARD_BYTES = 1 << 28
+"""Of a shard, from which it is written."""
+STREAMED_FROM = 4 << 30
+"""Bytes of a folder from which it is streamed unless that is asked for or not."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class StreamReport(Totals):
     def code_bits(self) -> int:
         """Bits that they are stored in."""
         return sum(spec.storage_bits(*shape) for spec, shape in self.layers.values())
+
+
+def is_large(folder: Path) -> bool:
+    """Whether a local folder is better streamed: 4 GiB of weights or more."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) > STREAMED_FROM
 
 
 def quantize_checkpoint(
@@ -123,7 +132,7 @@ def quantize_checkpoint(
             f"method {chosen.name!r} looks at inputs or at several layers: a model cannot be "
             "streamed with it"
         )
-    rest_dtype = arguments.choice("rest_dtype", rest_dtype, ("", "float32", "bfloat16", "float16"))
+    rest_dtype = arguments.choice("rest_dtype", rest_dtype, ("", *DTYPES))
     asked = {"method": chosen.described, "model": source.resolve().name, "rest": rest_dtype}
     ignored = arguments.several("ignore", ignore, arguments.text)
     check_formats(formats, chosen)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from quant.common.errors import RequestError
+from quant.common.float_types import float_type
 from quant.common.output import FIGURES, TABLES, Form, suffixes
 from quant.common.progress import silence
 from quant.common.sizes import need_count
@@ -19,7 +20,6 @@ PROMPT, GENERATE, BATCH = 256, 32, 1
 """The scenario that commands run unless they say why not."""
 BITS = {"16": "fp16", "8": "int8", "6": "int6", "5": "int5", "4": "int4", "3": "int3", "2": "int2"}
 """Plain bits, and the format that they mean."""
-FLOAT_TYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 SCENARIO = {
     "prompt": "Tokens of the prompt.",
     "generate": "Tokens generated after the prompt.",
@@ -232,19 +232,6 @@ def listed(values: Iterable[str] | None, default: Sequence[str] = (), what: str 
     if not all(parts):
         raise RequestError(f"{what} {','.join(values or ())!r}: a part between commas is empty")
     return parts or list(default)
-
-
-def float_type(text: str, what: str) -> str:
-    """Return the full name of a floating-point type.
-
-    Raises:
-        RequestError: another one.
-    """
-    name = FLOAT_TYPES.get(text, text)
-    if name not in FLOAT_TYPES.values():
-        allowed = ", ".join(f"{full} ({short})" for short, full in FLOAT_TYPES.items())
-        raise RequestError(f"{what} {text!r}: {allowed} is allowed")
-    return name
 
 
 def format_name(text: str) -> str:

@@ -13,6 +13,7 @@ from quant.checkpoints.pretrained import source_format
 from quant.checkpoints.runnable import write_assets
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.float_types import DTYPES
 from quant.common.goal import Goal
 from quant.common.job import job
 from quant.common.versions import code_of, made_by
@@ -20,7 +21,6 @@ from quant.methods.base import Method
 from quant.methods.kept import resumable
 from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.kept import model_identity
-from quant.models.load import DTYPES
 from quant.plan import NOTHING, Formats, specs_of
 from quant.tensors.values import cast_floats, tensors_hash
 

@@ -15,6 +15,7 @@ import torch
 from quant.checkpoints.contents import grid_facts
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.float_types import DTYPES
 from quant.common.progress import say
 from quant.common.versions import code_of, made_by
 from quant.formats.spec import FormatSpec, as_spec
@@ -26,7 +27,7 @@ from quant.models.calibration import CalibrationText, calibration_for
 from quant.models.evaluate import Perplexity, perplexity
 from quant.models.kept import evaluation, model_identity, step
 from quant.models.kv_options import PLAIN, CacheRounding
-from quant.models.load import DTYPES, load_model
+from quant.models.load import load_model
 from quant.models.preflight import check_quantization, check_window, known_config
 from quant.models.texts import evaluation_tokens, leading_token
 from quant.plan import Formats, method_of, specs_of

@@ -12,8 +12,9 @@ from quant.checkpoints.export import ExportOptions, ExportReport, export_checkpo
 from quant.checkpoints.finished import open_finished
 from quant.checkpoints.hub_folder import SHARD_BYTES
 from quant.common import arguments
+from quant.common.float_types import DTYPES
 from quant.models.calibration import CalibrationText
-from quant.models.load import DTYPES, load_model
+from quant.models.load import load_model
 
 if TYPE_CHECKING:
     import torch

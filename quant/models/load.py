@@ -12,6 +12,7 @@ from quant.checkpoints.shards import CONFIG, check_one_set, check_stored
 from quant.checkpoints.unused import keep_unused
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
+from quant.common.float_types import DTYPES
 from quant.common.sizes import need_memory
 from quant.models.catalog import MODELS
 from quant.models.converted import converted, converted_file
@@ -20,7 +21,6 @@ from quant.tensors.values import first_not_finite
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py"]
 """What is copied of a model of the hub."""
 
