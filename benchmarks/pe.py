@@ -21,8 +21,8 @@ from hwsim.pe import matmul
 from hwsim.pe.operands import weights
 from hwsim.tile.packets import jobs
 from hwsim.tile.tile import Tile
+from hwsim.verilog import compiled
 from quant.tensors.tensor import QuantizedTensor
-from tests.rtl import compiled
 from tests.verification.layer import expected
 
 OUTPUTS, COLUMNS, TOKENS = 256, 2048, 64
@@ -39,7 +39,7 @@ def main() -> None:
     x = rng.standard_normal((LARGE_TOKENS, LARGE)).astype(np.float16)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        program = compiled.build(Tile(), folder / "build")
+        program = compiled.program(Tile(), FORMATS)
         print(f"Same stimulus: {OUTPUTS} outputs x {COLUMNS} inputs x {TOKENS} tokens, 1 thread")
         print("format      PE cycles  kernel M/CPU s  Verilator M/CPU s  ratio  results differ")
         numba.set_num_threads(1)

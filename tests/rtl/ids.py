@@ -127,7 +127,7 @@ def packets(name: str) -> list[int]:
 
 def prove(folder: Path, texts: dict[str, str]) -> None:
     """Put the Verilog with other generated files into a folder, and prove its decoder."""
-    from tests.rtl.simulator import RTL
+    from hwsim.verilog.sources import RTL
     from tests.verification import formal
 
     shutil.copytree(RTL, folder / "rtl")

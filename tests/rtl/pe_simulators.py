@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hwsim.pe.arithmetic import PUBLISHED, Arithmetic
-from tests.rtl.simulator import INCLUDES, PACKAGES, PE, environment
+from hwsim.verilog.toolchain import environment
+from tests.rtl.simulator import INCLUDES, PACKAGES, PE
 
 BENCH = Path(__file__).parent / "pe_tb.v"
 RULES = {"published": PUBLISHED, "default": Arithmetic()}

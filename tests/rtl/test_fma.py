@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwsim.verilog.sources import RTL
+from hwsim.verilog.toolchain import environment
 from tests.rtl.fma_vectors import golden, int8_as_half, operands, random_finite, write_vectors
-from tests.rtl.simulator import RTL, environment
 
 pytestmark = pytest.mark.rtl
 BENCH = Path(__file__).parent / "fma_tb.sv"

@@ -21,12 +21,14 @@ from hwsim.tile.packets import jobs
 from hwsim.tile.side_band import FORMAT_BITS, KIND_BITS, SideBand, format_id, rtl_formats, scale_id
 from hwsim.tile.tile import Tile
 from hwsim.verilog.export import files, identifier
+from hwsim.verilog.sources import RTL
+from hwsim.verilog.toolchain import environment
 from quant.common.errors import RequestError
 from quant.formats import registry
 from quant.formats.elements import Codebook
 from quant.formats.format import Format
 from quant.formats.scales import E8M0, SCALES, E8M0Scale, register_scale
-from tests.rtl.simulator import ROOT, RTL, environment
+from tests.rtl.simulator import ROOT
 
 pytestmark = pytest.mark.rtl
 SIGNS = Codebook(2, (0.0, 1.0, 2.0, -1.0))

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from hwsim.pe.arithmetic import MAX_GROUP, MAX_STEPS, Arithmetic
-from tests.rtl.simulator import ARRAY, NEEDED, PACKAGES, PE, ROOT, RTL, environment
+from hwsim.verilog.sources import RTL
+from hwsim.verilog.toolchain import NEEDED, environment
+from tests.rtl.simulator import ARRAY, BENCHES, PACKAGES, PE, ROOT
 
 BASELINE = sorted((RTL / "baseline").glob("*.sv"))
 FORMAL = sorted((RTL / "formal").glob("*.sv"))
@@ -36,7 +38,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_source_is_checked() -> None:
-    assert sorted([*DESIGN, *FORMAL]) == sorted(RTL.rglob("*.sv"))
+    assert sorted([*DESIGN, *FORMAL, *BENCHES]) == sorted(RTL.rglob("*.sv"))
 
 
 @pytest.mark.parametrize("top", [*TOPS, *PROOFS])

@@ -14,7 +14,7 @@ from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.operands import Weights, weights
 from hwsim.tile.packets import Job, Packet, jobs
 from hwsim.tile.tile import Tile
-from tests.rtl.compiled import act_lines, weight_lines
+from hwsim.verilog.compiled import act_lines, weight_lines
 from tests.rtl.tile_cases import activations
 
 FORMATS = ("int4:g24", "int4-asym:g24", "bitmod3:g32", "mxfp4", "nvfp4", "int8:g7", "fp3:row")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hwsim.verilog.export import files
-from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE, RTL, environment
+from hwsim.verilog.sources import RTL
+from hwsim.verilog.toolchain import environment
+from tests.rtl.simulator import ARRAY, INCLUDES, PACKAGES, PE
 from tests.rtl.units import (
     BENCHES,
     FULL,

@@ -18,8 +18,8 @@ import quant
 from hwsim.pe.operands import weights
 from hwsim.tile.packets import jobs
 from hwsim.tile.tile import Tile
+from hwsim.verilog import compiled
 from quant.common.files import write_text
-from tests.rtl import compiled
 
 WEIGHTS = (0.5, -1.5, 6, -5, 3, 1, 0, -8)
 ACTIVATIONS = (1.5, -0.25, 3, 0.125, -2, 0.5, 7, 1)
@@ -64,7 +64,7 @@ ROWS: tuple[Row | None, ...] = (
 def trace(folder: Path) -> Path:
     """Simulate a group of eight bitmod4 weights on one PE; return the trace."""
     tile = Tile(rows=1, columns=1)
-    program = compiled.build(tile, folder / "build", trace=True)
+    program = compiled.build(tile, folder / "build", trace=True, formats=["bitmod4"])
     weight = np.array([WEIGHTS], np.float32)
     qt = quant.quantize(weight, "bitmod4", group_size=len(WEIGHTS), scale="int8")
     operand, rule = weights(qt, tile.arithmetic)

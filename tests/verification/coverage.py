@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hwsim.pe.terms import pe_formats
+from hwsim.verilog.sources import RTL
 from tests.rtl.covered import LONGEST, Bin, average, coverpoints, specs
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, ROOT, build
 from tests.rtl.simulator import run as simulate
@@ -30,7 +31,7 @@ from tests.verification.finding import Finding
 WANTED = 95.0
 REASONS = Path(__file__).parent / "uncovered.toml"
 TOP = ROOT / "tests/rtl/covered_tile.sv"
-TILE_SOURCES = [ROOT / "tests/rtl/verilator.vlt", *PACKAGES, *PE, *ARRAY, TOP]
+TILE_SOURCES = [RTL / "tb/verilator.vlt", *PACKAGES, *PE, *ARRAY, TOP]
 OPTIONS = ("--coverage-line", "--coverage-toggle", "-fno-table")
 """Functions that become tables would not count."""
 KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}

@@ -15,7 +15,7 @@ from hwsim.pe.operands import weights
 from hwsim.tile.clocks import clocks
 from hwsim.tile.packets import Job, jobs
 from hwsim.tile.tile import Tile
-from tests.rtl import compiled
+from hwsim.verilog import compiled
 from tests.verification.finding import Finding
 
 MODEL, LAYER = "smollm2-135m", "model.layers.10.mlp.down_proj"
@@ -78,7 +78,7 @@ def run(scale: str = "full") -> list[Finding]:
     findings = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        program = compiled.build(tile, folder / "build")
+        program = compiled.program(tile, FORMATS)
         for format_ in FORMATS if scale == "full" else FORMATS[:2]:
             differ, late = compare(part, format_, tile, program, folder)
             findings.append(

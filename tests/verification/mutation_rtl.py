@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rtl.simulator import environment
+from hwsim.verilog.toolchain import environment
 from tests.verification.finding import Finding
 from tests.verification.mutation_vectors import DESIGNS, Case, Design
 from tests.verification.yosys import RTL, read, yosys

@@ -12,18 +12,23 @@ module tile_tb
   import pe_pkg::*;
   import terms_pkg::*;
 #(
-  parameter int unsigned Rows            = 8,
-  parameter int unsigned Columns         = 8,
-  parameter int unsigned AccumulatorBits = 22,
-  parameter int unsigned DigitBits       = 2,
-  parameter logic [NumFormats-1:0] Formats = '1,
-  parameter int unsigned MaxBeats        = 262144 // of a file
+  parameter activation_e           Activation      = ActFp16,
+  parameter int unsigned           Rows            = 8,
+  parameter int unsigned           Columns         = 8,
+  parameter int unsigned           Lanes           = 4,
+  parameter int unsigned           ExponentBits    = 2,
+  parameter int unsigned           GuardBits       = 3,
+  parameter int unsigned           AccumulatorBits = 22,
+  parameter int unsigned           MaxBlocks       = 32,
+  parameter int unsigned           DigitBits       = 2,
+  parameter bit                    SkipZeroSteps   = 1'b0,
+  parameter logic [NumFormats-1:0] Formats         = '1,
+  parameter int unsigned           MaxBeats        = 262144  // of a file
 );
 
-  localparam int unsigned Lanes      = 4;
   localparam int unsigned UserBits   = FormatWidth + 4;
-  localparam int unsigned WeightBits = Rows * 32;
-  localparam int unsigned ActBits    = Columns * Lanes * 16;
+  localparam int unsigned WeightBits = Rows * ((8 * Lanes > 32) ? 8 * Lanes : 32);
+  localparam int unsigned ActBits    = Columns * Lanes * act_bits(Activation);
 
   string weight_file, act_file, result_file, trace_file;
   int    weight_beats, act_beats, results, repeats;
@@ -45,10 +50,16 @@ module tile_tb
   logic [ActBits:0]             act;
 
   axis_tile #(
+    .Activation      (Activation),
     .Rows            (Rows),
     .Columns         (Columns),
+    .Lanes           (Lanes),
+    .ExponentBits    (ExponentBits),
+    .GuardBits       (GuardBits),
     .AccumulatorBits (AccumulatorBits),
+    .MaxBlocks       (MaxBlocks),
     .DigitBits       (DigitBits),
+    .SkipZeroSteps   (SkipZeroSteps),
     .Formats         (Formats)
   ) u_tile (
     .aclk_i                 (clk),
