@@ -86,8 +86,31 @@ def matmul(
             f"activation [{token}, {column}] is {value}: not a finite {kind} number (largest "
             f"{rule.activations.largest:.5g})"
         )
+    return product(operand, words, rule, skip_zero_steps, output, backend)
+
+
+def product(
+    weight: Weights,
+    words: Words,
+    rule: Arithmetic,
+    skip_zero_steps: bool = False,
+    output: Output = "fp32",
+    backend: Backend = "numba",
+) -> tuple[Any, int]:
+    """Multiply operands of the PE: what ``matmul`` does with them, and the Verilog, bit for bit.
+
+    Args:
+        weight: ``[out, in]``, as the PE sees it.
+        words: Activation words ``[tokens, in]``; one that is Inf or NaN makes its token's results
+            NaN.
+        rule: The arithmetic.
+        skip_zero_steps: As for ``matmul``.
+        output: Format that results are rounded to.
+        backend: As for ``matmul``.
+    """
+    broken = ~rule.activations.fields(words).finite
     run = _by_reference if backend == "reference" else _by_kernels
-    y, cycles = run(operand, np.where(broken, 0, words), rule, skip_zero_steps, OUTPUTS[output])
+    y, cycles = run(weight, np.where(broken, 0, words), rule, skip_zero_steps, OUTPUTS[output])
     y[broken.any(axis=1)] = np.nan
     # One pattern for NaN, as in the RTL (x86 makes others).
     np.copyto(y, np.nan, where=np.isnan(y))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwsim.pe.operands import Weights
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
@@ -45,18 +44,13 @@ def factor_bits(kind: ScaleKind) -> int:
     return SINGLE_BITS if kind.takes_tensor_scale else 1
 
 
-def clocks(packets: Sequence[Packet], weight: Weights, tile: Tile) -> int:
+def clocks(packets: Sequence[Packet], tile: Tile) -> int:
     """Return the clocks from the first beats to the last result, without stalls from outside.
 
     Args:
-        packets: Of all jobs, in order.
-        weight: The layer that they are of: its kind of scales and zero points set the drain's time.
+        packets: Of all jobs, in order; they may be of several layers.
         tile: The array.
     """
-    kind = weight.scale_kind
-    a_row = tile.product_clocks(scale_bits(kind))
-    a_row += tile.product_clocks(CORRECTION_BITS) if weight.zero_points is not None else 0
-    factors = tile.rows * tile.product_clocks(factor_bits(kind))
     ends, pops, drained, finish = [-1, -1], [-1, -1], 0, 0
     for packet in packets:
         # A stream's beat goes in each clock; a bank is free in the clock after its last step.
@@ -65,11 +59,21 @@ def clocks(packets: Sequence[Packet], weight: Weights, tile: Tile) -> int:
         start = max(*ends, pops[-1]) + 1
         pop = max(start + issue_clocks(packet, tile) - 1, drained)
         pops = [pops[-1], pop]
-        drained = pop + PIPELINE + tile.rows * a_row
+        drained = pop + PIPELINE + drain_clocks(packet, tile)
         if packet.final:
-            drained += FLUSH + factors
             finish = drained - 1 + OUTPUT + 1
     return finish
+
+
+def drain_clocks(packet: Packet, tile: Tile) -> int:
+    """Return the clocks in which a group's results leave the array, stalls not counted."""
+    a_row = tile.product_clocks(scale_bits(packet.scale_kind))
+    if packet.corrects:
+        a_row += tile.product_clocks(CORRECTION_BITS)
+    if not packet.final:
+        return tile.rows * a_row
+    a_factor = tile.product_clocks(factor_bits(packet.scale_kind))
+    return tile.rows * (a_row + a_factor) + FLUSH
 
 
 def issue_clocks(packet: Packet, tile: Tile) -> int:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hwsim.pe.operands import Weights
 from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, factor_bits, scale_bits
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
-from quant.formats.scale_kind import ScaleKind
 
 BANKS = 2
 
@@ -81,17 +79,11 @@ class _Issue:
 class _Drain:
     """The drain sequencer."""
 
-    def __init__(self, kind: ScaleKind, corrects: bool, tile: Tile) -> None:
-        self._rows = tile.rows
-        self._clocks = {
-            "product": tile.product_clocks(scale_bits(kind)),
-            "correction": tile.product_clocks(CORRECTION_BITS),
-            "factor": tile.product_clocks(factor_bits(kind)),
-            "flush": FLUSH,
-        }
-        self._corrects = corrects
+    def __init__(self, tile: Tile) -> None:
+        self._tile = tile
+        self._group: Packet | None = None
+        self._clocks: dict[str, int] = {}
         self.busy = False
-        self.final = False
         self._loaded = False
         self._state = "idle"
         self._row = 0
@@ -101,8 +93,8 @@ class _Drain:
         self.valid = False
         self.last = False
 
-    def clock(self, take: bool, final: bool, load: bool, ready: bool) -> None:
-        """One edge. ``take`` reserves the drain for a group, ``load`` fills the chains."""
+    def clock(self, taken: Packet | None, load: bool, ready: bool) -> None:
+        """One edge. A group that is taken reserves the drain, ``load`` fills the chains."""
         stalled = self._leaving and self.valid and not ready
         if not stalled and self._leaving:
             self.valid, self.last = True, self._leaving_last
@@ -112,8 +104,18 @@ class _Drain:
             self._advance()
         if load:
             self._loaded = True
-        if take:
-            self.busy, self.final = True, final
+        if taken:
+            self._take(taken)
+
+    def _take(self, group: Packet) -> None:
+        bits = {
+            "product": scale_bits(group.scale_kind),
+            "correction": CORRECTION_BITS,
+            "factor": factor_bits(group.scale_kind),
+        }
+        self._clocks = {state: self._tile.product_clocks(count) for state, count in bits.items()}
+        self._clocks["flush"] = FLUSH
+        self._group, self.busy = group, True
 
     def _advance(self) -> None:
         self._leaving = self._leaving_last = False
@@ -130,10 +132,11 @@ class _Drain:
         if self._state == "flush":
             self._enter("factor")
             return
-        if self._state == "product" and self._corrects:
+        assert self._group is not None
+        if self._state == "product" and self._group.corrects:
             self._enter("correction")
             return
-        ends = self._row == self._rows - 1
+        ends = self._row == self._tile.rows - 1
         self._row = 0 if ends else self._row + 1
         if self._state == "factor":
             self._leaving, self._leaving_last = True, ends
@@ -141,7 +144,7 @@ class _Drain:
         elif not ends:
             self._enter("product")
         else:
-            self._enter("flush" if self.final else "idle")
+            self._enter("flush" if self._group.final else "idle")
         if self._state == "idle":
             self.busy = False
 
@@ -153,17 +156,16 @@ class TileModel:
     """The registers of a tile that runs a list of packets.
 
     Args:
-        packets: Of all jobs, in order.
-        weight: The layer that they are of.
+        packets: Of all jobs, in order; they may be of several layers.
         tile: The array.
     """
 
-    def __init__(self, packets: Sequence[Packet], weight: Weights, tile: Tile) -> None:
+    def __init__(self, packets: Sequence[Packet], tile: Tile) -> None:
         self._packets = packets
         self._weights = _Stream([len(packet.weights) for packet in packets])
         self._acts = _Stream([len(packet.words) for packet in packets])
         self._issue = _Issue(packets, tile)
-        self._drain = _Drain(weight.scale_kind, weight.zero_points is not None, tile)
+        self._drain = _Drain(tile)
         self._pipeline = [False, False, False]  # a group's last step: edge, sum, load
 
     def handshakes(self) -> Handshakes:
@@ -176,10 +178,10 @@ class TileModel:
         there = self._weights.whole > 0 and self._acts.whole > 0
         issue = there and not (self._issue.last and self._drain.busy)
         pop = issue and self._issue.last
-        final = self._packets[self._issue.group].final if pop else False
+        taken = self._packets[self._issue.group] if pop else None
         load = self._pipeline.pop()
         self._pipeline.insert(0, pop)
         self._weights.clock(weight_valid and self._weights.ready, pop)
         self._acts.clock(act_valid and self._acts.ready, pop)
         self._issue.clock(issue)
-        self._drain.clock(pop, final, load, result_ready)
+        self._drain.clock(taken, load, result_ready)

@@ -18,6 +18,7 @@ from hwsim.pe.product import Output
 from hwsim.tile.side_band import SideBand, format_id, scale_id
 from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
+from quant.formats.scale_kind import ScaleKind
 
 
 class Packet(NamedTuple):
@@ -30,6 +31,8 @@ class Packet(NamedTuple):
         words: Activations, ``[blocks, columns, lanes]``.
         steps: Of the format.
         needed: Whether some PE has a product, ``[blocks, steps]``.
+        scale_kind: Of the group's scales; with the next it sets the time of the group's drain.
+        corrects: Whether the sum of the activations is multiplied by a correction.
     """
 
     user: SideBand
@@ -37,6 +40,8 @@ class Packet(NamedTuple):
     words: NDArray[Any]
     steps: int
     needed: NDArray[np.bool_]
+    scale_kind: ScaleKind
+    corrects: bool
 
     @property
     def final(self) -> bool:
@@ -76,6 +81,7 @@ def jobs(
         )
     sides = _side_bands(weight, output)
     groups = [_group(weight, words, g, tile) for g in range(len(sides))]
+    facts = weight.scale_kind, weight.zero_points is not None
     steps = weight.table.steps
     for row in range(-(-len(weight.codes) // tile.rows)):
         parts = [
@@ -84,7 +90,7 @@ def jobs(
         ]
         for token in range(-(-len(words) // tile.columns)):
             packets = [
-                Packet(side, beats, inputs[token], steps, needed[token])
+                Packet(side, beats, inputs[token], steps, needed[token], *facts)
                 for side, beats, inputs, needed in parts
             ]
             yield Job(_tile_of(row, tile.rows), _tile_of(token, tile.columns), packets)

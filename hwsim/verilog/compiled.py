@@ -90,7 +90,8 @@ def build(tile: Tile, folder: Path, trace: bool = False, formats: Sequence[str] 
     command += ["--no-assert", "-Wno-fatal", "-CFLAGS", "-fcoroutines -O3 -march=native"]
     command += ["--build-jobs", "2", "--Mdir", str(folder), "--top-module", "tile_tb"]
     command += ["--trace"] if trace else []
-    command += [f"-G{name}={value}" for name, value in parameters(tile, formats).items()]
+    settings_of_bench = {**parameters(tile, formats), "MaxBeats": MAX_BEATS}
+    command += [f"-G{name}={value}" for name, value in settings_of_bench.items()]
     command += [f"-I{INCLUDE}"]
     settings = {**os.environ, **environment()}
     settings["MAKEFLAGS"] += " OPT_FAST=-O3"
@@ -124,7 +125,6 @@ def parameters(tile: Tile, formats: Sequence[str] = ()) -> dict[str, int | str]:
         "DigitBits": tile.digit_bits,
         "SkipZeroSteps": int(tile.skip_zero_steps),
         "Formats": f"{max(known.values()) + 1}'h{mask:x}",
-        "MaxBeats": MAX_BEATS,
     }
 
 
@@ -191,15 +191,25 @@ def act_lines(packet: Packet, tile: Tile) -> list[str]:
 
 def _lines(beats: NDArray[Any], bits: int, tops: Sequence[int]) -> list[str]:
     """What stands above the words of each beat, and the words, the first lowest."""
-    count, size = len(beats), bits // 8
+    rows = packed_words(beats, bits)
+    return [f"{top:x}{row.tobytes().hex()}" for top, row in zip(tops, rows, strict=True)]
+
+
+def packed_words(beats: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Return beats of words as bytes, ``[beats, bytes]``, the most significant byte first.
+
+    Args:
+        beats: Words ``[beats, ...]``, the first lowest; integers of Python's where they are wide.
+        bits: Of a word: 8, 16, or 32 to 128.
+    """
+    size = bits // 8
     if beats.dtype == object:  # words wider than 64 bits
         packed = b"".join(int(word).to_bytes(size, "little") for word in beats.reshape(-1))
         parts = np.frombuffer(packed, np.uint8)
     else:
         little = np.ascontiguousarray(beats.astype(beats.dtype.newbyteorder("<")))
         parts = little.view(np.uint8).reshape(*beats.shape, -1)[..., :size]
-    rows = parts.reshape(count, -1)[:, ::-1]
-    return [f"{top:x}{row.tobytes().hex()}" for top, row in zip(tops, rows, strict=True)]
+    return parts.reshape(len(beats), -1)[:, ::-1]
 
 
 def _results(file: Path, tile: Tile) -> NDArray[np.uint32]:

@@ -1,4 +1,4 @@
-"""The term tables in SystemVerilog: ``terms_pkg.sv`` and ``term_table.sv`` in ``rtl/generated``.
+"""The Verilog of tables: ``terms_pkg.sv``, ``term_table.sv`` and ``registers_pkg.sv``.
 
 Regenerate with ``python -m hwsim.verilog.export rtl/generated``; a test compares the files. A
 format that joins the registry with a number of its own moves none of the others' constants.
@@ -20,6 +20,7 @@ import numpy as np
 from hwsim.pe.arithmetic import LIMITS, MAX_STEPS
 from hwsim.pe.terms import TermTable, term_table
 from hwsim.tile.side_band import FORMAT_BITS, rtl_formats
+from hwsim.verilog import registers
 from quant.common.errors import RequestError
 from quant.common.files import write_text
 from quant.formats.registry import FORMATS
@@ -58,7 +59,7 @@ module term_table
   output terms_t              terms_o
 );
 
-  terms_t [NumRows-1:0] terms;
+  terms_t terms [NumRows];
 """
 TYPES = """
   // (-1)^sign * man * 2^exp, before the significance of the step.
@@ -108,6 +109,7 @@ def files() -> dict[str, str]:
     return {
         "terms_pkg.sv": "\n".join([HEADER + PACKAGE, *_package(numbers, variants, rows)]),
         "term_table.sv": "\n".join([HEADER + MODULE, *_module(rows)]),
+        "registers_pkg.sv": HEADER + registers.package(),
     }
 
 
@@ -230,14 +232,14 @@ def _module(rows: list[Row]) -> list[str]:
     digits, lines = TERM_BITS * MAX_STEPS, []
     for index, row in enumerate(rows):
         bits = (len(row) - 1).bit_length()
-        lines += [f"  if (Rows[{index}]) begin : gen_row_{index}", "    always_comb begin"]
-        lines.append(f"      case (code_i[{bits - 1}:0])")
+        # A variable of its own: what a case assigns is a table, for a simulator too.
+        lines += [f"  if (Rows[{index}]) begin : gen_row_{index}", "    terms_t found;"]
+        lines += ["    always_comb begin", f"      case (code_i[{bits - 1}:0])"]
         for code, word in enumerate(row):
             if word:
-                lines.append(
-                    f"        {bits}'h{code:x}: terms[{index}] = terms_t'({digits}'h{word:07x});"
-                )
-        lines += [f"        default: terms[{index}] = '0;", "      endcase", "    end"]
+                lines.append(f"        {bits}'h{code:x}: found = terms_t'({digits}'h{word:07x});")
+        lines += ["        default: found = '0;", "      endcase", "    end"]
+        lines += [f"    assign terms[{index}] = found;"]
         lines += [f"  end else begin : gen_no_row_{index}"]
         lines += [f"    assign terms[{index}] = '0;", "  end"]
     last = "assign terms_o = (32'(row_i) < NumRows) ? terms[row_i] : '0;"

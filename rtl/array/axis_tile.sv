@@ -7,6 +7,8 @@
 // TLAST ends a group; TUSER of a weight packet's first beat is the group's control. TKEEP and
 // TSTRB are not needed: every byte of a beat counts. A reset is synchronous and active low.
 
+`include "assertions.svh"
+
 module axis_tile
   import pe_pkg::*;
   import terms_pkg::*;
@@ -77,5 +79,12 @@ module axis_tile
     .result_data_o  (m_axis_result_tdata_o),
     .result_last_o  (m_axis_result_tlast_o)
   );
+
+`ifndef SYNTHESIS
+  // AXI4-Stream: a beat that is shown stays until it is taken. ping_pong_buffer asks it of others.
+  `ASSERT(ResultIsHeld, !$past(m_axis_result_tvalid_o && !m_axis_result_tready_i && aresetn_i) ||
+          (m_axis_result_tvalid_o && {m_axis_result_tdata_o, m_axis_result_tlast_o} ==
+           $past({m_axis_result_tdata_o, m_axis_result_tlast_o})), aclk_i, aresetn_i)
+`endif
 
 endmodule

@@ -34,17 +34,8 @@ module drain_sequencer
   input  logic [Rows-1:0][15:0] correction_i,  // two's complement
   input  logic [Rows-1:0][31:0] factor_i,      // FP32
   output logic                  busy_o,
-  // To the columns: this clock's digit.
-  output logic                  enable_o,
-  output logic                  multiply_o,
-  output logic                  start_o,
-  output logic                  end_o,         // the product is whole, and rests
-  output logic [DigitBits-1:0]  digit_o,
-  output logic                  is_correction_o,
-  output logic                  is_factor_o,
-  output logic                  negate_o,
-  output logic signed [9:0]     exponent_o,    // of the multiplier
-  output logic                  row_end_o,     // the row's last product is whole
+  // To the columns.
+  output drain_control_t        drain_o,
   // A beat of results.
   output logic                  out_valid_o,
   input  logic                  out_ready_i,
@@ -72,7 +63,7 @@ module drain_sequencer
   logic [23:0]           multiplier, factor_mantissa;
   logic [7:0]            factor_exponent;
   logic [DigitsBits-1:0] first_digit;
-  logic signed [9:0]     scale_exponent;
+  logic signed [9:0]     scale_exponent, exponent;
   assign scale           = scale_i[row_q];
   assign correction      = correction_i[row_q];
   assign correction_size = (correction ^ {16{correction[15]}}) + 16'(correction[15]);
@@ -83,7 +74,7 @@ module drain_sequencer
     multiplier     = {16'b0, scale};
     first_digit    = digits(8);
     scale_exponent = '0;
-    case (scale_kind_i)
+    unique case (scale_kind_i)
       ScaleE8m0: begin
         multiplier     = 24'd1;
         first_digit    = digits(1);
@@ -96,7 +87,7 @@ module drain_sequencer
       end
       default: ;  // ScaleInt8
     endcase
-    exponent_o = scale_exponent;
+    exponent = scale_exponent;
     if (state_q == Correction) begin
       multiplier  = {8'b0, correction_size};
       first_digit = digits(15);
@@ -104,59 +95,68 @@ module drain_sequencer
     if (state_q == Flush) first_digit = DigitsBits'(FlushClocks - 1);
     if (state_q == Factor) begin
       // An FP16 factor has 11 bits, a power of two's is 1.
-      case (scale_kind_i)
+      unique case (scale_kind_i)
         ScaleInt8: begin
           multiplier  = {13'b0, factor_mantissa[23:13]};
           first_digit = digits(11);
-          exponent_o  = $signed(10'(factor_exponent)) - 10'sd137;
+          exponent    = $signed(10'(factor_exponent)) - 10'sd137;
         end
         ScaleE8m0: begin
           multiplier  = {23'b0, factor_mantissa[23]};
           first_digit = digits(1);
-          exponent_o  = $signed(10'(factor_exponent)) - 10'sd127;
+          exponent    = $signed(10'(factor_exponent)) - 10'sd127;
         end
         default: begin
           multiplier  = factor_mantissa;
           first_digit = digits(24);
-          exponent_o  = $signed(10'(factor_exponent)) - 10'sd150;
+          exponent    = $signed(10'(factor_exponent)) - 10'sd150;
         end
       endcase
     end
   end
 
-  logic                  active;
+  logic                  active, multiply, whole, is_factor, enable;
   logic [DigitsBits-1:0] digit;  // how many there are left; 0: the product rests
   assign active  = state_q == Product || state_q == Correction || state_q == Factor;
   assign digit   = started_q ? digit_q : first_digit;
-  assign digit_o = DigitBits'(multiplier >> ((32'(digit) - 1) * DigitBits));
-
-  assign multiply_o      = active && digit != '0;
-  assign start_o         = !started_q;
-  assign end_o           = active && digit == '0;
-  assign is_correction_o = state_q == Correction;
-  assign is_factor_o     = state_q == Factor;
-  assign negate_o        = is_correction_o && correction[15];
+  assign multiply  = active && digit != '0;
+  assign whole     = active && digit == '0;
+  assign is_factor = state_q == Factor;
 
   // The last product of a result waits in the columns until a beat can leave.
-  logic leaving_q, leaving_last_q;
-  assign enable_o = !(leaving_q && out_valid_o && !out_ready_i);
+  logic leaving_q, leaving_last_q, out_valid_q, out_last_q;
+  assign enable      = !(leaving_q && out_valid_q && !out_ready_i);
+  assign out_valid_o = out_valid_q;
+  assign out_last_o  = out_last_q;
 
   logic row_ends, sweep_ends, finishes;
-  assign row_ends   = end_o && !(state_q == Product && corrects_i);
+  assign row_ends   = whole && !(state_q == Product && corrects_i);
   assign sweep_ends = row_ends && row_q == RowBits'(Rows - 1);
   assign finishes   = sweep_ends && (state_q == Factor || !final_i);
-  assign row_end_o  = row_ends;
   assign busy_o     = busy_q;
+
+  assign drain_o = '{
+    enable:        enable,
+    multiply:      multiply,
+    start:         !started_q,
+    whole:         whole,
+    row_end:       row_ends,
+    is_correction: state_q == Correction,
+    is_factor:     is_factor,
+    negate:        state_q == Correction && correction[15],
+    digit:         8'(DigitBits'(multiplier >> ((32'(digit) - 1) * DigitBits))),
+    exponent:      exponent
+  };
 
   state_e state_d;
   always_comb begin
     state_d = state_q;
-    case (state_q)
+    unique case (state_q)
       Idle:       if (loaded_q) state_d = Product;
-      Product:    if (end_o && corrects_i) state_d = Correction;
+      Product:    if (whole && corrects_i) state_d = Correction;
                   else if (sweep_ends) state_d = final_i ? Flush : Idle;
       Correction: if (sweep_ends) state_d = final_i ? Flush : Idle;
-                  else if (end_o) state_d = Product;
+                  else if (whole) state_d = Product;
       Flush:      if (digit == '0) state_d = Factor;  // the last addition is done
       Factor:     if (sweep_ends) state_d = Idle;
       default:    state_d = Idle;
@@ -173,30 +173,30 @@ module drain_sequencer
       started_q      <= 1'b0;
       leaving_q      <= 1'b0;
       leaving_last_q <= 1'b0;
-      out_valid_o    <= 1'b0;
-      out_last_o     <= 1'b0;
+      out_valid_q    <= 1'b0;
+      out_last_q     <= 1'b0;
     end else begin
       if (take_i) busy_q <= 1'b1;
-      else if (finishes && enable_o) busy_q <= 1'b0;
+      else if (finishes && enable) busy_q <= 1'b0;
 
       if (load_i) loaded_q <= 1'b1;
-      else if (enable_o && state_q == Idle) loaded_q <= 1'b0;
+      else if (enable && state_q == Idle) loaded_q <= 1'b0;
 
-      if (enable_o) begin
+      if (enable) begin
         state_q <= state_d;
         digit_q <= digit - DigitsBits'(1);
-        started_q <= multiply_o || (state_q == Flush && digit != '0);
+        started_q <= multiply || (state_q == Flush && digit != '0);
         if (sweep_ends) row_q <= '0;
         else if (row_ends) row_q <= row_q + RowBits'(1);
-        leaving_q      <= is_factor_o && end_o;
+        leaving_q      <= is_factor && whole;
         leaving_last_q <= sweep_ends;
       end
 
-      if (enable_o && leaving_q) begin
-        out_valid_o <= 1'b1;
-        out_last_o  <= leaving_last_q;
+      if (enable && leaving_q) begin
+        out_valid_q <= 1'b1;
+        out_last_q  <= leaving_last_q;
       end else if (out_ready_i) begin
-        out_valid_o <= 1'b0;
+        out_valid_q <= 1'b0;
       end
     end
   end
@@ -212,7 +212,7 @@ module drain_sequencer
   `ASSERT(ScaleIsANumber, state_q != Product || !(scale_kind_i == ScaleE8m0 && &scale ||
           scale_kind_i == ScaleE4m3 && (scale[7] || &scale[6:0])))
   `ASSERT(CorrectionFits, state_q != Correction || correction_size[15] == 1'b0)
-  `ASSERT(ResultIsHeld, !$past(out_valid_o && !out_ready_i && rst_ni) || out_valid_o)
+  `ASSERT(ResultIsHeld, !$past(out_valid_q && !out_ready_i && rst_ni) || out_valid_q)
 `endif
 
 endmodule

@@ -7,6 +7,8 @@
 //
 // With HasCorrection a further PE whose weights are 1 forms the sum of the activations.
 
+`include "assertions.svh"
+
 module pe_column
   import pe_pkg::*;
 #(
@@ -31,25 +33,11 @@ module pe_column
   input  logic [Rows-1:0][Lanes-1:0]                   term_man_i,
   input  logic [Rows-1:0][Lanes-1:0][ExponentBits-1:0] term_exponent_i,
   input  logic                                         ones_i,       // add the activations
-  input  logic                                         accumulate_i,
-  input  logic                                         first_i,
-  input  logic [2:0]                                   significance_i,
-  input  logic                                         load_i,
+  input  step_control_t                                step_control_i,
   // Output, see column_output.
-  input  logic                                         enable_i,
-  input  logic                                         multiply_i,
-  input  logic                                         start_i,
-  input  logic                                         end_i,
-  input  logic [DigitBits-1:0]                         digit_i,
-  input  logic                                         is_correction_i,
-  input  logic                                         is_factor_i,
-  input  logic                                         negate_i,
-  input  logic                                         row_end_i,
-  input  logic signed [9:0]                            exponent_i,
-  input  logic                                         first_group_i,
-  input  logic                                         fp16_i,
+  input  drain_control_t                               drain_i,
+  input  group_control_t                               group_i,
   input  logic                                         nonfinite_i,
-  input  logic signed [5:0]                            unit_i,
   output logic [31:0]                                  result_o
 );
 
@@ -82,7 +70,7 @@ module pe_column
 
   // Link r + 1 feeds link r; link 0 is read until its row ends.
   logic shift;
-  assign shift = enable_i && row_end_i && !is_factor_i;
+  assign shift = drain_i.enable && drain_i.row_end && !drain_i.is_factor;
   logic [Rows:0][AccumulatorBits:0] chain_mantissa;
   logic [Rows:0][GroupExponent-1:0] chain_exponent;
   assign chain_mantissa[Rows] = '0;
@@ -103,10 +91,7 @@ module pe_column
       .term_sign_i      (term_sign_i[row]),
       .term_man_i       (term_man_i[row]),
       .term_exponent_i  (term_exponent_i[row]),
-      .accumulate_i     (accumulate_i),
-      .first_i          (first_i),
-      .significance_i   (significance_i),
-      .load_i           (load_i),
+      .step_control_i   (step_control_i),
       .shift_i          (shift),
       .chain_mantissa_i (chain_mantissa[row+1]),
       .chain_exponent_i (chain_exponent[row+1]),
@@ -133,10 +118,7 @@ module pe_column
       .term_sign_i      ('0),
       .term_man_i       ({Lanes{ones_i}}),
       .term_exponent_i  ('0),
-      .accumulate_i     (accumulate_i),
-      .first_i          (first_i),
-      .significance_i   (significance_i),
-      .load_i           (load_i),
+      .step_control_i   (step_control_i),
       .shift_i          (1'b0),
       .chain_mantissa_i ('0),
       .chain_exponent_i ('0),
@@ -159,25 +141,20 @@ module pe_column
   ) u_column_output (
     .clk_i            (clk_i),
     .rst_ni           (rst_ni),
-    .enable_i         (enable_i),
-    .multiply_i       (multiply_i),
-    .start_i          (start_i),
-    .end_i            (end_i),
-    .digit_i          (digit_i),
-    .is_correction_i  (is_correction_i),
-    .is_factor_i      (is_factor_i),
-    .negate_i         (negate_i),
-    .row_end_i        (row_end_i),
-    .exponent_i       (exponent_i),
-    .first_group_i    (first_group_i),
-    .fp16_i           (fp16_i),
+    .drain_i          (drain_i),
+    .group_i          (group_i),
     .nonfinite_i      (nonfinite_i),
-    .unit_i           (unit_i),
     .mantissa_i       (signed'(chain_mantissa[0])),
     .group_exponent_i (chain_exponent[0]),
     .ones_mantissa_i  (signed'(ones_mantissa)),
     .ones_exponent_i  (ones_exponent),
     .result_o         (result_o)
   );
+
+`ifndef SYNTHESIS
+  `ASSERT(ChainIsLoadedAtRest, !(step_control_i.load && shift))
+  `ASSERT(SignificanceIsServed, !step_control_i.accumulate ||
+          32'(step_control_i.significance) <= MaxSignificance)
+`endif
 
 endmodule

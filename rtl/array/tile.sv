@@ -162,52 +162,46 @@ module tile
     .last_o       (last)
   );
 
-  // Weights of the block become the terms of the step.
-  logic [Rows-1:0][Lanes-1:0]                   sign_q, man_q;
-  logic [Rows-1:0][Lanes-1:0][ExponentBits-1:0] exponent_q;
-  logic [Rows-1:0][Lanes-1:0][MaxSteps-1:0]     has_term;
-  for (genvar row = 0; row < Rows; row++) begin : gen_row
-    for (genvar lane = 0; lane < Lanes; lane++) begin : gen_lane
-      term_t term;
-      weight_decoder #(
-        .ExponentBits (ExponentBits),
-        .Formats      (Formats)
-      ) u_weight_decoder (
-        .format_i   (format),
-        .selector_i (header[row][25:24]),
-        .code_i     (codes[row][8*lane+:8]),
-        .step_i     (step),
-        .term_o     (term),
-        .man_o      (has_term[row][lane])
-      );
-      always_ff @(posedge clk_i) begin
-        sign_q[row][lane]     <= term.sign;
-        man_q[row][lane]      <= term.man;
-        exponent_q[row][lane] <= term.exp[ExponentBits-1:0];
-      end
-    end
-  end
-
-  // A step is needed if a lane has a term in some row and an activation in some column. The first
-  // one adds the activations up, too.
-  logic [Columns-1:0][Lanes-1:0] nonzero;
-  logic [Lanes-1:0]              any_nonzero;
+  // Weights of the block become the terms of the step. A lane without an activation in any column
+  // needs none.
+  logic [Rows-1:0][Lanes-1:0]                   term_sign, term_man;
+  logic [Rows-1:0][Lanes-1:0][ExponentBits-1:0] term_exponent;
+  logic                                         ones;
+  logic [Rows-1:0][1:0]                         selector;
+  logic [Columns-1:0][Lanes-1:0]                nonzero;
+  logic [Lanes-1:0]                             any_nonzero;
   always_comb begin
     any_nonzero = '0;
     for (int unsigned column = 0; column < Columns; column++) any_nonzero |= nonzero[column];
-    needed = '0;
-    for (int unsigned row = 0; row < Rows; row++) begin
-      for (int unsigned lane = 0; lane < Lanes; lane++) begin
-        if (any_nonzero[lane]) needed |= has_term[row][lane];
-      end
-    end
-    if (corrects && any_nonzero != '0) needed[0] = 1'b1;
+    for (int unsigned row = 0; row < Rows; row++) selector[row] = header[row][25:24];
   end
 
+  weight_terms #(
+    .Rows         (Rows),
+    .Lanes        (Lanes),
+    .ExponentBits (ExponentBits),
+    .WordBits     (WordBits),
+    .Formats      (Formats)
+  ) u_weight_terms (
+    .clk_i         (clk_i),
+    .format_i      (format),
+    .selector_i    (selector),
+    .ones_i        (corrects),
+    .codes_i       (codes),
+    .any_nonzero_i (any_nonzero),
+    .step_i        (step),
+    .needed_o      (needed),
+    .sign_o        (term_sign),
+    .man_o         (term_man),
+    .exponent_o    (term_exponent),
+    .ones_o        (ones)
+  );
+
   // Control follows the operands through the PEs: edge registers, sum, accumulator, chain.
-  logic       edge_valid_q, edge_first_q, edge_last_q, ones_q;
-  logic       sum_valid_q, sum_first_q, sum_last_q, load_q;
-  logic [2:0] edge_significance_q, sum_significance_q;
+  logic          edge_valid_q, edge_first_q, edge_last_q;
+  logic          sum_valid_q, sum_first_q, sum_last_q, load_q;
+  logic [2:0]    edge_significance_q, sum_significance_q;
+  step_control_t step_control;
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       edge_valid_q <= 1'b0;
@@ -223,78 +217,42 @@ module tile
     edge_first_q        <= first;
     edge_last_q         <= last;
     edge_significance_q <= plan.significance[3*step+:3];
-    ones_q              <= corrects && step == '0;
     sum_first_q         <= edge_first_q;
     sum_last_q          <= edge_last_q;
     sum_significance_q  <= edge_significance_q;
   end
+  assign step_control = '{load: load_q, significance: sum_significance_q, first: sum_first_q,
+                          accumulate: sum_valid_q};
 
-  // What the drain needs of a group is kept when its last step is issued.
-  logic [Rows-1:0][7:0]  drain_scale_q;
-  logic [Rows-1:0][15:0] drain_correction_q;
-  logic [Rows-1:0][31:0] drain_factor_q;
-  scale_e                drain_kind_q;
-  logic                  drain_corrects_q, drain_final_q, drain_fp16_q, drain_first_q, job_first_q;
-  logic signed [5:0]     drain_unit_q;
-  logic [Columns-1:0]    nonfinite, nonfinite_q, drain_nonfinite_q;
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      job_first_q <= 1'b1;
-      nonfinite_q <= '0;
-    end else begin
-      if (pop) job_first_q <= final_group;
-      if (pop && final_group) nonfinite_q <= '0;
-      else if (issue) nonfinite_q <= nonfinite_q | nonfinite;
-    end
-  end
-  always_ff @(posedge clk_i) begin
-    if (pop) begin
-      for (int unsigned row = 0; row < Rows; row++) begin
-        drain_scale_q[row]      <= header[row][7:0];
-        drain_correction_q[row] <= header[row][23:8];
-        drain_factor_q[row]     <= factors[row][31:0];
-      end
-      drain_kind_q      <= scale_kind;
-      drain_corrects_q  <= corrects;
-      drain_final_q     <= final_group;
-      drain_fp16_q      <= fp16;
-      drain_first_q     <= job_first_q;
-      drain_unit_q      <= plan.unit;
-      drain_nonfinite_q <= nonfinite_q | nonfinite;
-    end
-  end
-
-  logic enable, multiply, start, digit_end, is_correction, is_factor, negate, row_end;
-  logic [DigitBits-1:0] digit;
-  logic signed [9:0]    exponent;
-  drain_sequencer #(
+  drain_control_t     drain_control;
+  group_control_t     group_control;
+  logic [Columns-1:0] nonfinite, drain_nonfinite;
+  drain #(
     .Rows      (Rows),
+    .Columns   (Columns),
+    .WordBits  (WordBits),
     .DigitBits (DigitBits)
-  ) u_drain_sequencer (
-    .clk_i           (clk_i),
-    .rst_ni          (rst_ni),
-    .take_i          (pop),
-    .load_i          (load_q),
-    .scale_kind_i    (drain_kind_q),
-    .corrects_i      (drain_corrects_q),
-    .final_i         (drain_final_q),
-    .scale_i         (drain_scale_q),
-    .correction_i    (drain_correction_q),
-    .factor_i        (drain_factor_q),
-    .busy_o          (drain_busy),
-    .enable_o        (enable),
-    .multiply_o      (multiply),
-    .start_o         (start),
-    .end_o           (digit_end),
-    .digit_o         (digit),
-    .is_correction_o (is_correction),
-    .is_factor_o     (is_factor),
-    .negate_o        (negate),
-    .exponent_o      (exponent),
-    .row_end_o       (row_end),
-    .out_valid_o     (result_valid_o),
-    .out_ready_i     (result_ready_i),
-    .out_last_o      (result_last_o)
+  ) u_drain (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .issue_i      (issue),
+    .last_i       (last),
+    .header_i     (header),
+    .factors_i    (factors),
+    .scale_kind_i (scale_kind),
+    .corrects_i   (corrects),
+    .final_i      (final_group),
+    .fp16_i       (fp16),
+    .unit_i       (plan.unit),
+    .nonfinite_i  (nonfinite),
+    .load_i       (load_q),
+    .busy_o       (drain_busy),
+    .drain_o      (drain_control),
+    .group_o      (group_control),
+    .nonfinite_o  (drain_nonfinite),
+    .out_valid_o  (result_valid_o),
+    .out_ready_i  (result_ready_i),
+    .out_last_o   (result_last_o)
   );
 
   for (genvar column = 0; column < Columns; column++) begin : gen_column
@@ -313,34 +271,20 @@ module tile
       .words_i         (words[column]),
       .nonzero_o       (nonzero[column]),
       .nonfinite_o     (nonfinite[column]),
-      .term_sign_i     (sign_q),
-      .term_man_i      (man_q),
-      .term_exponent_i (exponent_q),
-      .ones_i          (ones_q),
-      .accumulate_i    (sum_valid_q),
-      .first_i         (sum_first_q),
-      .significance_i  (sum_significance_q),
-      .load_i          (load_q),
-      .enable_i        (enable),
-      .multiply_i      (multiply),
-      .start_i         (start),
-      .end_i           (digit_end),
-      .digit_i         (digit),
-      .is_correction_i (is_correction),
-      .is_factor_i     (is_factor),
-      .negate_i        (negate),
-      .row_end_i       (row_end),
-      .exponent_i      (exponent),
-      .first_group_i   (drain_first_q),
-      .fp16_i          (drain_fp16_q),
-      .nonfinite_i     (drain_nonfinite_q[column]),
-      .unit_i          (drain_unit_q),
+      .term_sign_i     (term_sign),
+      .term_man_i      (term_man),
+      .term_exponent_i (term_exponent),
+      .ones_i          (ones),
+      .step_control_i  (step_control),
+      .drain_i         (drain_control),
+      .group_i         (group_control),
+      .nonfinite_i     (drain_nonfinite[column]),
       .result_o        (result_data_o[column])
     );
   end
 
   logic unused;
-  assign unused = ^{unused_user, unused_first, unused_second, header, factors};
+  assign unused = ^{unused_user, unused_first, unused_second, header};
 
 `ifndef SYNTHESIS
   `ASSERT(PacketsAgree, !(weight_valid && act_valid) ||

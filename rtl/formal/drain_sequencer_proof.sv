@@ -31,45 +31,38 @@ module drain_sequencer_proof
   input logic                  out_ready_i
 );
 
-  logic                 busy, enable, multiply, start, ends, is_correction, is_factor, negate;
-  logic                 row_end, shift;
-  logic                 out_valid, out_last;
-  logic [DigitBits-1:0] digit;
-  logic [RowBits-1:0]   row;
-  logic signed [9:0]    exponent;
+  logic               busy, out_valid, out_last;
+  drain_control_t     drain;
+  logic [RowBits-1:0] row;
   drain_sequencer #(
     .Rows      (Rows),
     .DigitBits (DigitBits)
   ) u_dut (
-    .clk_i           (clk_i),
-    .rst_ni          (rst_ni),
-    .take_i          (take_i),
-    .load_i          (load_i),
-    .scale_kind_i    (scale_e'(scale_kind_i)),
-    .corrects_i      (corrects_i),
-    .final_i         (final_i),
-    .scale_i         (scale_i),
-    .correction_i    (correction_i),
-    .factor_i        (factor_i),
-    .busy_o          (busy),
-    .enable_o        (enable),
-    .multiply_o      (multiply),
-    .start_o         (start),
-    .end_o           (ends),
-    .digit_o         (digit),
-    .is_correction_o (is_correction),
-    .is_factor_o     (is_factor),
-    .negate_o        (negate),
-    .exponent_o      (exponent),
-    .row_end_o       (row_end),
-    .out_valid_o     (out_valid),
-    .out_ready_i     (out_ready_i),
-    .out_last_o      (out_last)
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .take_i       (take_i),
+    .load_i       (load_i),
+    .scale_kind_i (scale_e'(scale_kind_i)),
+    .corrects_i   (corrects_i),
+    .final_i      (final_i),
+    .scale_i      (scale_i),
+    .correction_i (correction_i),
+    .factor_i     (factor_i),
+    .busy_o       (busy),
+    .drain_o      (drain),
+    .out_valid_o  (out_valid),
+    .out_ready_i  (out_ready_i),
+    .out_last_o   (out_last)
   );
 
   // The chains' shift, as the columns form it.
-  assign row   = u_dut.row_q;
-  assign shift = enable && row_end && !is_factor;
+  logic shift, enable, start, ends, is_factor;
+  assign enable    = drain.enable;
+  assign start     = drain.start;
+  assign ends      = drain.whole;
+  assign is_factor = drain.is_factor;
+  assign row       = u_dut.row_q;
+  assign shift     = enable && drain.row_end && !is_factor;
 
   // A group is taken and not yet loaded.
   logic started_q;
@@ -197,13 +190,13 @@ module drain_sequencer_proof
       IdleAtTheFirst:    assert (working || (row == '0 && start));
       FlushAtTheFirst:   assert (phase != 2'd1 || row == '0);
       NothingShifted:    assert (!(awaits_q || u_dut.loaded_q) || shifted_q == '0);
-      DigitInRange:      assert (!multiply || start || u_dut.digit_q < u_dut.first_digit);
+      DigitInRange:      assert (!drain.multiply || start || u_dut.digit_q < u_dut.first_digit);
       NoStallInANumber:  assert (!u_dut.leaving_q || start);
       LeavingIsWhole:    assert (u_dut.leaving_q == (whole_q && factor_q));
     end
   end
 
   logic unused;
-  assign unused = ^{digit, negate, exponent, is_correction};
+  assign unused = ^drain;
 
 endmodule

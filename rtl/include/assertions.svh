@@ -2,15 +2,22 @@
 // Licensed under the Apache License, Version 2.0, see LICENSE for details.
 // SPDX-License-Identifier: Apache-2.0
 //
-// Assertions in the modules. `clk_i` and `rst_ni` are taken from where the macro stands.
+// Assertions in the modules, for simulation only: where they stand, SYNTHESIS is not defined.
 
 `ifndef HWSIM_ASSERTIONS_SVH
 `define HWSIM_ASSERTIONS_SVH
 
 // A condition that holds at every clock edge outside reset.
-`define ASSERT(Name, Condition) \
-  Name : assert property (@(posedge clk_i) disable iff (!rst_ni) (Condition)) \
+`define ASSERT(Name, Condition, Clock = clk_i, ResetN = rst_ni) \
+  Name : assert property (@(posedge Clock) disable iff (!ResetN) (Condition)) \
   else $error("%m: %s", `"Condition`");
+
+// A condition that holds for all inputs, so that it needs neither clock nor reset.
+`define ASSERT_COMB(Name, Condition) \
+  always_comb begin \
+    Name : assert final (Condition) \
+    else $error("%m: %s", `"Condition`"); \
+  end
 
 // A parameter that is out of its range stops the elaboration.
 `define ASSERT_PARAMETER(Name, Condition) \

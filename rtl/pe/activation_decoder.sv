@@ -8,6 +8,8 @@
 // have exponent 1, integers are split into sign and magnitude. Inf and NaN are flagged and become
 // zero. Combinational.
 
+`include "assertions.svh"
+
 module activation_decoder
   import pe_pkg::*;
 #(
@@ -46,5 +48,11 @@ module activation_decoder
     assign exponent_o  = field | {{(ExponentBits - 1) {1'b0}}, !normal};
     assign mantissa_o  = nonfinite_o ? '0 : {normal, fraction};
   end
+
+`ifndef SYNTHESIS
+  // An exponent of 0 stands for no product, see exponent_match.
+  `ASSERT_COMB(ExponentIsNotZero, exponent_o != '0)
+  `ASSERT_COMB(NonfiniteIsZero, !(nonfinite_o && nonzero_o))
+`endif
 
 endmodule

@@ -9,6 +9,8 @@
 // control of stage 3 belongs to the terms of the clock before. The last register is a link of the
 // column's chain: it is loaded from the accumulator, then shifted towards the dequantizer.
 
+`include "assertions.svh"
+
 module bit_serial_pe
   import pe_pkg::*;
 #(
@@ -35,11 +37,8 @@ module bit_serial_pe
   input  logic [Lanes-1:0]                   term_man_i,
   input  logic [Lanes-1:0][ExponentBits-1:0] term_exponent_i,
   // Stage 3: control of the clock before.
-  input  logic                               accumulate_i,
-  input  logic                               first_i,         // of a group
-  input  logic [2:0]                         significance_i,
+  input  step_control_t                      step_control_i,
   // The column's chain.
-  input  logic                               load_i,
   input  logic                               shift_i,
   input  logic [AccumulatorBits:0]           chain_mantissa_i,  // two's complement
   input  logic [GroupExponent-1:0]           chain_exponent_i,
@@ -94,9 +93,9 @@ module bit_serial_pe
   ) u_group_accumulator (
     .sum_i             (sum_q),
     .largest_i         (largest_q),
-    .significance_i    (significance_i),
-    .first_i           (first_i),
-    .normalize_i       (load_i),
+    .significance_i    (step_control_i.significance),
+    .first_i           (step_control_i.first),
+    .normalize_i       (step_control_i.load),
     .wide_i            (wide_q),
     .exponent_i        (exponent_q),
     .wide_o            (wide_d),
@@ -107,7 +106,12 @@ module bit_serial_pe
 
   // A step without a product changes nothing, unless it is the group's first.
   logic write;
-  assign write = accumulate_i && (first_i || largest_q != '0);
+  assign write = step_control_i.accumulate && (step_control_i.first || largest_q != '0);
+
+  logic [AccumulatorBits:0] chain_mantissa_q;
+  logic [GroupExponent-1:0] chain_exponent_q;
+  assign chain_mantissa_o = chain_mantissa_q;
+  assign chain_exponent_o = chain_exponent_q;
 
   // Data registers need no reset: control says when they hold something.
   always_ff @(posedge clk_i) begin
@@ -117,27 +121,23 @@ module bit_serial_pe
       wide_q     <= wide_d;
       exponent_q <= exponent_d;
     end
-    if (load_i) begin
-      chain_mantissa_o <= unsigned'(normal_mantissa);
-      chain_exponent_o <= normal_exponent;
+    if (step_control_i.load) begin
+      chain_mantissa_q <= unsigned'(normal_mantissa);
+      chain_exponent_q <= normal_exponent;
     end else if (shift_i) begin
-      chain_mantissa_o <= chain_mantissa_i;
-      chain_exponent_o <= chain_exponent_i;
+      chain_mantissa_q <= chain_mantissa_i;
+      chain_exponent_q <= chain_exponent_i;
     end
   end
 
 `ifndef SYNTHESIS
   // Exponents only rise within a group: a wrapped one would have overflowed. Before the first group
   // begins, the registers hold anything, and there may have been no reset yet.
-  bit has_begun;
-  initial has_begun = 1'b0;
-  always_ff @(posedge clk_i) begin
-    if (write && first_i) has_begun <= 1'b1;
-    if (write && !first_i && has_begun) begin
-      ExponentRises : assert (exponent_d >= exponent_q)
-      else $error("ExponentRises: %0d after %0d", exponent_d, exponent_q);
-    end
-  end
+  bit has_begun_q;
+  initial has_begun_q = 1'b0;
+  always_ff @(posedge clk_i) if (write && step_control_i.first) has_begun_q <= 1'b1;
+  `ASSERT(ExponentRises, !write || step_control_i.first || exponent_d >= exponent_q,
+          clk_i, has_begun_q)
 `endif
 
 endmodule

@@ -8,6 +8,8 @@
 // product's exponent is at least 1. All pairs are compared at once: a difference tells who is
 // larger, and is the gap if it is the largest's. Combinational.
 
+`include "assertions.svh"
+
 module exponent_match #(
   parameter int unsigned Lanes        = 4,
   parameter int unsigned ActBits      = 5,  // exponent of an activation
@@ -21,9 +23,10 @@ module exponent_match #(
   output logic [Lanes-1:0][Bits-1:0]         gap_o  // of any value where the product is zero
 );
 
-  logic [Lanes-1:0][Bits-1:0]          exponent;
-  logic [Lanes-1:0][Lanes-1:0][Bits:0] difference;  // of a lane and another, two's complement
-  logic [Lanes-1:0]                    is_largest;  // the first of equals
+  // Unpacked: simulators handle one wide vector of all pairs badly.
+  logic [Bits-1:0]  exponent [Lanes];
+  logic [Bits:0]    difference [Lanes][Lanes];  // of a lane and another, two's complement
+  logic [Lanes-1:0] is_largest;                 // the first of equals
 
   always_comb begin
     for (int unsigned lane = 0; lane < Lanes; lane++) begin
@@ -58,5 +61,13 @@ module exponent_match #(
       end
     end
   end
+
+`ifndef SYNTHESIS
+  `ASSERT_COMB(OneIsLargest, (nonzero_i == '0) ? is_largest == '0 : $onehot(is_largest))
+  for (genvar lane = 0; lane < Lanes; lane++) begin : gen_checks
+    `ASSERT_COMB(GapEndsAtTheLargest, !nonzero_i[lane] ||
+                 {1'b0, exponent[lane]} + {1'b0, gap_o[lane]} == {1'b0, largest_o})
+  end
+`endif
 
 endmodule

@@ -8,6 +8,8 @@
 // The leading one is brought to the top by one shift to the left, then the bits that the format
 // does not hold are cut by one shift to the right; what falls off decides the rounding.
 
+`include "assertions.svh"
+
 module float_rounder #(
   parameter int unsigned ValueBits    = 48,  // two's complement, at least 26
   parameter int unsigned ExponentBits = 12   // two's complement
@@ -17,6 +19,10 @@ module float_rounder #(
   input  logic                           fp16_i,
   output logic [31:0]                    float_o  // FP16 in the lower half
 );
+
+  `ASSERT_PARAMETER(ValueBits, ValueBits >= 26)
+  `ASSERT_PARAMETER(ExponentBits, ExponentBits >= 8 && ExponentBits <= 30)
+  `ASSERT_PARAMETER(RoomForBoth, ValueBits <= (1 << ExponentBits))
 
   localparam int unsigned Precision = 24;
   localparam int unsigned CountBits = $clog2(ValueBits);
@@ -81,5 +87,11 @@ module float_rounder #(
     end
     if (value_i == '0) float_o = '0;
   end
+
+`ifndef SYNTHESIS
+  `ASSERT_COMB(IsANumber, fp16_i ? float_o[15:0] == {sign, 15'h7c00} || float_o[14:10] != '1
+                                 : float_o == {sign, 31'h7f80_0000} || float_o[30:23] != '1)
+  `ASSERT_COMB(TopIsOne, normal[ValueBits-1] || value_i == '0)
+`endif
 
 endmodule

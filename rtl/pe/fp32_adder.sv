@@ -5,6 +5,8 @@
 // IEEE 754 binary32 addition, to nearest, ties to even, with subnormals, Inf and NaN (0x7fc00000).
 // Single path: order by magnitude, align, add or subtract, normalize, round. Combinational.
 
+`include "assertions.svh"
+
 module fp32_adder (
   input  logic [31:0] a_i,
   input  logic [31:0] b_i,
@@ -81,5 +83,10 @@ module fp32_adder (
     else if (magnitude[31:23] >= 9'd255) sum_o = {x[31], 31'h7f80_0000};
     else sum_o = {x[31], magnitude[30:0]};
   end
+
+`ifndef SYNTHESIS
+  `ASSERT_COMB(OneNan, sum_o[30:23] != '1 || sum_o[22:0] == '0 || sum_o == Nan)
+  `ASSERT_COMB(DifferenceIsPositive, !subtract || !total[27])
+`endif
 
 endmodule

@@ -9,6 +9,8 @@
 // accumulator, whichever has the smaller exponent is shifted right. Normalized means: shifted right
 // until the magnitude has AccumulatorBits; there is no normalization to the left.
 
+`include "assertions.svh"
+
 module group_accumulator #(
   parameter int unsigned SumBits         = 17,  // two's complement sum of a step
   parameter int unsigned StepExponent    = 6,   // bits of the step's exponent
@@ -32,6 +34,9 @@ module group_accumulator #(
   output logic signed [HeldBits-1:0] normal_mantissa_o,  // where normalize_i
   output logic [ExponentBits-1:0]    normal_exponent_o
 );
+
+  `ASSERT_PARAMETER(StepExponent, StepExponent <= ExponentBits)
+  `ASSERT_PARAMETER(MaxSignificance, MaxSignificance <= 7)
 
   // How many bits the magnitude has too many: up to the highest place that differs from the next.
   // A negative power of two, -2^k, has one bit more than that; it is found late, and handled late.
@@ -82,5 +87,10 @@ module group_accumulator #(
   assign normal_mantissa_o = held;
   assign normal_exponent_o = exponent_i + ExponentBits'(count) + ExponentBits'(is_power);
   assign exponent_o = (step_is_larger || first_i) ? step_exponent : normal_exponent_o;
+
+`ifndef SYNTHESIS
+  // A shift that normalizes or aligns leaves no bit above the accumulator's.
+  `ASSERT_COMB(HeldFits, wide_i >>> held_places == WideBits'(aligned))
+`endif
 
 endmodule

@@ -22,11 +22,40 @@ package pe_pkg;
     ScaleE4m3 = 2'd2
   } scale_e;
 
+  // What the PEs do in a clock with the sum of the clock before.
+  typedef struct packed {
+    logic       load;          // the accumulator goes to the column's chain
+    logic [2:0] significance;  // of the step: its sum counts 2^significance
+    logic       first;         // of a group: the accumulator counts as zero
+    logic       accumulate;    // there is a step
+  } step_control_t;
+
+  // What the drain does in a clock: a digit of a product, or a whole product at rest.
+  typedef struct packed {
+    logic              enable;         // nothing moves without it
+    logic              multiply;       // by this digit
+    logic              start;          // it is the product's first
+    logic              whole;          // the product is whole, and rests
+    logic              row_end;        // it is the row's last
+    logic              is_correction;  // of the sum of activations
+    logic              is_factor;      // of a sum of products
+    logic              negate;         // the correction
+    logic [7:0]        digit;          // in the lowest DigitBits; 0 above
+    logic signed [9:0] exponent;       // of the multiplier
+  } drain_control_t;
+
+  // What is the same for all products of the group that is drained.
+  typedef struct packed {
+    logic              first;  // of the groups that are added up
+    logic              fp16;   // results are FP16, not FP32
+    logic signed [5:0] unit;   // of the format: terms count 2^unit
+  } group_control_t;
+
   parameter int unsigned MaxSignificance = 6;
   parameter int unsigned MaxGroup = 65536;  // weights of a group that exponents are made for
 
   function automatic int unsigned act_bits(activation_e format);
-    case (format)
+    unique case (format)
       ActFp16, ActBf16: return 16;
       default:          return 8;
     endcase
@@ -34,7 +63,7 @@ package pe_pkg;
 
   // Width of the exponent that enters the PE; an integer's is the constant 1.
   function automatic int unsigned act_exponent_bits(activation_e format);
-    case (format)
+    unique case (format)
       ActFp16, ActFp8E5m2: return 5;
       ActBf16:             return 8;
       ActFp8E4m3:          return 4;
@@ -44,7 +73,7 @@ package pe_pkg;
 
   // Width of the mantissa with its hidden bit; an integer's magnitude reaches 128.
   function automatic int unsigned act_mantissa_bits(activation_e format);
-    case (format)
+    unique case (format)
       ActFp16:    return 11;
       ActFp8E4m3: return 4;
       ActFp8E5m2: return 3;
@@ -54,7 +83,7 @@ package pe_pkg;
 
   // The largest exponent of a finite word.
   function automatic int unsigned act_largest_exponent(activation_e format);
-    case (format)
+    unique case (format)
       ActFp16, ActFp8E5m2: return 30;
       ActBf16:             return 254;
       ActFp8E4m3:          return 15;
@@ -64,7 +93,7 @@ package pe_pkg;
 
   // The exponent at which a mantissa of 1 has the value 1.
   function automatic int unsigned act_point(activation_e format);
-    case (format)
+    unique case (format)
       ActFp16:    return 25;
       ActBf16:    return 134;
       ActFp8E4m3: return 10;

@@ -8,6 +8,8 @@
 // bits below, is shifted right by the gap to the largest exponent; what falls off is truncated.
 // Negation is an inversion and a carry, and the carries are added with the lanes. Combinational.
 
+`include "assertions.svh"
+
 module serial_multiply #(
   parameter int unsigned Lanes        = 4,
   parameter int unsigned MantissaBits = 11,
@@ -49,5 +51,10 @@ module serial_multiply #(
   end
 
   assign sum_o = $signed(partial + carries);
+
+`ifndef SYNTHESIS
+  localparam logic signed [SumBits-1:0] Limit = SumBits'(Lanes * ((1 << ProductBits) - 1));
+  `ASSERT_COMB(SumIsInRange, sum_o >= -Limit && sum_o <= Limit)
+`endif
 
 endmodule

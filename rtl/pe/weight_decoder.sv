@@ -8,6 +8,8 @@
 // format; the significance belongs to the step, so all lanes of a PE share it. Integers give
 // radix-4 Booth digits, all else comes from the generated table. Combinational.
 
+`include "assertions.svh"
+
 module weight_decoder
   import terms_pkg::*;
 #(
@@ -41,7 +43,7 @@ module weight_decoder
   assign windows = {value, 1'b0};
 
   function automatic term_t booth(logic [2:0] window);
-    case (window)
+    unique case (window)
       3'b001, 3'b010: return '{sign: 1'b0, man: 1'b1, exp: 5'd0};
       3'b011:         return '{sign: 1'b0, man: 1'b1, exp: 5'd1};
       3'b100:         return '{sign: 1'b1, man: 1'b1, exp: 5'd1};
@@ -68,5 +70,11 @@ module weight_decoder
   end
 
   assign term_o = terms[step_i];
+
+`ifndef SYNTHESIS
+  `ASSERT_COMB(FlagIsOfTheTerm, term_o.man == man_o[step_i])
+  `ASSERT_COMB(NoTermIsZero, term_o.man || term_o == '0)
+  `ASSERT_COMB(ExponentFits, term_o.exp >> ExponentBits == '0)
+`endif
 
 endmodule

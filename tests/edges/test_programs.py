@@ -14,7 +14,8 @@ from tests.edges.programs import started
 ROOT = Path(__file__).parents[2]
 MODULES = (
     "quant", "roofline", "hwsim", "quant.cli", "roofline.cli", "hwsim.cli",
-    "hwsim.verilog.synth", "hwsim.verilog.export",
+    "hwsim.verilog.synth", "hwsim.verilog.export", "hwsim.verilog.reference",
+    "hwsim.verilog.toolchain",
 )  # fmt: skip
 """What ``python -m`` starts."""
 

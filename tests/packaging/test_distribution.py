@@ -108,7 +108,8 @@ def test_the_verilog_is_exported_outside_of_the_checkout(installed: Path, tmp_pa
     done = run(installed, tmp_path, "python", "-m", "hwsim.verilog.export")
     assert done.returncode == 0, done.stderr
     written = sorted((tmp_path / "rtl" / "generated").iterdir())
-    assert [path.name for path in written] == ["term_table.sv", "terms_pkg.sv"]
+    names = ["registers_pkg.sv", "term_table.sv", "terms_pkg.sv"]
+    assert [path.name for path in written] == names
     code = "from hwsim.verilog.sources import RTL; print(RTL)"
     rtl = Path(run(installed, tmp_path, "python", "-c", code).stdout.strip())
     assert ROOT not in rtl.parents

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import random
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
 
 from tests.rtl.bench import Dut
 from tests.rtl.bench_tile import TileBench
-from tests.rtl.covered import Bin, bins
+from tests.rtl.covered import LONGEST, Bin, bins
+from tests.rtl.machines import machine
 from tests.rtl.tile_cases import case_of
+from tests.rtl.tile_script import clock_by_clock, script_of
 
 
 @cocotb.test()
 async def cases(dut: Dut) -> None:
     """Seeds in order; those that bring nothing new are passed over."""
     settings = json.loads(os.environ["TILE_BENCH"])
-    cocotb.start_soon(Clock(dut.clk_i, 2, "ns").start())
+    each = machine(settings["tile"], settings["formats"])
+    cocotb.start_soon(Clock(dut.aclk_i, 2, "ns").start())
     met: set[Bin] = set()
     ran = clocks = 0
     for seed in range(settings["seeds"]):
-        case = case_of(settings["tile"], settings["formats"], seed)
+        rng = np.random.default_rng(seed)
+        case = case_of(each, rng, LONGEST)
         new = bins(case) - met
         if new:
-            clocks += await TileBench(dut, case, random.Random(seed)).run()
+            script = script_of(each.tile, [case], rng, clock_by_clock)
+            clocks += await TileBench(dut).run(script)
             ran += 1
             met |= new
             cocotb.log.info("covered %s", json.dumps(sorted(new)))

@@ -1,126 +1,80 @@
-"""The tile in lock-step with its model: every handshake of every clock, every bit of results."""
+"""A script replayed on a tile in cocotb: every handshake of every clock, every bit of results."""
 
 from __future__ import annotations
 
-import json
 import os
-import random
-from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from hwsim.tile.model import TileModel
-from tests.rtl.tile_cases import Case, case_of
+from hwsim.tile.side_band import SIDE_BITS
+from tests.rtl import tile_script as at
+from tests.rtl.bench import Dut
+from tests.rtl.tile_script import Script
 
 
 @cocotb.test()
-async def lock_step(dut: Any) -> None:  # noqa: ANN401  cocotb's handles are dynamic
-    """All cases of the environment's list, one after another, with random stalls."""
-    settings = json.loads(os.environ["TILE_BENCH"])
-    clocks = 0
-    cocotb.start_soon(Clock(dut.clk_i, 2, "ns").start())
-    for seed in range(settings["first_seed"], 1 << 30):
-        case = case_of(settings["tile"], settings["formats"], seed)
-        clocks += await TileBench(dut, case, random.Random(seed)).run()
-        if clocks >= settings["clocks"]:
-            break
-    dut._log.info("clocks in lock-step: %d", clocks)
-    assert clocks >= settings["clocks"]
+async def replay(dut: Dut) -> None:
+    """The script that the environment names."""
+    script = Script.read(Path(os.environ["TILE_SCRIPT"]), 0)
+    cocotb.start_soon(Clock(dut.aclk_i, 2, "ns").start())
+    clocks = await TileBench(dut).run(script)
+    dut._log.info("compared clocks: %d", clocks)
 
 
 class TileBench:
-    """Drives one case; every stream stalls by a probability of its own."""
+    """Drives ``axis_tile``, and compares all that it shows."""
 
-    def __init__(self, dut: Any, case: Case, rng: random.Random) -> None:  # noqa: ANN401  as above
-        self.dut, self.case, self.rng = dut, case, rng
-        self.stalls = [rng.choice([0, 0, 0.1, 0.5, 0.9]) for _ in range(3)]
+    def __init__(self, dut: Dut) -> None:
+        self.dut = dut
 
-    async def reset(self) -> None:
+    async def run(self, script: Script) -> int:
+        """Replay a script; return its clocks."""
+        weights, acts, results = (
+            [int.from_bytes(row.tobytes(), "big") for row in part] + [0] for part in script[1:]
+        )
+        places = [0, 0, 0]
+        for clock, word in enumerate(script.control.tolist()):
+            await FallingEdge(self.dut.aclk_i)
+            if word & at.CHECK:
+                self.check(word, results[places[2]], clock)
+            self.drive(word, weights[places[0]], acts[places[1]])
+            for stream, flag in enumerate((at.WEIGHT_NEXT, at.ACT_NEXT, at.RESULT_NEXT)):
+                places[stream] += bool(word & flag)
+        return len(script.control)
+
+    def check(self, word: int, result: int, clock: int) -> None:
+        """Outputs are registers: in the middle of a clock they are what its edge samples."""
         dut = self.dut
-        await FallingEdge(dut.clk_i)
-        dut.rst_ni.value = 0
-        dut.weight_valid_i.value = dut.act_valid_i.value = dut.result_ready_i.value = 0
-        await FallingEdge(dut.clk_i)
-        await FallingEdge(dut.clk_i)
-        dut.rst_ni.value = 1
+        shown = {
+            at.WEIGHT_READY: dut.s_axis_weight_tready_o,
+            at.ACT_READY: dut.s_axis_act_tready_o,
+            at.RESULT_VALID: dut.m_axis_result_tvalid_o,
+        }
+        for flag, port in shown.items():
+            assert int(port.value) == bool(word & flag), (clock, port._name)
+        if word & at.RESULT_VALID:
+            got = dut.m_axis_result_tdata_o.value.to_unsigned()
+            assert got == result, (clock, hex(got), hex(result))
+            assert int(dut.m_axis_result_tlast_o.value) == bool(word & at.RESULT_LAST), clock
 
-    async def run(self) -> int:
-        """Return the clocks that were compared."""
-        dut, case, rng = self.dut, self.case, self.rng
-        model = TileModel(case.packets, case.weight, case.tile)
-        await self.reset()
-        weights, acts = weight_beats(case), act_beats(case)
-        weight, act = next(weights), next(acts)
-        shown, clocks, taken = [False, False], 0, 0
-        while taken < len(case.results):
-            # Outputs are registers: in the middle of a clock they are what the model says.
-            wanted = model.handshakes()
-            ready = (int(dut.weight_ready_o.value), int(dut.act_ready_o.value))
-            assert ready == (wanted.weight_ready, wanted.act_ready), (clocks, ready, wanted)
-            assert int(dut.result_valid_o.value) == wanted.result_valid, (clocks, wanted)
-            if wanted.result_valid:
-                self.check(case.results[taken], wanted.result_last)
-            for stream, beat in enumerate((weight, act)):
-                # Once shown, a beat stays until it is taken.
-                wants = rng.random() >= self.stalls[stream]
-                shown[stream] = beat is not None and (shown[stream] or wants)
-            takes = rng.random() >= self.stalls[2]
-            self.drive(weight if shown[0] else None, act if shown[1] else None, takes)
-            model.clock(shown[0], shown[1], takes)
-            taken += wanted.result_valid and takes
-            if shown[0] and wanted.weight_ready:
-                weight, shown[0] = next(weights), False
-            if shown[1] and wanted.act_ready:
-                act, shown[1] = next(acts), False
-            clocks += 1
-            await FallingEdge(dut.clk_i)
-        assert weight is None
-        assert act is None
-        return clocks
-
-    def drive(
-        self, weight: tuple[int, int, int] | None, act: tuple[int, int] | None, takes: bool
-    ) -> None:
-        """Show the beats, or that there is none."""
+    def drive(self, word: int, weight: int, act: int) -> None:
+        """Show the beats; what is not valid is something else."""
         dut = self.dut
-        dut.weight_valid_i.value = int(weight is not None)
-        dut.act_valid_i.value = int(act is not None)
-        dut.result_ready_i.value = int(takes)
-        if weight is not None:
-            dut.weight_data_i.value, dut.weight_user_i.value, dut.weight_last_i.value = weight
-        if act is not None:
-            dut.act_data_i.value, dut.act_last_i.value = act
+        dut.aresetn_i.value = int(bool(word & at.RST_N))
+        dut.m_axis_result_tready_i.value = int(bool(word & at.TAKES))
+        self.stream("weight", bool(word & at.WEIGHT_VALID), weight, SIDE_BITS)
+        self.stream("act", bool(word & at.ACT_VALID), act, 0)
 
-    def check(self, beat: tuple[list[int], bool], last: bool) -> None:
-        """Compare a beat of results, bit for bit."""
-        got = self.dut.result_data_o.value.to_unsigned()
-        assert got == packed(beat[0], 32), (hex(got), [hex(v) for v in beat[0]])
-        assert int(self.dut.result_last_o.value) == last == beat[1]
-
-
-def weight_beats(case: Case) -> Iterator[tuple[int, int, int] | None]:
-    """Data, side band and last of every beat, then None for ever."""
-    for packet in case.packets:
-        for index, row_words in enumerate(packet.weights):
-            data = packed(row_words, case.tile.word_bits)
-            yield data, packet.user.word, int(index == len(packet.weights) - 1)
-    while True:
-        yield None
-
-
-def act_beats(case: Case) -> Iterator[tuple[int, int] | None]:
-    """Data and last of every beat, then None for ever."""
-    bits = case.tile.arithmetic.activations.bits
-    for packet in case.packets:
-        for index, words in enumerate(packet.words):
-            yield packed(words.reshape(-1), bits), int(index == len(packet.words) - 1)
-    while True:
-        yield None
-
-
-def packed(values: Iterable[Any], bits: int) -> int:
-    """One number of many, the first lowest."""
-    return sum(int(value) << (bits * index) for index, value in enumerate(values))
+    def stream(self, name: str, is_valid: bool, beat: int, side_bits: int) -> None:
+        """A stream's ports; of a beat the last bit is highest, then the side band."""
+        port = {part: getattr(self.dut, f"s_axis_{name}_t{part}_i") for part in ("valid", "data")}
+        bits = len(port["data"])
+        beat ^= 0 if is_valid else (1 << (bits + side_bits + 1)) - 1
+        port["valid"].value = int(is_valid)
+        port["data"].value = beat & (1 << bits) - 1
+        getattr(self.dut, f"s_axis_{name}_tlast_i").value = beat >> (bits + side_bits) & 1
+        if side_bits:
+            self.dut.s_axis_weight_tuser_i.value = beat >> bits & (1 << side_bits) - 1

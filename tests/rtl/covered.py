@@ -12,7 +12,6 @@ from hwsim.pe.operands import pe_scales
 from hwsim.tile.packets import Packet
 from hwsim.tile.side_band import rtl_formats
 from quant.formats.scales import SCALES
-from quant.formats.spec import parse_spec
 from tests.rtl.tile_cases import Case
 
 
@@ -28,12 +27,6 @@ BLOCKS, LONGEST = (1, 2, 3, 4), 16
 CORNERS = ("plain", "fp16", "nonfinite", "zeros", "one group", "several groups", "negative zero")
 """What any format can meet: any case, FP16 results, Inf or NaN among the activations, a block
 whose activations are all zero, jobs of one group and of several, -0 among the activations."""
-
-
-def specs(names: Iterable[str]) -> list[str]:
-    """Return what is quantized: groups that fit the buffers, unless the format has its own."""
-    fixed = {name: parse_spec(name).format.group_size is not None for name in names}
-    return [name if fixed[name] else f"{name}:g{LONGEST}" for name in fixed]
 
 
 def corners(case: Case, packet: Packet, alone: bool) -> set[str]:
@@ -68,15 +61,9 @@ def bins(case: Case) -> set[Bin]:
     return found
 
 
-def is_possible(each: Bin) -> bool:
-    """Formats whose own groups are longer than the tile's buffers have one group a row."""
-    own = parse_spec(each.format).format.group_size
-    return each.corner != "several groups" or own is None or own <= LONGEST
-
-
 def coverpoints(seen: Iterable[Bin], formats: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Return how many bins of each coverpoint were met, and how many there are."""
-    wanted = {b for b in starmap(Bin, product(formats, BLOCKS, CORNERS)) if is_possible(b)}
+    wanted = set(starmap(Bin, product(formats, BLOCKS, CORNERS)))
     every = set(seen)
     met = every & wanted
     points = {

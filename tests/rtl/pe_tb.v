@@ -14,7 +14,7 @@ module pe_tb;
   reg                            clk = 1'b0;
   reg  [71:0]                    acts = 0;     // {nonzero, mantissas, exponents, signs}
   reg  [15:0]                    terms = 0;    // {exponents, mans, signs}
-  reg  [6:0]                     control = 0;  // {shift, load, significance, first, accumulate}
+  reg  [6:0]                     control = 0;  // {shift, step_control_t}
   reg  [AccumulatorBits+GroupExponent:0]   link = 0;
   reg  [AccumulatorBits+GroupExponent+1:0] wanted = 0;
   wire [AccumulatorBits:0]       mantissa;
@@ -33,10 +33,7 @@ module pe_tb;
     .term_sign_i      (terms[3:0]),
     .term_man_i       (terms[7:4]),
     .term_exponent_i  (terms[15:8]),
-    .accumulate_i     (control[0]),
-    .first_i          (control[1]),
-    .significance_i   (control[4:2]),
-    .load_i           (control[5]),
+    .step_control_i   (control[5:0]),
     .shift_i          (control[6]),
     .chain_mantissa_i (link[AccumulatorBits:0]),
     .chain_exponent_i (link[AccumulatorBits+GroupExponent:AccumulatorBits+1]),

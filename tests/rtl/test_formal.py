@@ -18,7 +18,7 @@ FAULTS = {
     "group_accumulator": ("pe", "is_power = |is_power_at", "is_power = 1'b0"),
     "ping_pong_buffer": ("array", "ready_o = !full_q[write_bank_q]", "ready_o = 1'b1"),
     "step_sequencer": ("array", "valid_i && !(last_o && drain_busy_i)", "valid_i"),
-    "drain_sequencer": ("array", "!(leaving_q && out_valid_o && !out_ready_i)", "1'b1"),
+    "drain_sequencer": ("array", "!(leaving_q && out_valid_q && !out_ready_i)", "1'b1"),
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_a_layer(tile: Tile, text: str, output: Output) -> None:
     assert ran.y.tobytes() == y.tobytes()
     operand, rule = weights(qt, tile.arithmetic)
     found = jobs(operand, rule.activations.words(x), tile, output)
-    assert ran.clocks == clocks([p for job in found for p in job.packets], operand, tile)
+    assert ran.clocks == clocks([p for job in found for p in job.packets], tile)
 
 
 def test_a_program_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:

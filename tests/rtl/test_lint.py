@@ -23,8 +23,10 @@ PROOFS = [path.stem for path in FORMAL]
 # slang's warnings that are not errors here:
 # * packed-array-conv: ports of arrays are wired to vectors of the same bits, which is what a packed
 #   array is (IEEE 1800, 7.4.1);
-# * useless-cast: a cast that these parameters do not need, others do.
-WAIVED = ("-Wno-packed-array-conv", "-Wno-useless-cast")
+# * useless-cast: a cast that these parameters do not need, others do;
+# * case-redundant-default: a `unique case` has a default all the same (lowRISC's style): it says
+#   what a code outside the enumeration does.
+WAIVED = ("-Wno-packed-array-conv", "-Wno-useless-cast", "-Wno-case-redundant-default")
 pytestmark = pytest.mark.rtl
 
 

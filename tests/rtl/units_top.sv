@@ -388,35 +388,24 @@ module units_top
     .pop_i     (pp_pop_i[1])
   );
 
-  logic              ds_busy, ds_enable, ds_multiply, ds_start, ds_end, ds_correction, ds_is_factor;
-  logic              ds_negate, ds_row_end, ds_valid, ds_last;
-  logic [1:0]        ds_digit;
-  logic signed [9:0] ds_exponent;
+  logic           ds_busy, ds_valid, ds_last;
+  drain_control_t ds_drain;
   drain_sequencer #(.Rows(1), .DigitBits(2)) u_ds (
-    .clk_i           (clk_i),
-    .rst_ni          (rst_ni),
-    .take_i          (ds_take_i),
-    .load_i          (ds_load_i),
-    .scale_kind_i    (ScaleInt8),
-    .corrects_i      (1'b0),
-    .final_i         (1'b1),
-    .scale_i         (8'd1),
-    .correction_i    ('0),
-    .factor_i        (ds_factor_i),
-    .busy_o          (ds_busy),
-    .enable_o        (ds_enable),
-    .multiply_o      (ds_multiply),
-    .start_o         (ds_start),
-    .end_o           (ds_end),
-    .digit_o         (ds_digit),
-    .is_correction_o (ds_correction),
-    .is_factor_o     (ds_is_factor),
-    .negate_o        (ds_negate),
-    .exponent_o      (ds_exponent),
-    .row_end_o       (ds_row_end),
-    .out_valid_o     (ds_valid),
-    .out_ready_i     (1'b1),
-    .out_last_o      (ds_last)
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .take_i       (ds_take_i),
+    .load_i       (ds_load_i),
+    .scale_kind_i (ScaleInt8),
+    .corrects_i   (1'b0),
+    .final_i      (1'b1),
+    .scale_i      (8'd1),
+    .correction_i ('0),
+    .factor_i     (ds_factor_i),
+    .busy_o       (ds_busy),
+    .drain_o      (ds_drain),
+    .out_valid_o  (ds_valid),
+    .out_ready_i  (1'b1),
+    .out_last_o   (ds_last)
   );
 
   tile #(
@@ -446,7 +435,6 @@ module units_top
   );
 
   logic unused;
-  assign unused = ^{ds_busy, ds_enable, ds_multiply, ds_start, ds_end, ds_correction, ds_is_factor,
-                    ds_negate, ds_row_end, ds_valid, ds_last, ds_digit, ds_exponent};
+  assign unused = ^{ds_busy, ds_valid, ds_last, ds_drain};
 
 endmodule

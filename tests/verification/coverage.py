@@ -22,7 +22,8 @@ import pytest
 
 from hwsim.pe.terms import pe_formats
 from hwsim.verilog.sources import RTL
-from tests.rtl.covered import LONGEST, Bin, average, coverpoints, specs
+from tests.rtl.covered import LONGEST, Bin, average, coverpoints
+from tests.rtl.machines import machine
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, ROOT, build
 from tests.rtl.simulator import run as simulate
 from tests.rtl.units import SOURCES, run_units
@@ -30,8 +31,7 @@ from tests.verification.finding import Finding
 
 WANTED = 95.0
 REASONS = Path(__file__).parent / "uncovered.toml"
-TOP = ROOT / "tests/rtl/covered_tile.sv"
-TILE_SOURCES = [RTL / "tb/verilator.vlt", *PACKAGES, *PE, *ARRAY, TOP]
+TILE_SOURCES = [RTL / "tb/verilator.vlt", *PACKAGES, *PE, *ARRAY]
 OPTIONS = ("--coverage-line", "--coverage-toggle", "-fno-table")
 """Functions that become tables would not count."""
 KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "toggle"}
@@ -39,13 +39,6 @@ FIELD = re.compile("\x01([a-z]+)\x02([^\x01']*)")
 SEEDS = {"quick": 1000, "full": 4000}
 """Cases to choose from: those that meet a new functional bin run."""
 COUNTS = {"quick": 3_000, "full": 30_000}
-
-
-class Run(NamedTuple):
-    """A tile whose coverage is taken: parameters of the wrapper, settings of its bench."""
-
-    parameters: Mapping[str, object]
-    settings: Mapping[str, Any]
 
 
 class Point(NamedTuple):
@@ -58,24 +51,23 @@ class Point(NamedTuple):
     what: str
 
 
+SMALL = {"rows": 2, "columns": 2, "max_group": LONGEST}
 TILES = {
-    "fp16": Run({"ExponentBits": 5}, {"arithmetic": {"exponent_bits": 5}}),
-    "bf16": Run(
-        {"Activation": "3'd1", "DigitBits": 8, "ExponentBits": 2, "SkipZeroSteps": "1'b1"},
-        {"arithmetic": {"activation": "bf16"}, "digit_bits": 8, "skip_zero_steps": True},
-    ),
-}
+    "fp16": {**SMALL, "digit_bits": 2, "arithmetic": {"exponent_bits": 5}},
+    "bf16": {
+        **SMALL, "digit_bits": 8, "skip_zero_steps": True, "arithmetic": {"activation": "bf16"},
+    },
+}  # fmt: skip
 """Functional coverage is that of the first; random BF16 activations also overflow to Inf."""
 
 
-def tile_data(folder: Path, tile: Run, seeds: int) -> tuple[Path, list[Bin]]:
+def tile_data(folder: Path, tile: Mapping[str, Any], seeds: int) -> tuple[Path, list[Bin]]:
     """Run cases on a tile; return its coverage file, and the bins that they met."""
-    build("covered_tile", TILE_SOURCES, folder, tile.parameters, OPTIONS)
-    shape = {"rows": 2, "columns": 2, "max_group": LONGEST, "digit_bits": 2, **tile.settings}
-    width = shape["arithmetic"].get("exponent_bits", 2)
-    settings = {"tile": shape, "formats": specs(pe_formats(width)), "seeds": seeds}
+    formats = pe_formats(tile["arithmetic"].get("exponent_bits", 2))
+    build("axis_tile", TILE_SOURCES, folder, machine(dict(tile), formats).parameters, OPTIONS)
+    settings = {"tile": tile, "formats": formats, "seeds": seeds}
     variables = {"TILE_BENCH": json.dumps(settings)}
-    tests, failures = simulate("covered_tile", "tests.rtl.bench_covered_tile", folder, variables)
+    tests, failures = simulate("axis_tile", "tests.rtl.bench_covered_tile", folder, variables)
     log = (folder / "bench.log").read_text(encoding="utf-8")
     assert (tests, failures) == (1, 0), log[-3000:]
     found = [json.loads(text) for text in re.findall(r"covered (\[.*\])", log)]

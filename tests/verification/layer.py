@@ -58,7 +58,7 @@ def compare(part: Slice, name: str, tile: Tile, program: Path, folder: Path) -> 
     run = compiled.simulate(program, packets, tile, folder)
     y, _ = matmul(qt, part.inputs, arithmetic=rule)
     differ = int((run.words != expected(found, y, tile)).sum())
-    return differ, abs(run.clocks - clocks(packets, operand, tile))
+    return differ, abs(run.clocks - clocks(packets, tile))
 
 
 def expected(found: list[Job], y: NDArray[np.float32], tile: Tile) -> NDArray[np.uint32]:
