@@ -74,6 +74,9 @@ def synthesise(
             min=1,
         ),
     ] = 1,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Prove each netlist equal to its RTL (ABC).")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Designs at a time.", min=1)] = min(
         2, os.cpu_count() or 1
     ),
@@ -94,7 +97,7 @@ def synthesise(
     with TemporaryDirectory(prefix="rtl-synth-") as folder:
         libraries = _libraries(listed(liberty, what="--liberty"), Path(folder))
         check_dont_use(bans, filter(None, libraries))
-        settings = Settings(delay_ps, bans, find_sta(), tries)
+        settings = Settings(delay_ps, bans, find_sta(), tries, prove)
         _say_what_is_missing(libraries, settings)
         results = run(chosen, libraries, settings, jobs, _tell)
     place.write_text(FORMS[place.form](results, libraries, settings, _tools(settings, libraries)))
@@ -129,7 +132,8 @@ def _tell(result: Result, seconds: float) -> None:
         said = f"{area.transistors} transistors"
     else:
         said = f"{area.area_um2:.1f} um2"
-    say(f"{where or result.design.name}: {said} ({seconds:.1f} s)")
+    proof = f", {result.proof}" if result.proof else ""
+    say(f"{where or result.design.name}: {said}{proof} ({seconds:.1f} s)")
 
 
 def main() -> None:

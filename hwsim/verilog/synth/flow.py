@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from hwsim.verilog.synth.designs import Design
 from hwsim.verilog.synth.liberty import Library
+from hwsim.verilog.synth.proof import prove
 from hwsim.verilog.synth.timing import ABSENT, Timing, analyse
 from hwsim.verilog.synth.yosys import Area, ToolError, synthesise
 
@@ -20,12 +21,14 @@ class Settings:
     """How to synthesise: the delay that ABC aims at (ps), cells not to use, OpenSTA's program.
 
     tries: netlists with their cells in another order; ABC's result depends on it, by some per cent.
+    prove: Whether every netlist is proved equal to its RTL.
     """
 
     delay_ps: int
     dont_use: tuple[str, ...]
     sta: str | None
     tries: int
+    prove: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Result:
     """One design on one library (None: transistor counts); error is a tool's line, or empty.
 
     sizes: um2 or transistors of all tries, ascending; arrivals: their worst paths, ns, in the same
-    order; the rest is of the try in the middle.
+    order; the rest is of the try in the middle. proof: how the netlist is equal to its RTL; empty
+    where that was not asked.
     """
 
     design: Design
@@ -43,6 +47,7 @@ class Result:
     error: str
     sizes: tuple[float, ...] = ()
     arrivals: tuple[float | None, ...] = ()
+    proof: str = ""
 
     @property
     def size(self) -> float:
@@ -106,11 +111,13 @@ def middle(tries: Sequence[Result]) -> Result:
 
 def _try(design: Design, library: Library | None, seed: int, settings: Settings) -> Result:
     none = Timing(None, None, "no timing: transistor counts know no delays")
-    area = None
+    area, proof = None, ""
     with TemporaryDirectory(prefix="rtl-synth-") as name:
         folder = Path(name)
         try:
             area = synthesise(design, library, settings.delay_ps, settings.dont_use, seed, folder)
+            if settings.prove:
+                proof = prove(design, library, folder)
             if library is None:
                 timing = none
             elif settings.sta is None:
@@ -120,4 +127,4 @@ def _try(design: Design, library: Library | None, seed: int, settings: Settings)
         except ToolError as error:
             # An area without its timing is still worth having.
             return Result(design, library, area, Timing(None, None, str(error)), str(error))
-    return Result(design, library, area, timing, "")
+    return Result(design, library, area, timing, "", proof=proof)

@@ -116,7 +116,18 @@ def _notes(
         notes += [f"{library.name}:", f"  {gate}; {drives}; outputs loaded with {LOAD_FF:g} fF."]
     if None not in libraries and settings.sta is None:
         notes.append(ABSENT)
-    return notes
+    return [*notes, *_proofs(results)]
+
+
+def _proofs(results: Sequence[Result]) -> list[str]:
+    """How the netlists are equal to their RTL, where that was asked."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if result.proof:
+            found.setdefault(result.proof, []).append(result.design.name)
+    return [
+        f"Netlist and RTL {proof}: {', '.join(dict.fromkeys(n))}." for proof, n in found.items()
+    ]
 
 
 def _paths(results: Sequence[Result], libraries: Sequence[Library | None]) -> list[str]:
@@ -248,5 +259,6 @@ def _record(result: Result) -> dict[str, Any]:
         "arrivals_ns": list(result.arrivals),
         "kge": None if kge is None else round(kge, 6),
         "timing": timing,
+        "proof": result.proof or None,
         "error": result.error or None,
     }

@@ -19,6 +19,7 @@ from quant.common.errors import HwsimError
 LOAD_FF = 10.0
 """Load of every output, fF: about the input of a few small gates."""
 NETLIST = "netlist.v"
+RTLIL = "netlist.il"
 LIBERTY = "library.lib"
 WORKER = Path(__file__).resolve().with_name("worker.py")
 """Run as a file, since a child process needs nothing of the package."""
@@ -62,7 +63,7 @@ def mapping(library: Library | None, delay_ps: int, bans: Sequence[str]) -> list
     """Return the Yosys commands that map the netlist; they write files of the current folder."""
     if library is None:
         count = "tee -q -o stat.json stat -tech cmos -json"
-        return [PLAIN_FLOPS, "abc -g cmos2", "opt_clean -purge", count]
+        return [PLAIN_FLOPS, "abc -g cmos2", "opt_clean -purge", count, f"write_rtlil {RTLIL}"]
     banned = "".join(f" -dont_use {pattern}" for pattern in bans)
     constraint = " -constr constr" if library.driver else ""
     return [
@@ -72,6 +73,7 @@ def mapping(library: Library | None, delay_ps: int, bans: Sequence[str]) -> list
         f"tee -q -o stat.json stat -liberty {LIBERTY} -json",
         # OpenSTA 2.0.17 reads neither concatenations on the left nor expressions.
         f"write_verilog -simple-lhs -noattr -noexpr {NETLIST}",
+        f"write_rtlil {RTLIL}",
     ]
 
 
@@ -89,8 +91,6 @@ def synthesise(
         ToolError: Yosys refuses it.
     """
     after = mapping(library, delay_ps, bans)
-    request = {"before": elaboration(design.top), "seed": seed, "after": after}
-    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     (folder / "sources.f").write_text(_arguments(design), encoding="utf-8")
     if library is not None:
         # By a name of its own, since Yosys's commands do not take every path.
@@ -98,7 +98,7 @@ def synthesise(
         if library.driver:
             text = f"set_driving_cell {library.driver}\nset_load {LOAD_FF} [all_outputs]\n"
             (folder / "constr").write_text(text, encoding="utf-8")
-    _run(folder)
+    run_passes(elaboration(design.top), folder, seed, after)
     return read_stat(json.loads((folder / "stat.json").read_text(encoding="utf-8")), library)
 
 
@@ -109,7 +109,22 @@ def _arguments(design: Design) -> str:
     return "\n".join([*folders, *values, *(f'"{path}"' for path in design.sources)])
 
 
-def _run(folder: Path) -> None:
+def run_passes(
+    before: Sequence[str], folder: Path, seed: int = 0, after: Sequence[str] = ()
+) -> None:
+    """Run Yosys's passes in a folder, in a process of their own.
+
+    Args:
+        before: The first passes.
+        folder: Where they run.
+        seed: Other than 0: then the netlist's cells are put into another order.
+        after: The passes that follow.
+
+    Raises:
+        ToolError: one of them failed.
+    """
+    request = {"before": list(before), "seed": seed, "after": list(after)}
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-P", str(WORKER)],
         cwd=folder,
