@@ -14,6 +14,7 @@ import pytest
 
 from hwsim.pe.arithmetic import PUBLISHED, Arithmetic
 from hwsim.verilog.toolchain import environment
+from quant.common.progress import say
 from tests.rtl.simulator import INCLUDES, PACKAGES, PE
 
 BENCH = Path(__file__).parent / "pe_tb.v"
@@ -69,6 +70,7 @@ def parameters(rule: Arithmetic) -> dict[str, int]:
 
 def play(program: Sequence[str], vectors: Path) -> tuple[int, int, str]:
     """Play vectors; return the clocks that were compared, mismatches and what the bench said."""
+    say("playing vectors on the PE ...")
     text = execute([*program, f"+vectors={vectors}"], {})
     found = re.search(r"checked (\d+) mismatches (\d+)", text)
     assert found is not None, text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hwsim.verilog.sources import INCLUDE, RTL, sources
 from hwsim.verilog.toolchain import environment
+from quant.common.progress import say
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = [file for file in sources() if file.stem.endswith("_pkg")]
@@ -41,6 +42,7 @@ def build(
 
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
+    say(f"building {top} in Verilator ...")
     with variables(environment()), said_of(log):
         get_runner("verilator").build(
             sources=list(sources),
@@ -70,6 +72,7 @@ def run(
     """
     from cocotb_tools.runner import get_results, get_runner
 
+    say(f"running {bench} on {top} ...")
     results = folder / "results.xml"
     results.unlink(missing_ok=True)
     # The runner ends the process if a test fails, and raises if an assertion stops the simulation.

@@ -14,6 +14,7 @@ import pytest
 
 from hwsim.verilog.sources import RTL
 from hwsim.verilog.toolchain import environment
+from quant.common.progress import say
 from tests.rtl.fma_vectors import golden, int8_as_half, operands, random_finite, write_vectors
 
 pytestmark = pytest.mark.rtl
@@ -62,6 +63,7 @@ def counts_of(stream: Stream, folder: Path, count: int, seed: int, int8: bool) -
     """Stream fresh vectors; return how many there were beyond those checked, and mismatches."""
     abc = operands(count, seed, int8)
     assert abc.shape[1] >= count
+    say(f"{abc.shape[1]} vectors through the FMA, beside SoftFloat ...")
     write_vectors(folder / "vectors", abc, golden(*abc), int8)
     checked, mismatches, protocol_errors, text = stream(folder / "vectors", int8)
     assert protocol_errors == 0

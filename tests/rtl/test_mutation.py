@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hwsim.verilog.sources import sources
+from quant.common.progress import say
 from tests.rtl.vectors import Design
 from tests.verification import mutation_model, mutation_rtl
 from tests.verification.finding import Finding
@@ -47,7 +48,7 @@ def test_the_record_has_enough_mutants_of_every_module() -> None:
     alive = sum(len(entry["alive"]) for entry in entries)
     total = sum(sum(entry["mutants"].values()) for entry in entries)
     differ = total - sum(len(entry["equivalent"]) + len(entry["unobservable"]) for entry in entries)
-    print(f"{total} mutants on record, {differ} differ, {alive} survive")
+    say(f"{total} mutants on record, {differ} differ, {alive} survive")
     assert total >= MUTANTS
     assert differ - alive >= LEAST * differ
     mutated = {stem for entry in entries for stem in entry["mutants"]}
@@ -59,17 +60,17 @@ def test_the_record_has_enough_mutants_of_every_module() -> None:
 @pytest.mark.slow
 def test_a_drawn_part_of_the_record_holds() -> None:
     seed = int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
-    print(f"drawn by HWSIM_SEED={seed}")
+    say(f"drawn by HWSIM_SEED={seed}")
     for entry in random.Random(seed).sample(mutation_rtl.record(), 2):
         target = next(target for target in TARGETS if target.name == entry["target"])
         found = mutation_rtl.judged(target, entry["seed"])
         line = mutation_rtl.finding(target, found, entry["seed"])
-        print(f"{target.name}, seed {entry['seed']}: {line.failures} of {line.count} survive")
+        say(f"{target.name}, seed {entry['seed']}: {line.failures} of {line.count} survive")
         if found.netlist == entry["netlist"]:
             assert list(found.equivalent) == entry["equivalent"]
             assert line.failures == len(entry["alive"])
         else:
-            print("the record is of another netlist: run tests.verification.mutation_rtl")
+            say("the record is of another netlist: run tests.verification.mutation_rtl")
         all_found([line], least=0.9)
 
 

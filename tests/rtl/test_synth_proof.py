@@ -10,6 +10,7 @@ from hwsim.verilog.synth.designs import Design, load
 from hwsim.verilog.synth.liberty import read
 from hwsim.verilog.synth.proof import EVERY_STATE, FROM_ZEROS, prove
 from hwsim.verilog.synth.yosys import RTLIL, ToolError, synthesise
+from quant.common.progress import say
 from tests.rtl.synth_cases import designs, results, write_liberty
 
 pytestmark = pytest.mark.rtl
@@ -19,7 +20,7 @@ MINUTES = {name for name, design in DESIGNS.items() if design.group == "column"}
 
 
 def proved(design: Design, folder: Path) -> str:
-    print(f"synthesising and proving {design.name} ...", flush=True)
+    say(f"synthesising and proving {design.name} ...")
     synthesise(design, None, 10_000, (), 0, folder)
     return prove(design, None, folder)
 

@@ -11,6 +11,7 @@ import pytest
 from hwsim.tile.clocks import clocks
 from hwsim.tile.model import TileModel
 from hwsim.verilog.sources import RTL
+from quant.common.progress import say
 from tests.rtl.machines import (
     JUDGE,
     JUDGE_CLOCKS,
@@ -39,15 +40,13 @@ def seed_of_run() -> int:
 
 def lock_step(machines: list[Machine], seed: int, count: int, folder: Path) -> None:
     """Build machines and that which judges mutants; replay scripts of so many clocks on each."""
-    print(f"machines and scripts of HWSIM_SEED={seed}:")
+    say(f"machines and scripts of HWSIM_SEED={seed}:")
     for index, each in enumerate(machines):
-        print(f"  {index}: {each}", flush=True)
+        say(f"  {index}: {each}")
         drawn_script(each, [seed, index], count, compiled_walk).write(folder, index)
     judging = drawn_script(JUDGE, [JUDGE_SEED], JUDGE_CLOCKS, compiled_walk)
     judging.write(folder, len(machines))
-    print("building them in Verilator ...", flush=True)
     outcome = replay(build_replays([*machines, JUDGE], folder), folder, seed)
-    print(f"{sum(outcome.clocks.values())} clocks are equal", flush=True)
     assert sorted(outcome.clocks) == list(range(len(machines) + 1)), outcome.text
     assert min(outcome.clocks.values()) >= count
 
@@ -68,7 +67,7 @@ def test_in_cocotb_every_clock_equals_the_model(tmp_path: Path) -> None:
     seed = seed_of_run()
     names = ["bitmod4", "int4-asym", "nvfp4", "mxfp4", "int8"]
     each = machine({"rows": 3, "columns": 2, "max_group": 20, "skip_zero_steps": True}, names)
-    print(f"script of HWSIM_SEED={seed} for {each}", flush=True)
+    say(f"script of HWSIM_SEED={seed} for {each}")
     drawn_script(each, [seed], IN_COCOTB, clock_by_clock).write(tmp_path, 0)
     sources = [RTL / "tb/verilator.vlt", *PACKAGES, *PE, *ARRAY]
     build("axis_tile", sources, tmp_path, each.parameters)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quant.common.progress import say
 from tests.rtl.designs import DESIGNS
 from tests.rtl.vector_bench import run_on_rtl
 
@@ -13,8 +14,7 @@ pytestmark = pytest.mark.rtl
 
 
 def test_every_module_shows_what_its_vectors_say(tmp_path: Path) -> None:
-    print(f"building {len(DESIGNS)} modules in Verilator ...", flush=True)
     outcome = run_on_rtl(DESIGNS, tmp_path)
-    print(f"{len(outcome.equal)} of them are equal", flush=True)
+    say(f"{len(outcome.equal)} of {len(DESIGNS)} are equal")
     differ = [design.name for index, design in enumerate(DESIGNS) if index not in outcome.equal]
     assert not differ, (differ, outcome.text)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from hwsim.verilog.sources import INCLUDE, RTL, sources
 from hwsim.verilog.toolchain import environment
+from quant.common.progress import say
 from tests.rtl.machines import Machine
 
 BENCH = Path(__file__).with_name("tile_replay.sv")
@@ -65,6 +66,7 @@ def build_replays(
     command += WARNINGS if files is None else ["-Wno-fatal"]
     command += ["--Mdir", str(folder / "build"), "--top-module", "tile_replays", f"-I{INCLUDE}"]
     command += map(str, (RTL / "tb/verilator.vlt", *(files or sources()), BENCH, top))
+    say(f"building {len(machines)} tiles in Verilator ...")
     done = _run(command, folder, optimization)
     if done.returncode:
         raise RuntimeError(done.stdout[-1000:] + done.stderr[-3000:])
@@ -77,6 +79,7 @@ def replay(program: Path, folder: Path, seed: int) -> Outcome:
     done = _run([str(program), f"+folder={folder}", *start], folder)
     text = done.stdout + done.stderr
     clocks = {int(index): int(count) for index, count in _EQUAL.findall(text)}
+    say(f"{sum(clocks.values())} clocks of {len(clocks)} tiles are equal")
     return Outcome(clocks, text[-3000:])
 
 
@@ -95,6 +98,7 @@ def run_mutants(machine: Machine, mutants: int, netlist: Path, folder: Path) -> 
     done = _run([*command, *map(str, (*packages, netlist, BENCH, top))], folder, "-O1")
     if done.returncode:
         raise RuntimeError(done.stdout[-1000:] + done.stderr[-3000:])
+    say(f"replaying the script on {mutants} mutants ...")
     said = _run([str(folder / "build/Vtile_replays"), f"+folder={folder}"], folder).stdout
     return {int(number) for number in re.findall(r"mutant (\d+) +alive", said)}
 

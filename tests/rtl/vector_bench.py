@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from hwsim.verilog.sources import INCLUDE, sources
 from hwsim.verilog.toolchain import environment
+from quant.common.progress import say
 from tests.rtl.vectors import Design
 
 BENCH = """\
@@ -95,6 +96,7 @@ def run_benches(
     command = ["verilator", "--binary", "-CFLAGS", "-fcoroutines", "--build-jobs", "2", *RELAXED]
     command += ["--top-module", "benches", f"-I{INCLUDE}", *arguments]
     command += map(str, (*files, *benches, top))
+    say(f"building {len(benches)} benches in Verilator, running their vectors ...")
     _done(command, folder)
     start = ["+verilator+rand+reset+2", "+verilator+seed+7"]
     text = _done(["obj_dir/Vbenches", *start], folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hwsim.tile.side_band import rtl_formats
+from quant.common.progress import say
 from quant.formats.elements import IntType
 from quant.formats.registry import FORMATS
 from tests.verification.finding import Finding
@@ -103,6 +104,7 @@ def prove(proof: Proof, folder: Path, rtl: Path = RTL) -> Outcome:
 
     The RTL may be a changed copy of the tree; the properties are always those of the repository.
     """
+    say(f"proving {proof.name} ...")
     extra = [RTL / "formal" / f"{proof.name}_proof.sv"]
     if proof.name == "weight_decoder":
         width = int(proof.parameters[0].split("=")[1])

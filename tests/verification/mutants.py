@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwsim.verilog.sources import RTL
+from quant.common.progress import say
 from tests.rtl.machines import JUDGE_CLOCKS, JUDGE_SEED, Machine
 from tests.rtl.tile_replay import run_mutants
 from tests.rtl.tile_script import drawn_script
@@ -82,6 +83,7 @@ def judge(target: Target, seed: int, folder: Path, rtl: Path = RTL) -> Judged:
     Raises:
         RuntimeError: a tool failed, or the design itself differs from its specification.
     """
+    say(f"{target.count} mutants of {target.name}, seed {seed} ...")
     lines, files = _make(target, seed, folder, rtl)
     found = _run(target, len(lines), folder)
     if 0 not in found:
