@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.commands import COMMANDS, run_command, run_python
 from tests.docs.markdown import DOCUMENTS, ROOT, Block, all_blocks, blocks, shell_lines
@@ -16,7 +17,7 @@ from tests.docs.small_model import in_place, in_text
 BLOCKS = all_blocks()
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
-LANGUAGES = {"python", "sh", "toml", "csv", "json", "mermaid"}
+LANGUAGES = {"python", "sh", "toml", "csv", "json", "yaml", "mermaid"}
 LEAST_WORDS = 3
 
 
@@ -139,6 +140,8 @@ def test_a_block_is_of_a_known_language_and_its_comments_mean_something(block: B
         tomllib.loads(block.text)
     if block.language == "json":
         json.loads(block.text)
+    if block.language == "yaml":
+        yaml.safe_load(block.text)
 
 
 def test_a_comment_that_would_be_ignored_is_found() -> None:

@@ -56,7 +56,7 @@ def resolve(name: str) -> object:
 def test_names_can_be_imported(path: Path) -> None:
     missing = []
     for name in sorted(spans(path)):
-        if DOTTED.fullmatch(name) and Path(name).suffix not in {".py", ".md", ".toml"}:
+        if DOTTED.fullmatch(name) and Path(name).suffix not in {".py", ".md", ".toml", ".core"}:
             try:
                 resolve(name)
             except (ModuleNotFoundError, AttributeError) as error:

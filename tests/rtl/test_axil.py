@@ -9,7 +9,7 @@ import pytest
 
 from hwsim.verilog.compiled import parameters
 from quant.common.progress import say
-from tests.rtl.axil_faults import FAULTS, Fault
+from tests.rtl.axil_faults import Fault, with_fault
 from tests.rtl.axil_layers import MACHINES
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 
@@ -39,31 +39,12 @@ def bench(name: str, seed: int, runs: int, folder: Path, fault: Fault | None = N
     return failed
 
 
-def with_fault(file: Path, fault: Fault | None, folder: Path) -> Path:
-    """The file, or a copy with the fault that is in it."""
-    if fault is None or file.name != fault.file:
-        return file
-    text = file.read_text(encoding="utf-8")
-    assert text.count(fault.old) == 1, fault.name
-    copy = folder / file.name
-    copy.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    return copy
-
-
 @pytest.mark.parametrize("name", MACHINES)
 def test_runs_are_started_by_registers(name: str, tmp_path: Path) -> None:
     assert bench(name, 1, 6, tmp_path) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 5))
 @pytest.mark.parametrize("name", MACHINES)
-def test_many_runs_are_started_by_registers(name: str, seed: int, tmp_path: Path) -> None:
-    assert bench(name, seed, 60, tmp_path) == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_faults_are_found_by_the_quick_test(fault: Fault, tmp_path: Path) -> None:
-    say(f"{fault.file}: {fault.name} ...")
-    assert bench("few", 1, 6, tmp_path, fault) > 0
+def test_many_runs_are_started_by_registers(name: str, tmp_path: Path) -> None:
+    assert bench(name, 2, 60, tmp_path) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwsim.verilog.sources import sources
-from tests.rtl.axil_faults import Fault
+from tests.rtl.axil_faults import Fault, with_fault
 from tests.rtl.machines import JUDGE, JUDGE_CLOCKS, JUDGE_SEED
 from tests.rtl.tile_replay import build_replays, replay
 from tests.rtl.tile_script import drawn_script
@@ -41,19 +41,3 @@ def is_found(fault: Fault, folder: Path) -> bool:
     drawn_script(JUDGE, [JUDGE_SEED], JUDGE_CLOCKS, compiled_walk).write(folder, 0)
     program = build_replays([JUDGE], folder, files=files)
     return not replay(program, folder, JUDGE_SEED).clocks
-
-
-def with_fault(file: Path, fault: Fault | None, folder: Path) -> Path:
-    """The file, or a copy with the fault that is in it.
-
-    Raises:
-        ValueError: the text to change does not stand there exactly once.
-    """
-    if fault is None or file.name != fault.file:
-        return file
-    text = file.read_text(encoding="utf-8")
-    if text.count(fault.old) != 1:
-        raise ValueError(f"{fault.name}: {text.count(fault.old)} times in {fault.file}")
-    copy = folder / file.name
-    copy.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    return copy

@@ -44,6 +44,7 @@ PARTS = (
     "formal",
     "netlists",
     "mutation_rtl",
+    "faults",
     "mutation_model",
 )
 LEAST_KILLED = 0.97
