@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, factor_bits, issue_clocks, scale_bits
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
+from quant.common.jit import jit
 from tests.rtl import tile_script as at
 
 BANKS = 2
@@ -45,7 +45,7 @@ BUSY, LOADED, STATE, ROW, CLOCK, GROUP, LEAVING, LEAVING_LAST, VALID, LAST = ran
 """Registers of the drain; ``GROUP`` is the one that is drained."""
 
 
-@njit(cache=True)
+@jit
 def _walk(facts: Any, rows: int, wishes: Any, control: Any) -> int:  # noqa: ANN401  arrays
     """Write control words; return how many. ``BUSY`` and so on index the drain's registers."""
     left = np.array([facts[:, 0].sum(), facts[:, 1].sum()])
@@ -83,7 +83,7 @@ def _walk(facts: Any, rows: int, wishes: Any, control: Any) -> int:  # noqa: ANN
     return len(wishes)
 
 
-@njit(cache=True)
+@jit
 def _word(wants: Any, left: Any, whole: Any, shown: Any, drain: Any) -> int:  # noqa: ANN401  arrays
     """The control word of a clock; what is shown is chosen here."""
     word = at.CHECK | at.RST_N
@@ -106,7 +106,7 @@ def _word(wants: Any, left: Any, whole: Any, shown: Any, drain: Any) -> int:  # 
     return word
 
 
-@njit(cache=True)
+@jit
 def _drain(facts: Any, rows: int, drain: Any, takes: bool) -> None:  # noqa: ANN401  arrays
     """One edge of the drain sequencer."""
     stalled = drain[LEAVING] and drain[VALID] and not takes
