@@ -109,6 +109,9 @@ module drain
 `ifndef SYNTHESIS
   // Sums hold results of the groups before only if there were some.
   `ASSERT(StartsAfterResults, !take || first_q || !final_q)
+  `ASSERT(ControlIsTheJobs, !take || first_q ||
+          {scale_kind_i, corrects_i, fp16_i, unit_i} ==
+          {scale_kind_q, corrects_q, group_q.fp16, group_q.unit})
 `endif
 
 endmodule

@@ -11,7 +11,7 @@
 //
 // Words of a row, 32 bits or wider: header {selector [25:24], correction [23:8], scale [7:0]},
 // factor FP32, codes 8 bits a lane, lane 0 lowest. The side band of a header beat is
-// {final, fp16, scale kind [1:0], format}.
+// {final, fp16, scale kind [1:0], format}, all groups of a result alike but for final.
 
 `include "assertions.svh"
 

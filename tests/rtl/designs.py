@@ -58,6 +58,15 @@ def dequantizer_design(bits: int) -> Design:
     return Design(name, "dequantizer", inputs, outputs, cases, 1 << 20, parameters, True)
 
 
+def rounder_design(bits: int) -> Design:
+    """The rounder of values of so many bits."""
+    inputs = {"value_i": bits, "exponent_i": 12, "fp16_i": 1}
+    name = "float_rounder" + (f" of {bits} bits" if bits != 48 else "")
+    cases = lambda: rounder(bits)  # noqa: E731
+    parameters = {"ValueBits": str(bits)}
+    return Design(name, "float_rounder", inputs, {"float_o": 32}, cases, parameters=parameters)
+
+
 def pe_design(rule: Arithmetic, clocks: int, name: str) -> Design:
     """The PE of an arithmetic."""
     form, lanes = rule.activations, rule.lanes
@@ -131,12 +140,14 @@ DESIGNS = (
     *(decoder_design(bits) for bits in (5, 4, 3, 2)),
     *(activation_design(name) for name in ACTIVATIONS),
     *(dequantizer_design(bits) for bits in DIGITS),
-    Design("float_rounder", "float_rounder", {"value_i": 48, "exponent_i": 12, "fp16_i": 1},
-           {"float_o": 32}, rounder),
+    *(rounder_design(bits) for bits in (48, 54)),
     Design("fp32_adder", "fp32_adder", {"a_i": 32, "b_i": 32}, {"sum_o": 32}, adder),
     pe_design(Arithmetic(), 24_000, "bit_serial_pe"),
+    pe_design(
+        Arithmetic(lanes=16, accumulator_bits=8, exponent_bits=5), 2_000, "bit_serial_pe of 8 bits"
+    ),
     *every_lanes(),
-    *(buffer_design(depth) for depth in (3, 1, 5)),
+    *(buffer_design(depth) for depth in (3, 1, 4, 5, 34)),
     *(sequencer_design(skips) for skips in (True, False)),
     *(drain_design(*shape) for shape in ((3, 2), (1, 1), (2, 4), (5, 8))),
 )  # fmt: skip

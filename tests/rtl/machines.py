@@ -15,7 +15,7 @@ from hwsim.verilog.compiled import parameters
 from quant.common.errors import RequestError
 
 T = TypeVar("T")
-LARGEST = 32
+LARGEST = 36
 """Products of a drawn machine in a clock, at most: larger ones take long to compile."""
 
 
@@ -82,6 +82,46 @@ def is_asymmetric(name: str) -> bool:
     return term_table(name).offset > 0
 
 
+EVERY = [
+    machine(
+        {"rows": 1, "columns": 1, "max_group": 33, "arithmetic": {"lanes": 1, "exponent_bits": e}},
+        list(rtl_formats(e)),
+    )
+    for e in (NARROWEST, WIDEST)
+]
+"""One PE each, for all formats of the narrowest and of the widest terms."""
+
+
+EXTREMES = [
+    machine(
+        {"rows": 9, "columns": 1, "max_group": 40, "digit_bits": 8,
+         "arithmetic": {"lanes": 1, "accumulator_bits": 28}},
+        ("int8-asym", "int4-asym", "int8", "bitmod4"),
+    ),
+    machine(
+        {"rows": 1, "columns": 3, "max_group": 80, "digit_bits": 4, "skip_zero_steps": True,
+         "arithmetic": {"lanes": 2, "guard_bits": 16, "activation": "fp8-e5m2"}},
+        ("int8-asym", "mxfp4", "int3"),
+    ),
+    machine(
+        {"rows": 1, "columns": 1, "max_group": 512,
+         "arithmetic": {"lanes": 16, "accumulator_bits": 8, "exponent_bits": 5}},
+        ("pot6", "fp8-e5m2", "fp8-e4m3"),
+    ),
+    machine(
+        {"rows": 1, "columns": 1, "max_group": 512, "digit_bits": 1,
+         "arithmetic": {"lanes": 16, "accumulator_bits": 28}},
+        ("int8", "int8-asym"),
+    ),
+    machine(
+        {"rows": 2, "columns": 1, "max_group": 2,
+         "arithmetic": {"lanes": 1, "exponent_bits": 5, "activation": "bf16"}},
+        ("int8", "fp8-e5m2", "int8-asym"),
+    ),
+]  # fmt: skip
+"""Machines at the ends of ranges: many rows, columns or blocks, the narrowest and the widest."""
+
+
 def drawn_machines(seed: int, count: int) -> list[Machine]:
     """Draw machines; together they have every value of the small parameters in turn.
 
@@ -96,10 +136,10 @@ def drawn_machines(seed: int, count: int) -> list[Machine]:
         "skip": _deck(rng, (False, True)),
         "correction": _deck(rng, (True, True, False, True)),
         "lanes": _deck(rng, range(1, MAX_LANES + 1)),
-        "rows": _deck(rng, (1, 2, 3, 4, 5, 7)),
-        "columns": _deck(rng, (1, 2, 3)),
         "exponent_bits": _deck(rng, widths),
-        "blocks": _deck(rng, (1, 2, 3, 5, 8, 17, 32)),
+        "blocks": _deck(rng, (1, 2, 3, 5, 9, 17, 33, 65)),
+        "accumulator_bits": _deck(rng, (8, 9, 14, 22, 28, 28)),
+        "guard_bits": _deck(rng, (0, 3, 16)),
     }
     drawn = [{name: next(deck) for name, deck in decks.items()} for _ in range(count)]
     return [_drawn(rng, at, formats[at["exponent_bits"]]) for at in drawn]
@@ -112,29 +152,34 @@ def _deck(rng: random.Random, values: Sequence[T]) -> Iterator[T]:
 
 
 def _drawn(rng: random.Random, at: dict[str, Any], formats: tuple[str, ...]) -> Machine:
-    """A machine of drawn parameters; the widths are drawn until they go together."""
-    rows = min(at["rows"], max(1, LARGEST // at["lanes"]))
-    columns = min(at["columns"], max(1, LARGEST // (at["lanes"] * rows)))
+    """A machine of drawn parameters; widths that do not go together are drawn again."""
+    pes = LARGEST // at["lanes"]
+    columns = min(pes, rng.choice([1, 2, 3, 4, 5]))
+    rows = min(pes // columns, rng.choice([1, 2, 3, 5, 7, 9, 17]))
+    accumulator, guard = at["accumulator_bits"], at["guard_bits"]
     while True:
         try:
             rule = Arithmetic(
-                lanes=at["lanes"],
-                guard_bits=rng.choice([0, 1, 2, 3, 3, rng.randrange(17)]),
-                accumulator_bits=rng.randrange(8, 29),
-                exponent_bits=at["exponent_bits"],
-                activation=at["activation"],
+                at["lanes"], guard, accumulator, at["exponent_bits"], at["activation"]
             )
             tile = Tile(
                 rows, columns, at["blocks"] * at["lanes"], at["digit_bits"], at["skip"], rule
             )
         except RequestError:
+            guard, accumulator = rng.randrange(17), rng.randrange(8, 29)
             continue
         return Machine(tile, formats, at["correction"])
 
 
 def _formats(rng: random.Random, exponent_bits: int) -> tuple[str, ...]:
-    """Eight formats of a width of terms, in any order; two at least are not asymmetric."""
+    """Eight formats of a width of terms: of both kinds, and some that need all of it."""
     names = list(rtl_formats(exponent_bits))
-    symmetric = rng.sample([name for name in names if not is_asymmetric(name)], 2)
-    rest = [name for name in names if name not in symmetric]
-    return tuple(symmetric + rng.sample(rest, 6))
+    wide = [
+        name for name in names if term_table(name, exponent_bits).exponent_bits == exponent_bits
+    ]
+    chosen = rng.sample(wide, min(len(wide), 3))
+    chosen += rng.sample([n for n in names if is_asymmetric(n) and n not in chosen], 1)
+    symmetric = [name for name in names if not is_asymmetric(name) and name not in chosen]
+    chosen += rng.sample(symmetric, 2)
+    rest = [name for name in names if name not in chosen]
+    return tuple(chosen + rng.sample(rest, 8 - len(chosen)))

@@ -49,9 +49,10 @@ def case_of(machine: Machine, rng: np.random.Generator, longest: int | None = No
         longest: Weights of a group, at most; None: what the buffers hold.
     """
     tile = machine.tile
-    weight = drawn_weights(machine, rng, longest or tile.max_group)
+    extreme = rng.random() < 0.1
+    weight = drawn_weights(machine, rng, longest or tile.max_group, extreme)
     tokens = _count(rng, tile.columns)
-    words = activations(rng, (tokens, weight.codes.shape[1]), tile)
+    words = activations(rng, (tokens, weight.codes.shape[1]), tile, "large" if extreme else None)
     output: Output = "fp16" if rng.random() < 0.4 else "fp32"
     y, _ = product(weight, words, tile.arithmetic, output=output)
     found = list(jobs(weight, words, tile, output))
@@ -60,21 +61,25 @@ def case_of(machine: Machine, rng: np.random.Generator, longest: int | None = No
     return Case(tile, packets, np.concatenate([_beats(job, y, tile) for job in found]))
 
 
-def drawn_weights(machine: Machine, rng: np.random.Generator, longest: int) -> Weights:
-    """Draw a layer of any codes and scales."""
+def drawn_weights(
+    machine: Machine, rng: np.random.Generator, longest: int, extreme: bool = False
+) -> Weights:
+    """Draw a layer of any codes and scales, or one whose sums are as large as they can be."""
     tile = machine.tile
     name = str(rng.choice(machine.taken))
     table = term_table(name, tile.arithmetic.exponent_bits)
     kind = KINDS[int(rng.integers(len(KINDS)))]
     lanes = tile.arithmetic.lanes
     size = min(int(rng.choice([1, 5, lanes, 3 * lanes + 1, 31, longest])), longest)
-    columns = int(rng.integers(1, 3 * size + 1))
-    columns = min(columns, 64 * lanes)
+    columns = int(rng.integers(1, int(rng.choice([1, 3, 3, 8])) * size + 1))
+    columns = min(columns, 96 * lanes)
+    if extreme:
+        size = columns = min(longest, 64 * lanes)
     rows, groups = _count(rng, tile.rows), -(-columns // size)
     selectors = rng.integers(0, len(table.man), (rows, groups)).astype(np.uint8)
     wide = np.repeat(selectors, size, axis=1)[:, :columns]
-    codes = _codes(rng, table, wide)
-    if rng.random() < 0.5:
+    codes = _codes(rng, table, wide, extreme)
+    if rng.random() < 0.5 and not extreme:
         _without_a_step(rng, table, wide, codes, np.arange(columns) % size // lanes)
     stored = _stored(rng, kind, (rows, groups))
     scales, exponents = kind.multiplier(stored)
@@ -94,13 +99,17 @@ def _count(rng: np.random.Generator, of_tile: int) -> int:
 
 
 def _codes(
-    rng: np.random.Generator, table: TermTable, selectors: NDArray[np.uint8]
+    rng: np.random.Generator, table: TermTable, selectors: NDArray[np.uint8], extreme: bool
 ) -> NDArray[np.uint8]:
-    """Codes that stand for a number: any, few of them, or mostly zero."""
+    """Codes that stand for a number: any, few of them, the largest, or mostly zero."""
     codes = rng.integers(0, table.has_value.shape[1], selectors.shape)
     kind = rng.random()
-    if kind < 0.2:
-        codes = codes[:, :1] + np.zeros_like(codes)  # sums as large as they can be
+    if kind < 0.2:  # sums as large as they can be
+        codes = codes[:, :1] + np.zeros_like(codes)
+    if kind < 0.1 or extreme:
+        weight = table.man.astype(np.int64) << table.exp.astype(np.int64)
+        largest = (weight << np.array(table.significance)).sum(axis=2).argmax(axis=1)
+        codes = largest[selectors]
     if kind > 0.85:
         codes = np.where(rng.random(codes.shape) < 0.8, table.offset, codes)
     first = table.has_value.argmax(axis=1)[selectors]  # of the group's table
@@ -148,52 +157,55 @@ def _factors(rng: np.random.Generator, kind: ScaleKind, rows: int) -> NDArray[np
     return np.where(rng.random(rows) < 0.02, 0, found).astype(np.float32)
 
 
-def activations(rng: np.random.Generator, shape: tuple[int, int], tile: Tile) -> NDArray[Any]:
-    """Words: any, of like size, all large, sparse, or with Inf and NaN first, last or anywhere."""
+def activations(
+    rng: np.random.Generator, shape: tuple[int, int], tile: Tile, chosen: str | None = None
+) -> NDArray[Any]:
+    """Words: any, of like size, all large, small, sparse, or with Inf and NaN here or there."""
     form = tile.arithmetic.activations
     words = rng.integers(0, 1 << form.bits, shape)
-    kinds, odds = ["any", "normal", "large", "sparse", "nonfinite"], [0.2, 0.5, 0.1, 0.1, 0.1]
-    kind = rng.choice(kinds, p=odds)
+    kinds = ["any", "normal", "large", "small", "sparse", "nonfinite"]
+    kind = chosen or rng.choice(kinds, p=[0.2, 0.4, 0.1, 0.1, 0.1, 0.1])
+    if kind == "small":
+        words = rng.integers(0, 1 << form.bits - 5, shape) | words & 1 << (form.bits - 1)
     if kind == "normal":
         numbers = rng.standard_normal(shape) * float(rng.choice([2, 8, 40]))
         words = form.words(np.rint(np.clip(numbers, -128, 127))).astype(np.int64)
+    sign = 1 << (form.bits - 1)
+    finite = np.flatnonzero(form.fields(np.arange(sign)).finite)
     if kind == "large":
-        sign = int(rng.integers(2)) << (form.bits - 1)
-        words = rng.integers((1 << (form.bits - 1)) - 64, 1 << (form.bits - 1), shape) | sign
+        words = rng.choice(finite[-16:], shape) | sign * int(rng.integers(2))
+    if kind == "large" and form.element is None and rng.random() < 0.5:
+        words = np.full(shape, sign)  # -128, the largest magnitude
     if kind == "sparse":
         words = np.where(rng.random(shape) < 0.8, words & 1 << (form.bits - 1), words)
         words[:, rng.random(shape[1]) < 0.5] &= 1 << (form.bits - 1)
-    if rng.random() < 0.4:  # lanes without an activation
+    if chosen is None and rng.random() < 0.4:  # lanes without an activation
         words[:, rng.random(shape[1]) < 0.4] = 0
-    finite = form.fields(words).finite
     broken = np.zeros(shape, np.bool_)
     if kind == "nonfinite":
         place = rng.choice([0, shape[1] - 1, int(rng.integers(shape[1]))])
         broken[:, place] = rng.random(shape[0]) < 0.5
-    highest = (1 << (form.bits - 1)) - 1  # NaN where a format has one
-    words = np.where(broken, rng.choice([highest, 2 * highest + 1], shape), words)
-    words = np.where(finite | broken, words, 0)
+    words = np.where(form.fields(words).finite, words, 0)
+    if len(finite) < sign:  # the first that is not finite is Inf, where a format has it
+        ends = np.array([finite[-1] + 1, sign - 1, finite[-1] + 1 + sign, 2 * sign - 1])
+        words = np.where(broken, rng.choice(ends, shape), words)
     return words.astype(np.uint8 if form.bits == 8 else np.uint16)
 
 
 def _with_noise(packet: Packet, bits: int, tile: Tile, rng: np.random.Generator) -> Packet:
     """The packet with noise where the tile must not look."""
     beats = packet.weights
-    if beats.dtype.hasobject:  # words wider than 64 bits have noise in their headers alone
-        beats = beats.copy()
-        beats[0] |= rng.integers(0, 1 << 38, beats.shape[1]).astype(object) << 26
-        return packet._replace(weights=beats)
-    noise = rng.integers(0, 1 << 64, beats.shape, np.uint64)
-    heads = 1 + packet.final
-    free = np.zeros((len(beats), 1), np.uint64)
-    free[0] = ~np.uint64(0x3FFFFFF) | np.uint64(0 if packet.corrects else 0xFFFF00)
-    free[1:heads] = ~np.uint64(0xFFFFFFFF)
-    lane = 0xFF & ~((1 << bits) - 1)
-    used = sum(lane << (8 * index) for index in range(min(tile.arithmetic.lanes, 8)))
-    above = ~((1 << (8 * tile.arithmetic.lanes)) - 1) & (1 << 64) - 1
-    free[heads:] = np.uint64(used | above)
-    inside = np.uint64((1 << min(tile.word_bits, 64)) - 1)
-    return packet._replace(weights=beats | noise & free & inside)
+    lanes, width = tile.arithmetic.lanes, max(64, tile.word_bits)
+    every = (1 << tile.word_bits) - 1
+    head = 0x3FFFFFF if packet.corrects else 0x3FFFFFF ^ 0xFFFF00
+    code = sum(((1 << bits) - 1) << (8 * lane) for lane in range(lanes))
+    read = [head, *[0xFFFFFFFF] * packet.final] + [code] * len(packet.words)
+    raw = rng.bytes(beats.size * width // 8)
+    parts = range(0, len(raw), width // 8)
+    noise = np.array([int.from_bytes(raw[at : at + width // 8], "little") for at in parts], object)
+    free = np.array([every & ~mask for mask in read], object)[:, None]
+    noisy = beats.astype(object) | noise.reshape(beats.shape) & free
+    return packet._replace(weights=noisy.astype(beats.dtype))
 
 
 def _beats(job: Job, y: NDArray[Any], tile: Tile) -> NDArray[np.uint32]:

@@ -119,7 +119,9 @@ def segment(tile: Tile, cases: Sequence[Case], rng: np.random.Generator, walk: W
     packets = [packet for case in cases for packet in case.packets]
     words = np.concatenate([case.words for case in cases])
     whole = sum(int(packet.needed.size) + 90 * tile.rows * packet.final for packet in packets)
-    limit = int(rng.integers(1, whole)) if rng.random() < 0.4 else 20 * whole
+    limit = 20 * whole
+    if rng.random() < 0.6:
+        limit = int(rng.integers(1, min(whole, int(rng.choice([60, 400, 4000])))))
     control = walk(packets, tile, _wishes(rng, limit))
     beats = (_weight_beats(packets, tile, rng), _act_beats(packets, tile), _result_beats(words))
     streams = []
@@ -129,7 +131,7 @@ def segment(tile: Tile, cases: Sequence[Case], rng: np.random.Generator, walk: W
         over = int(np.count_nonzero(control & flag))
         control[-1] |= flag * (over < len(own))
         streams.append(own[: over + 1])
-    resets = np.full(int(rng.integers(1, 4)), IDLE, np.uint16)
+    resets = np.full(int(rng.choice([0, 0, 0, 1, 2, 3])), IDLE, np.uint16)
     resets |= rng.integers(0, 8, len(resets)).astype(np.uint16) << np.uint16(1)  # driven: any
     return Script(np.concatenate([control, resets]), *streams)
 

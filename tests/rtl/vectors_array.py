@@ -172,7 +172,7 @@ class _Drain:
 def _group(rng: random.Random, rows: int, digit_bits: int) -> tuple[Ports, list[Ports]]:
     """A group's inputs, and its clocks of work."""
     kind, corrects, final = rng.randrange(3), rng.random() < 0.5, rng.random() < 0.5
-    scales = [rng.randrange(1, (256, 255, 127)[kind]) for _ in range(rows)]
+    scales = [rng.randrange((256, 255, 127)[kind]) for _ in range(rows)]
     corrections = [rng.randrange(-32767, 32768) for _ in range(rows)]
     factors = [_factor(rng, kind) for _ in range(rows)]
     work: list[Ports] = []
@@ -209,7 +209,9 @@ def _group(rng: random.Random, rows: int, digit_bits: int) -> tuple[Ports, list[
 
 
 def _factor(rng: random.Random, kind: int) -> int:
-    """An FP32 word: an FP16 number, a power of two, or any positive number."""
+    """An FP32 word: an FP16 number, a power of two, or any positive number; seldom 0."""
+    if rng.random() < 0.05:
+        return 0
     field, fraction = (
         rng.choice([rng.randrange(255), 1 << rng.randrange(8)]),
         rng.randrange(1 << 23),

@@ -89,14 +89,16 @@ def _powers(
     """Lanes of one power of two, seldom as large as they can be, or one small one."""
     bits = rule.activations.mantissa_bits
     power = 1 << bits - 1 >> (rng.random() < 0.1)
-    if rng.random() < 0.1:
+    sign, exponent = center % 2, 1
+    if center % 3 == 0:  # as large as they can be, step after step
         power = 128 if rule.activation == "int8" else (1 << bits) - 1
+        center, exponent = rule.activations.largest_exponent, (1 << rule.exponent_bits) - 1
     lanes = [reference.Activation(0, center, power)] * rule.lanes
-    terms = [(int(center % 2), 1, 1)] * rule.lanes
+    terms = [(sign, 1, exponent)] * rule.lanes
     if rng.random() < 0.3:
         lanes = [reference.Activation(0, center, 0)] * rule.lanes
         lanes[-1] = reference.Activation(0, center, 1 << rng.randrange(bits))
-        terms[-1] = (rng.getrandbits(1), 1, 1)
+        terms[-1] = (rng.getrandbits(1), 1, exponent)
     return _ports(lanes, terms, rule), reference.multiply(lanes, terms, rule)
 
 

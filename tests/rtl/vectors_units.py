@@ -70,17 +70,17 @@ def dequantizer(bits: int) -> Iterator[Case]:
                     break
 
 
-def rounder() -> Iterator[Case]:
+def rounder(bits: int) -> Iterator[Case]:
     """Values of any length and exponent, ties and their neighbours, ends of both formats."""
     rng = random.Random(3)
     for index in range(12000):
         fp16 = index % 2
         form = reference.FP16 if fp16 else reference.FP32
-        length = rng.randrange(1, 48)
+        length = rng.randrange(1, bits)
         value = rng.getrandbits(length) | 1 << (length - 1)
         if rng.random() < 0.5:  # few bits: exact numbers, ties
             keep = max(0, length - form.precision - rng.randrange(3))
-            value = min((value >> keep << keep) + rng.choice([-1, 0, 0, 1]), 2**47 - 1)
+            value = min((value >> keep << keep) + rng.choice([-1, 0, 0, 1]), 2 ** (bits - 1) - 1)
         if rng.random() < 0.3:  # the leading one, the half, and one bit far below
             value = 1 << (length - 1) | 1 << rng.randrange(length) | 1 << rng.randrange(length)
         top = rng.choice([form.overflow, form.least, form.least + form.precision, 0])
@@ -90,7 +90,7 @@ def rounder() -> Iterator[Case]:
         if rng.random() < 0.1:  # all ones: a carry through the whole mantissa
             value = (1 << length) - 1
         if rng.random() < 0.4:  # few bits are kept: a half, and one bit below decides
-            length, kept = rng.randrange(30, 48), rng.choice([form.precision, rng.randrange(12)])
+            length, kept = rng.randrange(30, bits), rng.choice([form.precision, rng.randrange(12)])
             value = 1 << (length - 1) | 1 << (length - 1 - kept)
             value |= 1 << (length - 1 - rng.randrange(kept, length)) if rng.random() < 0.8 else 0
             exponent = form.least + kept - length
@@ -99,11 +99,9 @@ def rounder() -> Iterator[Case]:
         exponent = max(-2048, min(2047, exponent))
         value = 0 if index < 4 else (-value if rng.random() < 0.5 else value)
         number = reference.rounded(Fraction(value) * Fraction(2) ** exponent, form)
-        bits = int(
-            np.float16(number).view(np.uint16) if fp16 else np.float32(number).view(np.uint32)
-        )
-        given = {"value_i": value & (2**48 - 1), "exponent_i": exponent & 0xFFF, "fp16_i": fp16}
-        yield given, {"float_o": bits}
+        word = np.float16(number).view(np.uint16) if fp16 else np.float32(number).view(np.uint32)
+        given = {"value_i": value & (2**bits - 1), "exponent_i": exponent & 0xFFF, "fp16_i": fp16}
+        yield given, {"float_o": int(word)}
 
 
 EDGES = (0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0xFFFFFF, 0x1000000, 0x3F800000, 0x3F800001,

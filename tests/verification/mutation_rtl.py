@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hwsim.verilog.sources import RTL
 from quant.common.files import write_text
 from tests.verification.finding import Finding
 from tests.verification.mutants import Judged, Target, judge
@@ -65,10 +67,20 @@ def unobservable(target: Target, found: Judged) -> dict[int, str]:
     reasons = {}
     for mutant in found.alive:
         line = found.lines[mutant - 1]
+        source = _source(line)
         for reason in UNSEEN:
-            if reason.target == target.name and all(part in line for part in reason.parts):
+            fits = reason.target == target.name and reason.source in source
+            if fits and all(part in line for part in reason.parts):
                 reasons[mutant] = reason.why
     return reasons
+
+
+def _source(line: str) -> str:
+    """The first line of the Verilog that Yosys names for a mutation."""
+    place = re.search(r"-src \S*?rtl/(\S+?\.sv):(\d+)", line)
+    if place is None:
+        return ""
+    return (RTL / place[1]).read_text(encoding="utf-8").splitlines()[int(place[2]) - 1]
 
 
 def record() -> list[dict[str, Any]]:

@@ -45,11 +45,15 @@ TARGETS = (
 
 
 class Unseen(NamedTuple):
-    """Faults that no run can show: the target, parts of what Yosys did, and why."""
+    """Faults that no run can show: the target, parts of what Yosys did, and why.
+
+    ``source``: what stands in the line of the Verilog that they are of.
+    """
 
     target: str
     parts: tuple[str, ...]
     why: str
+    source: str = ""
 
 
 UNSEEN = (
@@ -66,15 +70,17 @@ UNSEEN = (
         "the register holds for two clocks and is inverted twice",
     ),
     Unseen(
-        "tile", ("pe_column.sv:73.",),
+        "tile", ("pe_column.sv",),
         "the chain shifts while factors are multiplied, when it is empty",
+        "assign shift = ",
     ),
     Unseen(
         "tile", ("factor_i", "-portbit 31"),
         "a factor has no sign (FactorIsPositive)",
     ),
     Unseen(
-        "bit_serial_pe", ("bit_serial_pe.sv:109.",),
+        "bit_serial_pe", ("-mode const1", "bit_serial_pe.sv"),
         "a step without a product is written: it adds zero and only normalizes earlier",
+        "assign write = ",
     ),
 )  # fmt: skip
