@@ -14,7 +14,7 @@ from cocotb.triggers import FallingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 from cocotbext.axi.stream import define_stream
 
-from tests.rtl.axil_layers import Layer, Machine
+from tests.rtl.axil_layers import Layer, Machine, packed
 from tests.rtl.axil_model import BY_NAME, Clock, Model
 
 Dut: TypeAlias = Any
@@ -190,6 +190,12 @@ class Host:
         offset = BY_NAME[place].offset if isinstance(place, str) else place
         answer = await with_timeout(self.bus.read(offset & ~3, 4), LONGEST, "ns")
         return int.from_bytes(answer.data, "little") if int(answer.resp) == OKAY else None
+
+    def deposit(self, value: int) -> None:
+        """Put a value into all counters and into the model's, while nothing is counted."""
+        names = list(self.watch.model.counters)
+        self.dut.u_run_control.counters_q.value = packed([value] * len(names), 32)
+        self.watch.model.counters = dict.fromkeys(names, value)
 
     def offer(self, layer: Layer) -> None:
         """Queue a layer's packets on the streams."""

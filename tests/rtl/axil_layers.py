@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,11 +96,7 @@ def layer_of(machine: Machine, name: str, seed: int) -> Layer:
     return Layer(
         packets[0].user._replace(final=False).word,
         packets,
-        [
-            (packed(beat, tile.word_bits), int(packet.final), last)
-            for packet in packets
-            for beat, last in ends(packet.weights)
-        ],
+        weight_beats(packets, tile, rng),
         [
             (packed(beat.reshape(-1), rule.activations.bits), last)
             for packet in packets
@@ -107,6 +104,19 @@ def layer_of(machine: Machine, name: str, seed: int) -> Layer:
         ],
         results,
     )
+
+
+def weight_beats(
+    packets: Sequence[Packet], tile: Tile, rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """Data, final, last: final of a packet's later beats is noise."""
+    found = []
+    for packet in packets:
+        finals = rng.integers(0, 2, len(packet.weights)).tolist()
+        finals[0] = int(packet.final)
+        beats = zip(ends(packet.weights), finals, strict=True)
+        found += [(packed(beat, tile.word_bits), final, last) for (beat, last), final in beats]
+    return found
 
 
 def ends(beats: NDArray[Any]) -> list[tuple[Any, int]]:

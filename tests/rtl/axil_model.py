@@ -36,11 +36,14 @@ class Clock(NamedTuple):
 
 
 class Model:
-    """The registers, and what a clock does to them."""
+    """The registers, and what a clock does to them.
+
+    ``ties`` counts the runs whose end was acknowledged in the clock in which it came.
+    """
 
     def __init__(self, machine: Machine) -> None:
         tile, rule = machine.tile, machine.tile.arithmetic
-        self.machine = machine
+        self.machine, self.ties = machine, 0
         self.constants = {
             "identity": IDENTITY,
             "version": VERSION,
@@ -77,7 +80,7 @@ class Model:
         known = {
             **self.constants,
             **self.stored,
-            **self.counters,
+            **{name: count & 0xFFFFFFFF for name, count in self.counters.items()},
             "status": word("status", **state),
         }
         return known[register.name]
@@ -130,6 +133,7 @@ class Model:
         self.left[0] -= ended[0] and bool(final)
         self.left[1] -= ended[2]
         finished = ended[2] and self.left[1] == 0
+        self.ties += finished and acknowledge
         self.done = finished or (self.done and not start and not acknowledge)
         self.running = start or (self.running and not finished)
         if start:

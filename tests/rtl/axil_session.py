@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 
 import cocotb
 from cocotb.clock import Clock
@@ -44,9 +45,12 @@ def ended(host: Host, what: str) -> None:
     )  # fmt: skip
 
 
-def drawn(rng: random.Random) -> Layer:
-    """A layer in a format that the machine takes."""
-    return layer_of(MACHINE, rng.choice(TAKEN), rng.getrandbits(32))
+def drawn(rng: random.Random, wanted: Callable[[Layer], bool] | None = None) -> Layer:
+    """A layer in a format that the machine takes, drawn until it is a wanted one."""
+    while True:
+        layer = layer_of(MACHINE, rng.choice(TAKEN), rng.getrandbits(32))
+        if wanted is None or wanted(layer):
+            return layer
 
 
 async def prepare(host: Host, layer: Layer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cocotb
 
-from hwsim.verilog.registers import ADDRESS_BITS, REGISTERS
+from hwsim.verilog.registers import ADDRESS_BITS, DATA_BITS, REGISTERS
 from tests.rtl.axil_bus import Dut, pauses
 from tests.rtl.axil_model import KINDS, mask
 from tests.rtl.axil_session import (
@@ -54,6 +54,18 @@ async def bytes_without_a_strobe_stay(dut: Dut) -> None:
     await host.reset()
     assert (await host.read("format"), await host.read("jobs")) == (0, 0)
     ended(host, "strobes")
+
+
+@cocotb.test()
+async def every_bit_is_kept_alone(dut: Dut) -> None:
+    """Each bit of what is stored is 1 among 0 and 0 among 1; those without a meaning stay 0."""
+    host, _ = await begin(dut, "bits")
+    for name in ("format", "jobs"):
+        for bit in range(DATA_BITS):
+            for data in (1 << bit, 0xFFFFFFFF ^ 1 << bit):
+                assert await host.write(name, data)
+                assert await host.read(name) == data & mask(name)
+    ended(host, "bits")
 
 
 @cocotb.test()

@@ -13,8 +13,8 @@ from tests.rtl.axil_faults import Fault, with_fault
 from tests.rtl.axil_layers import MACHINES
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 
-BENCHES = "tests.rtl.bench_axil_registers,tests.rtl.bench_axil_runs"
-TESTS = 9
+BENCHES = ",".join(f"tests.rtl.bench_axil_{part}" for part in ("registers", "runs", "corners"))
+TESTS = 14
 pytestmark = pytest.mark.rtl
 
 
