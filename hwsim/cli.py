@@ -1,4 +1,4 @@
-"""The ``hwsim`` command: list, simulate, explore, codesign, margins."""
+"""The ``hwsim`` command: list, simulate, explore, codesign, margins, reproduce."""
 
 from __future__ import annotations
 
@@ -231,6 +231,29 @@ def margins(
     from hwsim.study.margins import measure_margins
 
     output.write_text(measure_margins(model, accelerator, budgets, random, tokens, seed))
+
+
+@command(app)
+def reproduce(
+    paper: Annotated[
+        Literal["bitmod-hpca25"], typer.Argument(help="Whose figures, such as bitmod-hpca25.")
+    ],
+    version: Annotated[
+        Literal["paper", "head"],
+        typer.Option(help="Of its simulator: that of the figures, or the newest one."),
+    ] = "paper",
+    form: options.OutputForm = None,
+    out: options.OutFigure = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Recompute a paper's figures by its own simulator's arithmetic, its quirks named.
+
+    Example: hwsim reproduce bitmod-hpca25 -o speedups.svg
+    """
+    output = Output.choose(form, out, FIGURES)
+    from hwsim.report.reproduction import reproduce, reproduction_report
+
+    output.write(reproduction_report(reproduce(version)))
 
 
 def _formats(

@@ -51,6 +51,7 @@ SCHEMAS = {
         "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops; rest: what a --plan leaves",
     ),
     "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
+    "hwsim.reproduce/1": ("hwsim reproduce", "version, claims, rows, quirks"),
     "hwsim.codesign/1": (
         "hwsim codesign",
         "`manifest.json` of the folder: what it was made for, hashes, whether the plan is proved "

@@ -20,8 +20,8 @@ ORDER = {
         "cli_measure", "cli",
     ),
     "hwsim": (
-        "pe", "tile", "verilog", "machines", "simulation", "exploration", "study", "report",
-        "testing", "loop", "cli",
+        "pe", "tile", "verilog", "machines", "compat", "simulation", "exploration", "study",
+        "report", "testing", "loop", "cli",
     ),
 }  # fmt: skip
 """The rooms of each package, lowest first: a room imports from earlier ones alone."""
