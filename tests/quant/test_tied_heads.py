@@ -80,6 +80,11 @@ def output(model: Any) -> torch.Tensor:  # noqa: ANN401  transformers'
     return found
 
 
+def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Equal weights lie elsewhere in memory, where MKL adds up in another order."""
+    return bool(torch.allclose(one, other, rtol=1e-5, atol=1e-7))
+
+
 def paths(model: nn.Module, apart: str) -> list[str]:
     return [path for path, weight in weights(model).items() if weight.apart == apart]
 
@@ -113,7 +118,7 @@ def test_a_head_in_codes_changes_nothing_else(
     assert float((after - before).norm() / before.norm()) < 0.04
     quant.save_model(tmp_path / "out", model)
     again, _ = quant.load_model(tmp_path / "out")
-    assert torch.equal(output(again), after)
+    assert is_same(output(again), after)
     own, its = weights(model), weights(again)
     assert {p for p, w in own.items() if w.tensor} == {p for p, w in its.items() if w.tensor}
 
@@ -126,7 +131,7 @@ def test_a_streamed_head_is_the_one_in_memory(name: str, tmp_path: Path) -> None
     quant.quantize_checkpoint(tmp_path / "source", tmp_path / "out", formats)
     quant.quantize_model(model, formats)
     again, _ = quant.load_model(tmp_path / "out")
-    assert torch.equal(output(again), output(model))
+    assert is_same(output(again), output(model))
 
 
 @pytest.mark.parametrize("name", ["bart", "switch_transformers", "bert", "llama"])
@@ -135,13 +140,13 @@ def test_a_model_of_values_is_what_the_codes_mean(name: str, tmp_path: Path) -> 
     quant.quantize_model(model, dict.fromkeys(head_alone(model), FORMAT))
     model.save_pretrained(tmp_path / "dense")
     dense = type(model).from_pretrained(tmp_path / "dense").eval()
-    assert torch.equal(output(dense), output(model))
+    assert is_same(output(dense), output(model))
     # Its config may still tie what it holds apart: both go into a checkpoint, and come out of it.
     layers = [path for path, weight in weights(dense).items() if not weight.apart]
     quant.quantize_model(dense, dict.fromkeys(layers, FORMAT))
     quant.save_model(tmp_path / "out", dense)
     again, _ = quant.load_model(tmp_path / "out")
-    assert torch.equal(output(again), output(dense))
+    assert is_same(output(again), output(dense))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -149,12 +154,12 @@ def test_a_block_with_codes_leaves_the_model_as_it_was(name: str, tmp_path: Path
     model = build(name)
     before, flags = output(model), [getattr(config, TIED) for config in configs(model)]
     with quant.quantized(model, dict.fromkeys(head_alone(model), FORMAT)):
-        assert not torch.equal(output(model), before)
-    assert torch.equal(output(model), before)
+        assert not is_same(output(model), before)
+    assert is_same(output(model), before)
     assert [getattr(config, TIED) for config in configs(model)] == flags
     model.tie_weights()
     model.save_pretrained(tmp_path / "dense")
-    assert torch.equal(output(type(model).from_pretrained(tmp_path / "dense").eval()), before)
+    assert is_same(output(type(model).from_pretrained(tmp_path / "dense").eval()), before)
 
 
 @pytest.mark.parametrize("name", ["bart", "t5", "bert", "switch_transformers"])
@@ -183,7 +188,7 @@ def test_an_export_ties_nothing_and_lacks_nothing(name: str, tmp_path: Path) -> 
         output_loading_info=True,
     )
     assert not any(info.values()), info
-    assert torch.equal(output(found.eval()), output(model))
+    assert is_same(output(found.eval()), output(model))
 
 
 @pytest.mark.parametrize("to", ["compressed-tensors", "gptq"])
