@@ -43,6 +43,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("hwsim", "list"): FORMS,
     ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FORMS,
     ("hwsim", "explore", "space.toml", *SHORT): FIGURES,
+    ("hwsim", "reproduce", "bitmod-hpca25"): FIGURES,
     ("hwsim", "margins", TINY, MACHINE, "--budget", "4.3", "--random", "2", "--tokens", "2048"): (
         "md",
     ),
