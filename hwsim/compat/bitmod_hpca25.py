@@ -206,7 +206,7 @@ def cost(
         if layer.is_attention:
             stored = bits.kv if version == "head" else FLOATS
         written = bits.kv if layer.is_attention and version == "head" else weight_bits
-        total.add(layer, stored, written, written if version == "head" else weight_bits)
+        total.add(layer, stored, written)
     return total.cost()
 
 
@@ -223,8 +223,8 @@ class _Total:
         self.compute = self.cycles = self.tiles = self.bits = 0
         self.written_j = 0.0
 
-    def add(self, layer: Layer, stored: float, written: float, timed: float) -> None:
-        """Add a layer: bits of its first operand in memory, in the buffer, and by the clock."""
+    def add(self, layer: Layer, stored: float, written: float) -> None:
+        """Add a layer: bits of its first operand in memory; in the buffer and by the clock."""
         n, known = layer.repeats, facts()
         first = math.ceil(layer.inputs * stored / 8) * layer.outputs * layer.batch
         columns = layer.tokens * layer.shared * layer.batch
@@ -233,7 +233,7 @@ class _Total:
         again_first, again_second = refetch(first, second, known.buffer_bytes)
         tiles = math.ceil(layer.inputs / self.design.lanes) * math.ceil(layer.outputs / self.rows)
         tiles *= math.ceil(layer.tokens / self.columns) * layer.batch * layer.shared
-        compute = tiles * (math.ceil(int(timed) / 2) if self.design.bit_serial else 1)
+        compute = tiles * (math.ceil(int(written) / 2) if self.design.bit_serial else 1)
         moved = 8 * (first * again_first + second * again_second + out)
         self.compute += n * compute
         self.cycles += n * max(compute, moved // known.dram_bits_per_cycle)

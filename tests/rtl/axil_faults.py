@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+from tests.rtl.faults import Fault
 
 REGISTERS, RUNS, TOP = "axil_registers.sv", "run_control.sv", "axil_tile.sv"
-
-
-class Fault(NamedTuple):
-    """A text of a file of ``rtl/array`` and what stands in its place."""
-
-    name: str
-    file: str
-    old: str
-    new: str
 
 
 FAULTS = (
@@ -143,19 +133,3 @@ FAULTS = (
           ".s_axis_act_tvalid_i    (s_axis_act_tvalid_i && act_open)",
           ".s_axis_act_tvalid_i    (s_axis_act_tvalid_i)"),
 )  # fmt: skip
-
-
-def with_fault(file: Path, fault: Fault | None, folder: Path) -> Path:
-    """The file, or a copy with the fault that is in it.
-
-    Raises:
-        ValueError: the text to change does not stand there exactly once.
-    """
-    if fault is None or file.name != fault.file:
-        return file
-    text = file.read_text(encoding="utf-8")
-    if text.count(fault.old) != 1:
-        raise ValueError(f"{fault.name}: {text.count(fault.old)} times in {fault.file}")
-    copy = folder / file.name
-    copy.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -70,6 +71,11 @@ JUDGE = machine(
 """The tile whose mutants are judged, by the script below."""
 JUDGE_SEED, JUDGE_CLOCKS = 16, 60_000
 """Of the script that judges; the tests replay it on the RTL."""
+
+
+def seed_of_run() -> int:
+    """``HWSIM_SEED``, or one that is drawn: of what a run of the tests draws."""
+    return int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
 
 
 def constant(activation: str) -> str:

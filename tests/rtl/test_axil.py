@@ -9,8 +9,8 @@ import pytest
 
 from hwsim.verilog.compiled import parameters
 from quant.common.progress import say
-from tests.rtl.axil_faults import Fault, with_fault
 from tests.rtl.axil_layers import MACHINES
+from tests.rtl.faults import Fault, with_fault
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 
 BENCHES = ",".join(f"tests.rtl.bench_axil_{part}" for part in ("registers", "runs", "corners"))

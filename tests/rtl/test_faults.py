@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import pytest
 from hwsim.verilog.sources import sources
 from quant.common.progress import say
 from tests.rtl import axil_faults, tile_faults
-from tests.rtl.axil_faults import Fault, with_fault
+from tests.rtl.faults import Fault, with_fault
+from tests.rtl.machines import seed_of_run
 from tests.rtl.test_axil import bench
 
 pytestmark = pytest.mark.rtl
@@ -22,7 +22,7 @@ DRAWN = 4
 
 
 def drawn(faults: tuple[Fault, ...]) -> list[Fault]:
-    seed = int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
+    seed = seed_of_run()
     say(f"faults drawn by HWSIM_SEED={seed}")
     return random.Random(seed).sample(faults, DRAWN)
 

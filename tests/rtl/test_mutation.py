@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from hwsim.verilog.sources import sources
 from quant.common.progress import say
+from tests.rtl.machines import seed_of_run
 from tests.rtl.vectors import Design
 from tests.verification import mutation_model, mutation_rtl
 from tests.verification.finding import Finding
@@ -59,7 +59,7 @@ def test_the_record_has_enough_mutants_of_every_module() -> None:
 @pytest.mark.rtl
 @pytest.mark.slow
 def test_a_drawn_part_of_the_record_holds() -> None:
-    seed = int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
+    seed = seed_of_run()
     say(f"drawn by HWSIM_SEED={seed}")
     for entry in random.Random(seed).sample(mutation_rtl.record(), 2):
         target = next(target for target in TARGETS if target.name == entry["target"])

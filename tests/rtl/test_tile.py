@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from tests.rtl.machines import (
     Machine,
     drawn_machines,
     machine,
+    seed_of_run,
 )
 from tests.rtl.simulator import ARRAY, PACKAGES, PE, build, run
 from tests.rtl.tile_cases import Case, case_of
@@ -33,11 +33,6 @@ MACHINES, CLOCKS = 12, 20_000
 IN_COCOTB = 1_500
 """Clocks in cocotb."""
 pytestmark = pytest.mark.rtl
-
-
-def seed_of_run() -> int:
-    """``HWSIM_SEED``, or one that is drawn."""
-    return int(os.environ.get("HWSIM_SEED") or int.from_bytes(os.urandom(3)))
 
 
 def lock_step(machines: list[Machine], seed: int, count: int, folder: Path) -> None:

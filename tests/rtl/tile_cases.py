@@ -23,7 +23,6 @@ from quant.formats.scales import SCALES
 from tests.rtl.machines import Machine
 
 KINDS = [kind for kind in SCALES.values() if kind.id is not None]
-I64 = NDArray[np.int64]
 
 
 class Case(NamedTuple):

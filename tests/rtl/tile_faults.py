@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwsim.verilog.sources import sources
-from tests.rtl.axil_faults import Fault, with_fault
+from tests.rtl.faults import Fault, with_fault
 from tests.rtl.machines import JUDGE, JUDGE_CLOCKS, JUDGE_SEED
 from tests.rtl.tile_replay import build_replays, replay
 from tests.rtl.tile_script import drawn_script

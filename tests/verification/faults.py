@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from quant.common.progress import say
 from tests.rtl import axil_faults, tile_faults
-from tests.rtl.axil_faults import Fault
+from tests.rtl.faults import Fault
 from tests.rtl.test_axil import bench
 from tests.verification.finding import Finding
 
