@@ -10,8 +10,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hwsim import pe as pe
-    from hwsim.exploration.explore import explore as explore
+    from hwsim.exploration.axes import log as log
+    from hwsim.exploration.axes import pow2 as pow2
+    from hwsim.exploration.limits import iso_area as iso_area
+    from hwsim.exploration.limits import limit as limit
     from hwsim.exploration.space import DesignSpace as DesignSpace
+    from hwsim.exploration.sweep import Sweep as Sweep
+    from hwsim.exploration.sweep import sweep as sweep
     from hwsim.loop import codesign as codesign
     from hwsim.machines.accelerator import Accelerator as Accelerator
     from hwsim.machines.load import accelerator_names as accelerator_names
@@ -23,11 +28,16 @@ _HOME = {
     "Accelerator": "machines.accelerator",
     "DesignSpace": "exploration.space",
     "SimulationResult": "simulation.result",
+    "Sweep": "exploration.sweep",
     "accelerator_names": "machines.load",
     "codesign": "loop",
-    "explore": "exploration.explore",
+    "iso_area": "exploration.limits",
+    "limit": "exploration.limits",
     "load_accelerator": "machines.load",
+    "log": "exploration.axes",
+    "pow2": "exploration.axes",
     "simulate": "simulation.simulate",
+    "sweep": "exploration.sweep",
 }
 _ROOMS = ("pe",)
 __all__ = [*_HOME, *_ROOMS]  # noqa: PLE0604  the tables above are the one list of names

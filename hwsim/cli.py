@@ -1,4 +1,4 @@
-"""The ``hwsim`` command: list, simulate, explore, codesign, margins, reproduce."""
+"""The ``hwsim`` command: simulate, codesign, margins, reproduce, and ``hwsim.cli_machines``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hwsim.cli_machines import machines
 from quant.common import options
 from quant.common.cli import application, command, run
 from quant.common.extras import require
 from quant.common.options import format_name, fractions, number_format, out_option, output_option
-from quant.common.output import FIGURES, Output, Report
+from quant.common.output import FIGURES, Output
 
 if TYPE_CHECKING:
     from hwsim.machines.accelerator import Accelerator
@@ -31,25 +32,12 @@ app = application(
 )
 
 
+app.add_typer(machines)
+
+
 def main() -> None:
     """Run the ``hwsim`` command."""
     run(app, "hwsim")
-
-
-@command(app, "list")
-def list_(
-    form: options.OutputForm = None, out: options.OutFile = None, quiet: options.Quiet = False
-) -> None:
-    """List the built-in accelerators and the formats that they run.
-
-    Example: hwsim list
-    """
-    output = Output.choose(form, out)
-    import hwsim
-
-    machines = [hwsim.load_accelerator(name) for name in hwsim.accelerator_names()]
-    rows = [{"name": m.name, "kind": m.kind, "weights": list(m.weights)} for m in machines]
-    output.write(Report.of_rows("accelerators", "hwsim.list/1", rows, {"accelerators": rows}))
 
 
 @command(app)
@@ -98,41 +86,6 @@ def simulate(
     request = {"model": model, "accelerator": machine.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, "plan": str(plan) if plan else None}
     output.write(simulation_report(result, {**request, **formats}, rest))
-
-
-@command(app)
-def explore(
-    space: Annotated[
-        Path,
-        typer.Argument(
-            help="TOML file with base, rows, columns, formats and bandwidth, such as "
-            "examples/space.toml."
-        ),
-    ],
-    model: Annotated[
-        str, typer.Option(help="Model to run: a built-in name, a folder, or a hub id.")
-    ] = "smollm2-135m",
-    prompt: options.Prompt = options.PROMPT,
-    generate: options.Generate = options.GENERATE,
-    batch: options.Batch = options.BATCH,
-    form: options.OutputForm = None,
-    out: options.OutFigure = None,
-    quiet: options.Quiet = False,
-) -> None:
-    """Simulate a grid of designs and mark the Pareto front of time, energy and area.
-
-    Example: hwsim explore examples/space.toml --model smollm2-135m
-    """
-    output = Output.choose(form, out, FIGURES)
-    import hwsim
-    import roofline
-    from hwsim.report.designs import designs_report
-
-    chosen = hwsim.DesignSpace.load(space)
-    formats = _formats(hwsim.load_accelerator(chosen.base))
-    work = roofline.scenario(model, prompt, generate, batch, **formats)
-    request = {"model": model, "prompt": prompt, "generate": generate, "batch": batch}
-    output.write(designs_report(hwsim.explore(chosen, work), request))
 
 
 @command(app)

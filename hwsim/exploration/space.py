@@ -1,31 +1,28 @@
-"""A design space: axes of a design and the values to try on each."""
+"""A design space: a base, and the values to try on each axis."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+from numpy.typing import NDArray
+
+from hwsim.exploration.axes import MOST_POINTS, WEIGHTS, changed, log, pow2
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
-from hwsim.machines.parts import Buffer
 from quant.common import arguments
-from quant.common.config import load_toml, parse
-from quant.common.sizes import need_count
-from quant.common.sourced import Sourced
-from quant.formats.spec import FormatSpec
+from quant.common.config import load_toml
+from quant.common.errors import RequestError
 
-T = TypeVar("T")
-MOST_DESIGNS = 1_000_000
-"""Points of a grid: each is simulated, in some milliseconds."""
-MOST_SIDE = 1 << 20
-"""Rows or columns of an array."""
-SOURCE = "design space"
-"""Where the numbers of an axis come from."""
+Derived = Callable[[Mapping[str, NDArray[Any]]], Any]
+MAKERS: Mapping[str, Callable[..., Sequence[Any]]] = {"log": log, "pow2": pow2}
+"""What a file may write in place of a list: ``{ log = [1e8, 1e9, 5] }``."""
+MOST_DESIGNS = 1 << 40
+KEYS = ("base", "axes")
 
 
 @dataclass(frozen=True)
@@ -33,111 +30,114 @@ class DesignSpace:
     """A grid of designs around a base; what no axis names stays as the base has it.
 
     Attributes:
-        base: Accelerator: a name or a TOML file.
-        rows: Rows of the prefill array; empty: the base's. The decode array's rows, and the port
-            of the weight buffer that feeds them, change in the same ratio.
-        columns: Columns of the prefill array; empty: the base's. The decode array's columns, and
-            the port of the activation buffer that feeds them, change in the same ratio.
-        formats: Weight formats of the block layers; empty: the workload's own.
-        bandwidth: DRAM bits per cycle; empty: the base's.
+        base: A built-in name, a TOML file, or a machine.
+        axes: Values by key of the machine's file (``tiles.count``, ``pe.lanes``,
+            ``weight_buffer.bytes``, ``clock_hz``...) or short name (``tiles``, ``tile.rows``,
+            ``tile.columns``, ``vector``, ``clock``); ``dram``: types, such as ``lpddr5x*4``;
+            ``weights``: formats of the block layers.
+        derive: Keys whose values follow from others: functions of the axes' arrays.
+
+    Raises:
+        RequestError: an axis that the machine does not have, no values, or values that make no
+            machine; all faults together.
+
+    Example:
+        >>> space = DesignSpace("bitmod", {"tiles": [4, 8], "dram": ["lpddr5*4", "hbm3*8"]})
+        >>> len(space)
+        4
     """
 
-    base: str | Path = "bitmod"
-    rows: Sequence[int] = field(default_factory=tuple)
-    columns: Sequence[int] = field(default_factory=tuple)
-    formats: Sequence[str] = field(default_factory=tuple)
-    bandwidth: Sequence[float] = field(default_factory=tuple)
+    base: str | Path | Accelerator = "bitmod"
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    derive: Mapping[str, Derived] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base, str | os.PathLike):
-            raise arguments.wrong_type("base", self.base, "a name or a TOML file")
-        axes = {"rows": _side, "columns": _side, "formats": _format, "bandwidth": _bits}
-        arguments.check_fields(self, {name: _several(check) for name, check in axes.items()})
+        if not isinstance(self.base, str | os.PathLike | Accelerator):
+            raise arguments.wrong_type("base", self.base, "a name, a TOML file or a machine")
+        axes = arguments.table("axes", self.axes, _values)
+        object.__setattr__(self, "axes", axes)
+        derive = arguments.table("derive", self.derive, _function)
+        object.__setattr__(self, "derive", derive)
+        if twice := sorted({*axes} & {*derive}):
+            raise RequestError(f"derive: {', '.join(twice)}: an axis already")
+        if math.prod(len(values) for values in axes.values()) > MOST_DESIGNS:
+            raise RequestError(f"axes: more than {MOST_DESIGNS:.3g} designs: fewer values")
+        self._check(load_accelerator(self.base))
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for values in self.axes.values())
+
+    @property
+    def machine(self) -> Accelerator:
+        """The base."""
+        return load_accelerator(self.base)
+
+    def _check(self, base: Accelerator) -> None:
+        """Each value alone makes a machine, or the first of each axis what the rest is tried on."""
+        first = {axis: values[0] for axis, values in self.axes.items() if axis != WEIGHTS}
+        faults: list[str] = []
+        for axis, values in self.axes.items():
+            for value in values:
+                try:
+                    if axis == WEIGHTS:
+                        base.spec(value)
+                    else:
+                        changed(base, first | {axis: value})
+                except RequestError as error:
+                    faults.append(f"{axis} = {value!r}: {error}")
+        if faults:
+            raise RequestError("; ".join(dict.fromkeys(faults)))
 
     @classmethod
     def load(cls, path: str | Path) -> DesignSpace:
-        """Return the space of a TOML file with the keys of this class."""
-        path = arguments.path("path", path)
-        return parse(load_toml(path), cls, str(path))
-
-    def designs(self) -> list[tuple[Accelerator, str | None]]:
-        """Return every machine with the format its layers take; None: the workload's own.
+        """Return the space of a TOML file: ``base``, and a table ``[axes]`` of lists.
 
         Raises:
-            RequestError: more than a million.
+            RequestError: the file cannot be read, has other keys, or is no space.
         """
-        axes = (self.rows, self.columns, self.bandwidth, self.formats)
-        count = math.prod(max(1, len(axis)) for axis in axes)
-        need_count(count, MOST_DESIGNS, "designs", "give the axes fewer values")
-        base = load_accelerator(self.base)
-        return [
-            (_with_bandwidth(_with_columns(_with_rows(base, rows), columns), bits), text)
-            for rows, columns, bits, text in itertools.product(
-                _axis(self.rows),
-                _axis(self.columns),
-                _axis(self.bandwidth),
-                _axis(self.formats),
-            )
-        ]
+        path = arguments.path("path", path)
+        data = load_toml(path)
+        if unknown := [key for key in data if key not in KEYS]:
+            raise RequestError(f"{path}: {', '.join(unknown)}: no such key (known: base, axes)")
+        axes = data.get("axes", {})
+        if not isinstance(axes, dict):
+            raise RequestError(f"{path}: axes: a table is needed")
+        try:
+            return cls(data.get("base", "bitmod"), {key: _made(key, v) for key, v in _flat(axes)})
+        except RequestError as error:
+            raise RequestError(f"{path}: {error}") from None
 
 
-def _several(check: Callable[[str, object], T]) -> Callable[[str, object], tuple[T, ...]]:
-    return lambda name, values: arguments.several(name, values, check)
+def _flat(axes: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    """Dotted keys of nested tables: TOML reads ``tile.rows = [...]`` as a table of its own."""
+    for key, value in axes.items():
+        if isinstance(value, dict) and not {*value} & {*MAKERS}:
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
 
 
-def _side(name: str, value: object) -> int:
-    return arguments.integer(name, value, 1, MOST_SIDE)
+def _made(key: str, value: Any) -> Any:  # noqa: ANN401
+    if not isinstance(value, dict):
+        return value
+    ((name, given),) = value.items() if len(value) == 1 else (("", None),)
+    if name not in MAKERS or not isinstance(given, list):
+        allowed = "a list, { log = [low, high, count] } or { pow2 = [low, high] } is needed"
+        raise RequestError(f"axes.{key}: {allowed}")
+    try:
+        return MAKERS[name](*given)
+    except TypeError:
+        raise RequestError(f"axes.{key}: {name} takes other numbers than {given}") from None
 
 
-def _bits(name: str, value: object) -> float:
-    return arguments.number(name, value, above=0)
+def _values(name: str, values: object) -> tuple[Any, ...]:
+    found = arguments.several(name, values, lambda _, value: arguments.plain(value), 1)
+    if len(found) > MOST_POINTS:
+        raise RequestError(f"{name}: {len(found)} values: at most {MOST_POINTS}")
+    return tuple(dict.fromkeys(found))
 
 
-def _format(name: str, value: object) -> str:
-    return str(value) if isinstance(value, FormatSpec) else arguments.text(name, value)
-
-
-def _axis(values: Sequence[T]) -> Sequence[T | None]:
-    """The points of an axis; None, the base's, where none is given."""
-    return values or [None]
-
-
-def _with_rows(base: Accelerator, rows: int | None) -> Accelerator:
-    """The base with other rows in both phases, and a port that feeds them."""
-    if rows is None:
-        return base
-    was = base.prefill.rows
-    return replace(
-        base,
-        prefill=replace(base.prefill, rows=rows),
-        decode=replace(base.decode, rows=_scaled(base.decode.rows, rows, was)),
-        weight_buffer=_port(base.weight_buffer, rows / was),
-    )
-
-
-def _with_columns(base: Accelerator, columns: int | None) -> Accelerator:
-    """The base with other columns in both phases, and a port that feeds them."""
-    if columns is None:
-        return base
-    was = base.prefill.columns
-    return replace(
-        base,
-        prefill=replace(base.prefill, columns=columns),
-        decode=replace(base.decode, columns=_scaled(base.decode.columns, columns, was)),
-        activation_buffer=_port(base.activation_buffer, columns / was),
-    )
-
-
-def _with_bandwidth(base: Accelerator, bits: float | None) -> Accelerator:
-    if bits is None:
-        return base
-    return replace(base, dram=replace(base.dram, bits_per_cycle=Sourced(bits, SOURCE)))
-
-
-def _scaled(side: int, new: int, was: int) -> int:
-    """A side of the decode array in the ratio of the prefill array's; whole, and at least 1."""
-    return max(1, side * new // was)
-
-
-def _port(buffer: Buffer, ratio: float) -> Buffer:
-    return replace(buffer, port_bits=max(1, round(buffer.port_bits * ratio)))
+def _function(name: str, value: object) -> Derived:
+    if not callable(value):
+        raise arguments.wrong_type(name, value, "a function of the axes' arrays")
+    return value

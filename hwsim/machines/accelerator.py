@@ -1,12 +1,14 @@
-"""Accelerator: an array of processing elements, two buffers and a DRAM. One TOML file a design."""
+"""Accelerator: tiles of processing elements, buffers, vector unit, DRAM. One TOML file a design."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hwsim.machines.dram import Dram
 from hwsim.machines.elements.base import Element
-from hwsim.machines.parts import Buffer, Dram, PEArray
+from hwsim.machines.elements.timing import Timing
+from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
@@ -34,11 +36,17 @@ class Accelerator:
         scales: Kinds of group scales that its elements multiply by; not asked where the element
             takes weights as numbers (``Element.scales`` is None).
         clock_hz: Clock.
-        prefill: The array's shape for many tokens.
-        decode: The array's shape for one token a sequence.
+        tiles: Arrays of elements.
         weight_buffer: Weights, keys and values.
-        activation_buffer: Inputs and outputs.
+        activation_buffer: Inputs, partial sums and outputs.
+        vector: What runs all that is no product.
         dram: Memory interface.
+        layout: What placement and routing do to the elements' numbers.
+        links: To other chips; None: it has none.
+        dataflow: What stays in place while the loops over memory run: ``output``, ``weight`` or
+            ``input``; ``best``: whichever serves an op best.
+        fuses_attention: Whether scores stay on the chip where a block of rows of them fits.
+        skips_masked: Whether blocks of masked scores are passed over.
     """
 
     name: str
@@ -52,25 +60,26 @@ class Accelerator:
     scale: ScaleKind
     scales: tuple[ScaleKind, ...]
     clock_hz: Sourced
-    prefill: PEArray
-    decode: PEArray
+    tiles: Tiles
     weight_buffer: Buffer
     activation_buffer: Buffer
+    vector: Vector
     dram: Dram
+    layout: Layout
+    links: Links | None = None
+    dataflow: Dataflow = "best"
+    fuses_attention: bool = True
+    skips_masked: bool = True
 
     @property
     def kind(self) -> str:
         """Name of the kind of its elements."""
         return self.pe.kind
 
-    def array(self, phase: str) -> PEArray:
-        """Return the array's shape in a phase.
-
-        Raises:
-            RequestError: a phase that is neither ``prefill`` nor ``decode``.
-        """
-        shapes = {"prefill": self.prefill, "decode": self.decode}
-        return shapes[arguments.choice("phase", phase, shapes)]
+    @property
+    def buffers(self) -> tuple[Buffer, Buffer]:
+        """That of weights, that of activations."""
+        return self.weight_buffer, self.activation_buffer
 
     def spec(self, format_: str | FormatSpec) -> FormatSpec:
         """Return a format of weights; a text takes this machine's default group and scale.
@@ -82,8 +91,17 @@ class Accelerator:
         self.steps(spec)
         return spec
 
+    def timing(self, spec: FormatSpec) -> Timing:
+        """Return the closed form of a tile's clocks, for a format.
+
+        Raises:
+            RequestError: a format or scale that the machine does not run.
+        """
+        self.steps(spec)
+        return self.pe.timing(spec, self.tiles.rows)
+
     def steps(self, spec: FormatSpec) -> int:
-        """Return the cycles that a block of weights takes.
+        """Return the clocks that a block of weights takes.
 
         Raises:
             RequestError: a format or scale that the machine does not run.
@@ -110,24 +128,33 @@ class Accelerator:
         return self.pe.activation_bits(spec)
 
     def hardware_spec(self) -> HardwareSpec:
-        """Return the roofline of the same machine: peaks by weight format, DRAM bandwidth."""
-        from roofline.devices.device import HardwareSpec
+        """Return the roofline of the same machine.
+
+        Peaks of products by weight format, of vector operations, and the DRAM's bandwidth; what
+        its arrays lose to drains, rounding and ports is not in it.
+        """
+        from roofline.devices.device import HardwareSpec, Link
 
         clock = self.clock_hz.value
-        pes = max(self.prefill.pes, self.decode.pes)
+        pes = self.tiles.pes
         source = f"{self.name}: PEs x lanes / steps x clock"
         peaks = {}
         for name in self.weights:
-            steps = self.pe.steps(self._parsed(name))
+            steps = self.timing(self._parsed(name)).steps
             peaks[name] = Sourced(2 * pes * self.pe.lanes / steps * clock, source)
         fastest = Sourced(max(peak.value for peak in peaks.values()), source)
-        bandwidth = self.dram.bits_per_cycle.value / 8 * clock
+        vector = self.vector.lanes * clock
+        said = f"{self.name}: vector lanes x clock"
+        links = self.links
         return HardwareSpec(
             self.name,
             {"fp16": fastest},
-            Sourced(bandwidth, self.dram.bits_per_cycle.source),
-            Sourced(float("inf"), "not modelled"),
+            self.dram.bytes_per_s,
+            self.dram.capacity_bytes or Sourced(float("inf"), "not stated"),
             peaks,
+            vector_ops=Sourced(vector, said),
+            special_ops=Sourced(vector / self.vector.special_operations.value, said),
+            link=None if links is None else Link("links", links.bytes_per_s, links.latency_s),
         )
 
     def _parsed(self, text: str) -> FormatSpec:

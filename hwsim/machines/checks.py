@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter
+from typing import TypeVar
 
+from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.file import MachineFile
+from hwsim.machines.parts import DATAFLOWS, SHARING, Buffer
+from hwsim.machines.sram import sram_cost
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
 from quant.formats.registry import get_format
 from quant.formats.scales import SCALES
 from quant.formats.spec import parse_spec
 
-SIZES = (
-    "group_size",
-    "clock_hz",
-    "pe.lanes",
-    "pe.area_um2",
-    "prefill.rows",
-    "prefill.columns",
-    "decode.rows",
-    "decode.columns",
-    "weight_buffer.bytes",
-    "weight_buffer.port_bits",
-    "activation_buffer.bytes",
-    "activation_buffer.port_bits",
-    "dram.bits_per_cycle",
-    "dram.joule_per_bit",
-)
-"""Keys whose numbers must be finite and above 0; the element checks what else ``[pe]`` has."""
+T = TypeVar("T")
+MOST = {
+    "group_size": 1 << 20,
+    "clock_hz": 1e11,
+    "pe.lanes": 1024,
+    "pe.area_um2": 1e9,
+    "tiles.count": 1 << 20,
+    "tiles.rows": 1 << 12,
+    "tiles.columns": 1 << 12,
+    "weight_buffer.bytes": 1 << 40,
+    "weight_buffer.port_bits": 1 << 24,
+    "weight_buffer.banks": 1 << 16,
+    "activation_buffer.bytes": 1 << 40,
+    "activation_buffer.port_bits": 1 << 24,
+    "activation_buffer.banks": 1 << 16,
+    "vector.lanes": 1 << 20,
+    "vector.special_operations": 1e4,
+    "vector.operation_j": 1.0,
+    "vector.area_um2": 1e9,
+    "layout.power": 100.0,
+    "layout.area": 100.0,
+}
+"""Keys whose numbers must be above 0, and the most that can be meant."""
+LINKS = ("bytes_per_s", "joule_per_bit", "latency_s")
+"""Those of ``[links]``."""
 
 
 def file_faults(file: MachineFile) -> list[str]:
@@ -42,12 +55,55 @@ def file_faults(file: MachineFile) -> list[str]:
     return []
 
 
+def machine_faults(machine: Accelerator) -> list[str]:
+    """Return what is wrong with a machine that was changed: numbers, buffers, sides."""
+    dram = machine.dram
+    numbers = {"bytes_per_s": dram.bytes_per_s, "latency_s": dram.latency_s}
+    numbers["joule_per_bit"] = dram.joule_per_bit
+    wrong = [
+        f"dram.{key} = {number.value}: above 0 is needed"
+        for key, number in numbers.items()
+        if not 0 < number.value < math.inf
+    ]
+    return _numbers(machine) + wrong or _sides(machine) + machine.pe.faults(
+        machine.activations, machine.group_size
+    )
+
+
 def _sizes(file: MachineFile) -> list[str]:
     """Numbers that make no machine."""
-    values = {key: attrgetter(key)(file) for key in SIZES}
+    return _numbers(file) + file.dram.faults()
+
+
+def _numbers(file: MachineFile | Accelerator) -> list[str]:
+    """Sizes out of range, buffers that no bank is known for, words that are none."""
+    values = {key: attrgetter(key)(file) for key in MOST}
+    if file.links is not None:
+        values |= {f"links.{key}": getattr(file.links, key) for key in LINKS}
     sizes = {k: v.value if isinstance(v, Sourced) else v for k, v in values.items()}
-    wrong = [f"{key} = {size}" for key, size in sizes.items() if not 0 < size < float("inf")]
-    return [f"{', '.join(wrong)}: above 0 is needed"] if wrong else []
+    faults = [
+        f"{key} = {size}: above 0 and at most {MOST.get(key, math.inf):g} is needed"
+        for key, size in sizes.items()
+        if not 0 < size <= min(MOST.get(key, math.inf), 1e300)
+    ]
+    leakage = file.vector.leakage_w.value
+    if not 0 <= leakage < math.inf:
+        faults.append(f"vector.leakage_w = {leakage}: 0 or more is needed")
+    for key, known in (("tiles.sharing", SHARING), ("dataflow", DATAFLOWS)):
+        word = attrgetter(key)(file)
+        if word not in known:
+            faults.append(f"{key} = {word!r}: {', '.join(known)} is allowed")
+    return faults + _buffers(file)
+
+
+def _buffers(file: MachineFile | Accelerator) -> list[str]:
+    """Buffers that no bank is known for."""
+    faults = []
+    for key in ("weight_buffer", "activation_buffer"):
+        buffer: Buffer = getattr(file, key)
+        if min(buffer.bytes, buffer.port_bits) > 0 and buffer.banks > 0:
+            faults += _faults(key, [buffer], sram_cost)
+    return faults
 
 
 def _texts(file: MachineFile) -> list[str]:
@@ -65,7 +121,17 @@ def _texts(file: MachineFile) -> list[str]:
 
 def _element(file: MachineFile) -> list[str]:
     """What the element does not take."""
-    return file.pe.faults(parse_spec(file.activations), file.group_size)
+    return file.pe.faults(parse_spec(file.activations), file.group_size) + _sides(file)
+
+
+def _sides(file: MachineFile | Accelerator) -> list[str]:
+    """Rows and columns that an array of the element cannot have."""
+    sides = {"rows": file.tiles.rows, "columns": file.tiles.columns}
+    return [
+        f"tiles.{key} = {size}: at most {file.pe.most_side} of a {file.kind} element is allowed"
+        for key, size in sides.items()
+        if size > file.pe.most_side
+    ]
 
 
 def _formats(file: MachineFile) -> list[str]:
@@ -90,8 +156,8 @@ def _machine(file: MachineFile) -> list[str]:
     return faults
 
 
-def _faults(key: str, texts: Iterable[str], check: Callable[[str], object]) -> list[str]:
-    """The messages of a check of some texts, each after their key."""
+def _faults(key: str, texts: Iterable[T], check: Callable[[T], object]) -> list[str]:
+    """The messages of a check of some values, each after their key."""
     faults = []
     for text in texts:
         try:

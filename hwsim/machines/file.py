@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.dram import DramFile
 from hwsim.machines.elements.base import Element
-from hwsim.machines.parts import Buffer, Dram, PEArray
+from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
 from quant.common.sourced import Sourced
 from quant.formats.scales import scale_kind
 from quant.formats.spec import FormatSpec, parse_spec
@@ -29,13 +30,18 @@ class MachineFile:
         scale: Default scale of groups.
         clock_hz: Clock.
         pe: The element's fields.
-        prefill: The array's shape for many tokens.
-        decode: The array's shape for one token a sequence.
+        tiles: Arrays of elements.
         weight_buffer: Weights, keys and values.
-        activation_buffer: Inputs and outputs.
+        activation_buffer: Inputs, partial sums and outputs.
+        vector: What runs all that is no product.
         dram: Memory interface.
+        layout: What placement and routing do to the elements' numbers.
         scales: Kinds of group scales that a machine multiplies by.
         default_weights: Format of weights where none is asked for; empty: the first of them.
+        links: To other chips.
+        dataflow: As ``Accelerator.dataflow``.
+        fuses_attention: As ``Accelerator.fuses_attention``.
+        skips_masked: As ``Accelerator.skips_masked``.
     """
 
     name: str
@@ -48,13 +54,18 @@ class MachineFile:
     scale: str
     clock_hz: Sourced
     pe: Element
-    prefill: PEArray
-    decode: PEArray
+    tiles: Tiles
     weight_buffer: Buffer
     activation_buffer: Buffer
-    dram: Dram
+    vector: Vector
+    dram: DramFile
+    layout: Layout
     scales: tuple[str, ...] = ("int8",)
     default_weights: str = ""
+    links: Links | None = None
+    dataflow: Dataflow = "best"
+    fuses_attention: bool = True
+    skips_masked: bool = True
 
     @property
     def weight_like(self) -> dict[str, str]:
@@ -81,11 +92,16 @@ class MachineFile:
             scale=scale_kind(self.scale),
             scales=tuple(scale_kind(name) for name in self.scales),
             clock_hz=self.clock_hz,
-            prefill=self.prefill,
-            decode=self.decode,
+            tiles=self.tiles,
             weight_buffer=self.weight_buffer,
             activation_buffer=self.activation_buffer,
-            dram=self.dram,
+            vector=self.vector,
+            dram=self.dram.dram(),
+            layout=self.layout,
+            links=self.links,
+            dataflow=self.dataflow,
+            fuses_attention=self.fuses_attention,
+            skips_masked=self.skips_masked,
             **{key: self.spec(text) for key, text in self.weight_like.items()},
         )
 

@@ -70,8 +70,22 @@ def _table(result: SimulationResult, request: Mapping[str, Any], title: str, res
         f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})",
         f"energy {energy}",
         f"area {area}",
+        f"elements work {result.utilisation:.1%} of the time; {result.power_w:.4g} W, "
+        f"{result.joule_per_token * 1e3:.4g} mJ a token, {result.tops_per_w:.4g} TOPS/W, "
+        f"{result.tops_per_mm2:.4g} TOPS/mm2",
+        _fits(result),
     ]
     return table_of(rows, title, notes)
+
+
+def _fits(result: SimulationResult) -> str:
+    """Whether the memory holds the model, in words."""
+    needed = f"{result.memory.total / 1e9:.4g} GB"
+    capacity = result.accelerator.dram.capacity_bytes
+    if capacity is None:
+        return f"needs {needed} of memory; its size is not stated"
+    verdict = "fits" if result.fits else "DOES NOT FIT"
+    return f"{verdict}: needs {needed} of {capacity.value / 1e9:.4g} GB"
 
 
 def _totals(result: SimulationResult) -> dict[str, Any]:
@@ -83,4 +97,13 @@ def _totals(result: SimulationResult) -> dict[str, Any]:
         "energy_j": result.energy_parts_j,
         "area_um2": result.area_parts_um2,
         "time_by_phase_s": result.time_by_phase(),
+        "macs": result.macs,
+        "dram_bytes": result.dram_bytes,
+        "utilisation": result.utilisation,
+        "power_w": result.power_w,
+        "joule_per_token": result.joule_per_token,
+        "tops_per_w": result.tops_per_w,
+        "tops_per_mm2": result.tops_per_mm2,
+        "memory_bytes": result.memory.total,
+        "fits": result.fits,
     }

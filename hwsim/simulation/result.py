@@ -2,95 +2,189 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hwsim.machines.accelerator import Accelerator
-from hwsim.simulation.energy import area_um2
+from hwsim.machines.area import area_um2
+from roofline.workloads.workload import Memory, Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PARTS = ("compute", "sram", "vector", "dram", "link", "leakage")
+"""Where energy goes."""
+BOUNDS = ("compute", "memory", "port", "vector", "link")
+"""What may take an op's time."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpResult:
-    """One op, once.
+    """One op, once; of experts, what is expected.
 
     Attributes:
         name: Torch module path.
         op: Kind.
         phase: Of its workload.
         repeats: How often it runs.
-        compute_cycles: Cycles of the array.
-        dram_cycles: Cycles of the memory interface.
-        dram_bytes: Bytes moved, with refetches.
-        compute_j: Energy of the array, once.
-        sram_j: Energy of the buffers, once.
-        dram_j: Energy of the DRAM, once.
+        cycles: All of its clocks.
+        compute_cycles: Clocks of the slowest tile.
+        port_cycles: Clocks of the slower of the buffers' ports.
+        vector_cycles: Clocks of the vector unit.
+        dram_cycles: Clocks of the memory interface, the wait for its first byte apart.
+        link_cycles: Clocks of the links to other chips.
+        dram_bytes: Bytes moved, with those that are moved again.
+        macs: Multiply-accumulates.
+        utilisation: Share of the elements' clocks, over all of ``cycles``, in which they work on
+            multiply-accumulates of the op; 0 where it has none.
+        compute_j: Energy of the array.
+        sram_j: Energy of the buffers.
+        vector_j: Energy of the vector unit.
+        dram_j: Energy of the DRAM.
+        link_j: Energy of the links.
+        leakage_j: Leakage of the chip meanwhile.
+        mapping: Tiles and loops of a product; empty for other ops.
+        on_chip: Whether attention's scores stayed on the chip.
     """
 
     name: str
     op: str
     phase: str
     repeats: float
-    compute_cycles: int
-    dram_cycles: int
+    cycles: float
+    compute_cycles: float
+    port_cycles: float
+    vector_cycles: float
+    dram_cycles: float
+    link_cycles: float
     dram_bytes: float
+    macs: float
+    utilisation: float
     compute_j: float
     sram_j: float
+    vector_j: float
     dram_j: float
+    link_j: float
+    leakage_j: float
+    mapping: str
+    on_chip: bool
 
     @property
-    def cycles(self) -> int:
-        """The longer of computing and moving."""
-        return max(self.compute_cycles, self.dram_cycles)
+    def busy_cycles(self) -> float:
+        """Clocks in which all elements together would do the op's multiply-accumulates."""
+        return self.cycles * self.utilisation
 
     @property
     def bound(self) -> str:
-        """``compute`` or ``memory``."""
-        return "compute" if self.compute_cycles >= self.dram_cycles else "memory"
+        """What takes the most clocks: one of ``BOUNDS``."""
+        clocks = (
+            self.compute_cycles,
+            self.dram_cycles,
+            self.port_cycles,
+            self.vector_cycles,
+            self.link_cycles,
+        )
+        return BOUNDS[clocks.index(max(clocks))]
+
+    def named(self, name: str) -> OpResult:
+        """Return the same result under another path."""
+        return replace(self, name=name)
 
     @property
     def energy_j(self) -> float:
         """All energy, once."""
-        return self.compute_j + self.sram_j + self.dram_j
+        return sum(float(getattr(self, f"{part}_j")) for part in PARTS)
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """A workload's ops by kind: those that differ in their names alone are one kind.
+
+    Attributes:
+        work: The workload.
+        repeats: How often it runs.
+        kinds: What each kind runs as, by its number in ``work.template.index``.
+    """
+
+    work: Workload
+    repeats: float
+    kinds: tuple[tuple[OpResult, ...], ...]
+
+    def ops(self) -> Iterator[OpResult]:
+        """Yield every op, in order, under its own name."""
+        for op, kind in zip(self.work.template.ops, self.work.template.index, strict=True):
+            for part, result in zip(op.unfused(), self.kinds[kind], strict=True):
+                yield result.named(part.name)
+
+    def total(self, key: str) -> float:
+        """Return the sum of a number over all ops, each as often as it runs."""
+        counts = self.work.template.counts
+        each = [sum(float(getattr(part, key)) for part in kind) for kind in self.kinds]
+        return self.repeats * float(np.dot(counts, each))
 
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """Cycles, energy and area of a workload on an accelerator."""
+    """Cycles, energy and area of a workload on an accelerator.
+
+    Attributes:
+        accelerator: The machine.
+        phases: Its workloads.
+        memory: Bytes that must be resident.
+        tokens: Tokens that come out: generated, or of the prompts where none are.
+    """
 
     accelerator: Accelerator
-    ops: tuple[OpResult, ...]
+    phases: tuple[PhaseResult, ...]
+    memory: Memory
+    tokens: float
 
-    @property
+    @cached_property
+    def ops(self) -> tuple[OpResult, ...]:
+        """Every op of every workload."""
+        return tuple(op for phase in self.phases for op in phase.ops())
+
+    def _sum(self, key: str) -> float:
+        return sum(phase.total(key) for phase in self.phases)
+
+    @cached_property
     def cycles(self) -> int:
         """Of all ops, one after the other."""
-        return round(sum(op.repeats * op.cycles for op in self.ops))
+        return round(self._sum("cycles"))
 
-    @property
+    @cached_property
     def compute_cycles(self) -> int:
         """Of the array."""
-        return round(sum(op.repeats * op.compute_cycles for op in self.ops))
+        return round(self._sum("compute_cycles"))
 
-    @property
+    @cached_property
     def dram_cycles(self) -> int:
         """Of the memory interface."""
-        return round(sum(op.repeats * op.dram_cycles for op in self.ops))
+        return round(self._sum("dram_cycles"))
+
+    @cached_property
+    def dram_bytes(self) -> float:
+        """Bytes that cross the memory interface."""
+        return self._sum("dram_bytes")
+
+    @cached_property
+    def macs(self) -> float:
+        """Multiply-accumulates."""
+        return self._sum("macs")
 
     @property
     def time_s(self) -> float:
         """At the accelerator's clock."""
         return self.cycles / self.accelerator.clock_hz.value
 
-    @property
+    @cached_property
     def energy_parts_j(self) -> dict[str, float]:
-        """Energy by part: compute, sram, dram, total."""
-        parts = {
-            "compute": sum(op.repeats * op.compute_j for op in self.ops),
-            "sram": sum(op.repeats * op.sram_j for op in self.ops),
-            "dram": sum(op.repeats * op.dram_j for op in self.ops),
-        }
+        """Energy by part, and total."""
+        parts = {part: self._sum(f"{part}_j") for part in PARTS}
         return parts | {"total": sum(parts.values())}
 
     @property
@@ -99,8 +193,18 @@ class SimulationResult:
         return self.energy_parts_j["total"]
 
     @property
+    def power_w(self) -> float:
+        """Energy over time."""
+        return self.energy_j / self.time_s
+
+    @property
+    def joule_per_token(self) -> float:
+        """Energy of a token."""
+        return self.energy_j / self.tokens
+
+    @cached_property
     def area_parts_um2(self) -> dict[str, float]:
-        """Area by part: array (PEs, before layout), buffers, total."""
+        """Area by part: array, buffers, vector, total."""
         return area_um2(self.accelerator)
 
     @property
@@ -108,11 +212,38 @@ class SimulationResult:
         """All area."""
         return self.area_parts_um2["total"]
 
+    @property
+    def ops_per_s(self) -> float:
+        """Operations a second, two a multiply-accumulate."""
+        return 2 * self.macs / self.time_s
+
+    @property
+    def tops_per_w(self) -> float:
+        """10^12 operations a joule, the DRAM's energy included."""
+        return 2e-12 * self.macs / self.energy_j
+
+    @property
+    def tops_per_mm2(self) -> float:
+        """10^12 operations a second and mm2."""
+        return self.ops_per_s / self.area_um2 * 1e-6
+
+    @cached_property
+    def utilisation(self) -> float:
+        """Share of the elements' clocks that is spent on multiply-accumulates."""
+        return self._sum("busy_cycles") / max(self._sum("cycles"), 1e-300)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the DRAM holds weights, cache and activations; None: its size is not stated."""
+        capacity = self.accelerator.dram.capacity_bytes
+        return None if capacity is None else self.memory.total <= capacity.value
+
     def time_by_phase(self) -> dict[str, float]:
         """Return seconds by phase."""
         cycles: dict[str, float] = {}
-        for op in self.ops:
-            cycles[op.phase] = cycles.get(op.phase, 0) + op.repeats * op.cycles
+        for phase in self.phases:
+            name = phase.work.phase
+            cycles[name] = cycles.get(name, 0) + phase.total("cycles")
         return {phase: n / self.accelerator.clock_hz.value for phase, n in cycles.items()}
 
     def to_frame(self) -> pd.DataFrame:
@@ -124,6 +255,7 @@ class SimulationResult:
 
 def op_rows(result: SimulationResult) -> list[dict[str, object]]:
     """Return the ops as the JSON report gives them; each number is for one run of the op."""
-    own = ["name", "op", "phase", "repeats", "cycles", "compute_cycles", "dram_cycles"]
-    own += ["dram_bytes", "bound", "compute_j", "sram_j", "dram_j", "energy_j"]
+    own = ["name", "op", "phase", "repeats", "cycles", "compute_cycles", "port_cycles"]
+    own += ["vector_cycles", "dram_cycles", "link_cycles", "dram_bytes", "macs", "utilisation"]
+    own += ["bound", *(f"{part}_j" for part in PARTS), "energy_j", "mapping", "on_chip"]
     return [{key: getattr(op, key) for key in own} for op in result.ops]

@@ -1,58 +1,71 @@
 """simulate(): cycles and energy of a workload on an accelerator, op by op.
 
-The model (BitMoD's, spec of its simulator, with its accounting slips put right):
-a product of ``[m, k] x [k, n]`` runs as ``ceil(k/lanes) * ceil(n/rows) * ceil(m/columns)`` tiles of
-``steps`` cycles; DRAM traffic overlaps with computing inside an op, not across ops; ops without
-multiply-accumulates (element-wise functions, embeddings) take no cycles in the array but move their
-operands. Attention multiplies whole score rectangles: the array does not skip masked pairs. An op
-that the machine has nothing for (other formats, links to other devices) is an error.
+A product is cut into jobs that the tiles take side by side, by the tile's closed form (for the
+bit-serial machine the clocks of the Verilog); buffers, their ports and the memory run beside them,
+the best tiles and loops are found for each op (``ways``), and the vector unit runs what is no
+product (``cost``). Inside an op all of these overlap; ops follow one another. An op that the
+machine has nothing for (other formats, links to other devices), or that no buffer holds the
+smallest part of, is an error.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
-from hwsim.simulation.energy import array_energy_j, buffer_energy_j, dram_cycles, dram_energy_j
+from hwsim.simulation.machine_row import machine_row
+from hwsim.simulation.mapping import Order
+from hwsim.simulation.op_rows import Part, parts_of
 from hwsim.simulation.own import with_own_formats
-from hwsim.simulation.result import OpResult, SimulationResult
+from hwsim.simulation.records import OP, Misfit, Record, rows
+from hwsim.simulation.result import OpResult, PhaseResult, SimulationResult
+from hwsim.simulation.routing import UNIFORM, Routing
+from hwsim.simulation.run import Ran, run
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
+from quant.common.sourced import Sourced
 from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
+from roofline.workloads.amounts import Step
 from roofline.workloads.models import Model, is_model
 from roofline.workloads.op_work import OpWork
-from roofline.workloads.ops import Gemm, Operands
+from roofline.workloads.template import Template
 from roofline.workloads.workload import Scenario, Workload, as_scenario
-
-ROUNDING = 1e-9
-"""How far rounding may put the bytes of an op below those of its operands."""
 
 
 def simulate(
     work: Workload | Scenario | Model,
     accelerator: Accelerator | str | Path,
     codes: Mapping[str, QuantizedTensor] | None = None,
+    routing: Routing = UNIFORM,
 ) -> SimulationResult:
     """Return what a workload costs on an accelerator.
 
     Args:
         work: A workload or scenario; its formats must be ones that the machine runs. Fused
-            attention runs as its parts: scores go through memory. A model (a name, a folder, a
-            config) stands for a prompt of 256 tokens and 32 generated ones in the formats that the
-            machine has where none is asked for, as ``hwsim simulate`` runs it.
+            attention runs as its three ops, whose scores stay on the chip if the machine fuses and
+            a block of rows of them fits half of the activations' buffer. A model (a name, a folder,
+            a config) stands for a prompt of 256 tokens and 32 generated ones in the formats that
+            the machine has where none is asked for, as ``hwsim simulate`` runs it.
         accelerator: A design, a built-in name, or a TOML file.
         codes: Quantized matrices by path: their formats replace the workload's. Routers, which no
             plan names, run in 16 bits, or as the machine runs heads where it has nothing for those.
 
+        routing: How tokens choose experts: ``uniform``, ``zipf:S``, or a weight for each expert
+            (``hwsim.simulation.routing``).
+
     Raises:
-        RequestError: an op that the machine cannot run; the message names its path and kind. An
-            unknown model or machine, or an argument of a wrong type.
+        RequestError: an op that the machine cannot run, or whose smallest part a buffer does not
+            hold; the message names its path and kind. An unknown model or machine, or an argument
+            of a wrong type.
 
     Example:
         >>> import roofline
@@ -62,15 +75,23 @@ def simulate(
         3124536
     """
     machine = load_accelerator(accelerator)
-    run = scenario_on(work, machine)
+    asked = scenario_on(work, machine)
     if codes is not None:
         tensors = arguments.table("codes", codes, _tensor)
-        for part, _ in run.parts:
+        for part, _ in asked.parts:
             _check_codes(part, tensors)
-        run = run.with_weights({path: tensor.spec for path, tensor in tensors.items()})
-    run = with_own_formats(run, machine)
-    ops = (result for part, n in run.parts for result in _results(part, n, machine))
-    return SimulationResult(machine, tuple(ops))
+        asked = asked.with_weights({path: tensor.spec for path, tensor in tensors.items()})
+    asked = with_own_formats(asked, machine)
+    phases = tuple(_phase(part, n, machine, routing) for part, n in asked.parts)
+    return SimulationResult(machine, phases, asked.memory, tokens_of(asked))
+
+
+def tokens_of(work: Scenario) -> float:
+    """Return the tokens that come out: of decode steps, or of the prompts where there are none."""
+    made = {"prefill": 0.0, "decode": 0.0}
+    for part, n in work.parts:
+        made[part.phase] += n * part.batch * part.step.queries
+    return made["decode"] or made["prefill"]
 
 
 def scenario_on(work: Workload | Scenario | Model, machine: Accelerator) -> Scenario:
@@ -99,28 +120,12 @@ def machine_formats(
         "activations": str(machine.activations),
         "kv": str(machine.kv),
         "head": str(machine.head),
-        "flash": False,
+        "flash": True,
     }
 
 
 def _tensor(name: str, value: object) -> QuantizedTensor:
     return arguments.one_of(name, value, QuantizedTensor, "a QuantizedTensor")
-
-
-def tiles(gemm: Gemm, rows: int, columns: int, lanes: int) -> int:
-    """Return the tiles of a product."""
-    along_k, along_n = math.ceil(gemm.k / lanes), math.ceil(gemm.n / rows)
-    return math.ceil(gemm.batch * along_k * along_n * math.ceil(gemm.m / columns))
-
-
-def _results(work: Workload, repeats: float, machine: Accelerator) -> Iterator[OpResult]:
-    """The ops of a workload; those that differ in their names alone are simulated once."""
-    known: dict[int, list[OpResult]] = {}
-    for op, kind in zip(work.ops, work.template.index.tolist(), strict=True):
-        if kind not in known:
-            known[kind] = [_run(part, work.phase, repeats, machine) for part in op.unfused()]
-        for part, result in zip(op.definition.unfused(), known[kind], strict=True):
-            yield replace(result, name=part.name)
 
 
 def _check_codes(work: Workload, codes: Mapping[str, QuantizedTensor]) -> None:
@@ -134,79 +139,121 @@ def _check_codes(work: Workload, codes: Mapping[str, QuantizedTensor]) -> None:
             raise RequestError(f"codes of {path} have shape {tensor.shape}: {shape} is needed")
 
 
-def _run(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
-    try:
-        if op.link_bytes > 0:
-            raise RequestError(f"{machine.name} has no links: tp, pp and ep of 1 are allowed")
-        gemm, operands = op.gemm, op.operands
-        if gemm is not None and operands is not None:
-            return _multiply(op, gemm, operands, phase, repeats, machine)
-        if gemm is not None or op.macs > 0:
-            raise RequestError("multiplies, but gives no product of two operands in formats")
-        if op.ops > 0 and op.bytes == 0:
-            raise RequestError("operates on nothing that it moves: its cost is not known")
-    except RequestError as error:
-        raise RequestError(f"{op.name} ({op.op}): {error}") from None
-    return _move(op, phase, repeats, machine)
+class Prepared(NamedTuple):
+    """A workload for a kind of machine: its parts, which kind each is of, and their rows."""
+
+    parts: tuple[Part, ...]
+    kinds: tuple[int, ...]
+    table: Record
+    starts: NDArray[np.intp]
 
 
-def _multiply(
-    op: OpWork,
-    gemm: Gemm,
-    operands: Operands,
-    phase: str,
-    repeats: float,
-    machine: Accelerator,
-) -> OpResult:
-    """A product in the array."""
-    array, steps = machine.array(phase), machine.steps(operands.stationary)
-    count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
-    stationary = operands.stationary_bytes.at(op.step)
-    moving = operands.moving_bytes.at(op.step)
-    outputs = op.bytes - stationary - moving
-    if outputs < -ROUNDING * op.bytes:
-        read = f"{stationary + moving:.9g} bytes"
-        raise RequestError(f"its operands have {read}, but it moves only {op.bytes:.9g}")
-    f_weights, f_inputs = refetch(stationary, moving, gemm.batch, machine)
-    loaded_weights, loaded_inputs = stationary * f_weights, moving * f_inputs
-    moved = loaded_weights + loaded_inputs + outputs
-    compute = count * steps
-    weight_bits = array.rows * machine.pe.weight_bits(operands.stationary)
-    input_bits = array.columns * machine.activation_bits(operands.moving)
-    sram = buffer_energy_j(machine.weight_buffer, count * weight_bits, loaded_weights * 8)
-    sram += buffer_energy_j(
-        machine.activation_buffer, count * input_bits, (loaded_inputs + outputs) * 8
+def _phase(work: Workload, repeats: float, machine: Accelerator, routing: Routing) -> PhaseResult:
+    ready = prepared(work, machine, routing)
+    ran = run(ready.table, machine_row(machine))
+    if ran.costs["misfit"].any():
+        _refuse(ready, machine, ran)
+    kinds: list[list[OpResult]] = [[] for _ in work.template.kinds]
+    for kind, result in zip(
+        ready.kinds, _op_results(ready, work.phase, repeats, ran, machine), strict=True
+    ):
+        kinds[kind].append(result)
+    return PhaseResult(work, repeats, tuple(map(tuple, kinds)))
+
+
+def prepared(work: Workload, machine: Accelerator, routing: Routing = UNIFORM) -> Prepared:
+    """Return a workload's rows; kept, so that machines that differ elsewhere share them."""
+    routes = routing if isinstance(routing, str) else tuple(routing)
+    tiles = replace(machine.tiles, count=1)
+    plain = replace(machine, tiles=tiles, clock_hz=Sourced(1.0, ""))
+    return _prepared(work.template, work.step, plain, routes)
+
+
+@lru_cache(maxsize=512)
+def _prepared(template: Template, step: Step, machine: Accelerator, routing: Routing) -> Prepared:
+    parts, kinds = [], []
+    for kind, op in enumerate(template.kinds):
+        for part in parts_of(OpWork.of(op, step), machine, routing):
+            parts.append(part)
+            kinds.append(kind)
+    table = op_table(parts)
+    table.setflags(write=False)
+    lengths = [len(part.rows) for part in parts]
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)
+    return Prepared(tuple(parts), tuple(kinds), table, starts)
+
+
+def op_table(parts: Sequence[Part]) -> Record:
+    """Return the rows of parts, one after the other."""
+    table = rows(OP, sum(len(part.rows) for part in parts))
+    at = 0
+    for number, part in enumerate(parts):
+        for row in part.rows:
+            for key, value in row.items():
+                table[key][at] = value
+            table["op"][at] = number
+            at += 1
+    return table
+
+
+SUMMED = (
+    "cycles", "compute", "vector", "dram", "link", "dram_bytes",
+    "compute_j", "sram_j", "vector_j", "dram_j", "link_j", "leakage_j",
+)  # fmt: skip
+"""The costs that an op's rows add up to, each as often as its row is expected."""
+
+
+def _op_results(
+    ready: Prepared, phase: str, repeats: float, ran: Ran, machine: Accelerator
+) -> list[OpResult]:
+    """The results of a workload's parts."""
+    costs, table, lanes = ran.costs, ready.table, machine.pe.lanes
+    weights = table["repeats"]
+    sums = {key: np.add.reduceat(costs[key] * weights, ready.starts).tolist() for key in SUMMED}
+    ports = np.maximum(costs["weight_port"], costs["input_port"]) * weights
+    sums["port"] = np.add.reduceat(ports, ready.starts).tolist()
+    steps, products = table["steps"][ready.starts].tolist(), table["product"][ready.starts].tolist()
+    stays = costs["on_chip"][ready.starts].tolist()
+    found = []
+    for i, part in enumerate(ready.parts):
+        op = part.op
+        total = {key: values[i] for key, values in sums.items()}
+        clocks = {
+            f"{key}_cycles": total.pop(key) for key in ("compute", "port", "vector", "dram", "link")
+        }
+        elements = machine.tiles.pes * total["cycles"]
+        found.append(
+            OpResult(
+                name=op.name,
+                op=op.op,
+                phase=phase,
+                repeats=repeats,
+                macs=op.macs,
+                utilisation=op.macs / lanes * steps[i] / elements if elements else 0.0,
+                mapping=_said(ran.ways[ready.starts[i]]) if products[i] else "",
+                on_chip=bool(stays[i]),
+                **total,
+                **clocks,
+            )
+        )
+    return found
+
+
+def _said(way: Record) -> str:
+    """A way to run a product, in words."""
+    grid = f"{way['outputs']} x {way['tokens']} x {way['products']} tiles"
+    order = Order(int(way["order"])).name.lower()
+    parts = f"m/{way['m_parts']} n/{way['n_parts']} k/{way['k_parts']}"
+    return f"{grid}, {order}, {parts}"
+
+
+def _refuse(ready: Prepared, machine: Accelerator, ran: Ran) -> None:
+    """Raise for the first product whose smallest part a buffer does not hold."""
+    row = int(np.flatnonzero(ran.costs["misfit"])[0])
+    found, op = ran.costs[row], ready.parts[int(ready.table["op"][row])].op
+    key = "weight" if found["misfit"] == Misfit.WEIGHTS else "activation"
+    has = getattr(machine, f"{key}_buffer").bytes
+    raise RequestError(
+        f"{op.name} ({op.op}): the {key} buffer of {machine.name} has {has} bytes: its smallest "
+        f"part needs {found['needed_bytes']:.0f} (two groups for a tile, one used, one loaded)"
     )
-    return OpResult(
-        op.name,
-        op.op,
-        phase,
-        repeats,
-        compute,
-        dram_cycles(machine, moved),
-        moved,
-        array_energy_j(machine, compute, array.pes),
-        sram,
-        dram_energy_j(machine, moved),
-    )
-
-
-def _move(op: OpWork, phase: str, repeats: float, machine: Accelerator) -> OpResult:
-    """An op that only moves its operands."""
-    energy, cycles = dram_energy_j(machine, op.bytes), dram_cycles(machine, op.bytes)
-    return OpResult(op.name, op.op, phase, repeats, 0, cycles, op.bytes, 0.0, 0.0, energy)
-
-
-def refetch(
-    weight_bytes: float, input_bytes: float, batch: float, machine: Accelerator
-) -> tuple[int, int]:
-    """Return how often weights and inputs are read when neither fits its buffer.
-
-    Each of ``batch`` products is decided alone (keys and values of one head after the other).
-    """
-    each_w, each_i = weight_bytes / batch, input_bytes / batch
-    if each_w <= machine.weight_buffer.bytes or each_i <= machine.activation_buffer.bytes:
-        return 1, 1
-    n_w = math.ceil(each_i / machine.activation_buffer.bytes)
-    n_i = math.ceil(each_w / machine.weight_buffer.bytes)
-    return (n_w, 1) if n_w * each_w + each_i < n_i * each_i + each_w else (1, n_i)

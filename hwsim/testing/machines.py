@@ -157,12 +157,27 @@ class ElementContract:
             assert refusal(lambda: self.element.steps(spec))
 
     def test_energy_and_area(self) -> None:
-        """Both above 0; twice the cycles take twice the energy."""
-        one, two = (self.element.energy_j(cycles, 1e9) for cycles in (1000, 2000))
-        assert 0 < one < math.inf
-        assert math.isclose(two, 2 * one)
+        """Area and energy above 0, leakage not below."""
+        assert 0 < self.element.step_j.value < math.inf
+        assert 0 <= self.element.idle_share.value <= 1
+        assert 0 <= self.element.leakage_w.value < math.inf
         assert 0 < self.element.area_um2.value < math.inf
         assert self.element.lanes >= 1
+
+    def test_more_lanes_are_not_free(self) -> None:
+        """Twice the lanes take more area and energy; the lanes that it has change nothing."""
+        wide = self.element.resized(2 * self.element.lanes)
+        assert wide.lanes == 2 * self.element.lanes
+        assert wide.area_um2.value > self.element.area_um2.value
+        assert wide.step_j.value > self.element.step_j.value
+        assert self.element.resized(self.element.lanes) == self.element
+
+    def test_timing(self) -> None:
+        """A block takes at least as many clocks as it has steps, results leave in whole clocks."""
+        for spec in self.specs():
+            timing = self.element.timing(spec, 8)
+            assert timing.steps > 0, str(spec)
+            assert min(timing.group_clocks, timing.job_clocks) >= 0, str(spec)
 
     def test_bits_of_a_block(self) -> None:
         """A block reads its codes and its activations from the buffers."""

@@ -8,40 +8,7 @@ import numpy as np
 
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
-from quant.common.errors import RequestError
-from quant.formats.scale_kind import ScaleKind
-
-CORRECTION_BITS = 15
-"""Bits of a correction's magnitude."""
-HALF_BITS, SINGLE_BITS = 11, 24
-"""Bits of the significands of FP16 and FP32."""
-PIPELINE = 5
-"""Clocks from the issue of a group's last step to its drain's first digit."""
-FLUSH = 3
-"""Clocks between a job's last product and its first factor."""
-OUTPUT = 2
-"""Clocks from a whole factor's product to its beat."""
-
-
-def scale_bits(kind: ScaleKind) -> int:
-    """Return the bits of a group's scale that are multiplied, most significant first.
-
-    Raises:
-        RequestError: a kind that the dequantizer does not take.
-    """
-    if kind.multiplied_bits is None:
-        raise RequestError(f"scale {kind.name!r}: the dequantizer does not multiply by it")
-    return kind.multiplied_bits
-
-
-def factor_bits(kind: ScaleKind) -> int:
-    """Return the bits of a row's factor that are multiplied, most significant first.
-
-    The factor is an FP16 scale of the row, an FP32 scale of the tensor, or a power of two.
-    """
-    if kind.row_bits:
-        return HALF_BITS
-    return SINGLE_BITS if kind.takes_tensor_scale else 1
+from hwsim.tile.timing import OUTPUT, PIPELINE, group_drain, job_end
 
 
 def clocks(packets: Sequence[Packet], tile: Tile) -> int:
@@ -67,13 +34,9 @@ def clocks(packets: Sequence[Packet], tile: Tile) -> int:
 
 def drain_clocks(packet: Packet, tile: Tile) -> int:
     """Return the clocks in which a group's results leave the array, stalls not counted."""
-    a_row = tile.product_clocks(scale_bits(packet.scale_kind))
-    if packet.corrects:
-        a_row += tile.product_clocks(CORRECTION_BITS)
-    if not packet.final:
-        return tile.rows * a_row
-    a_factor = tile.product_clocks(factor_bits(packet.scale_kind))
-    return tile.rows * (a_row + a_factor) + FLUSH
+    kind = packet.scale_kind
+    drain = group_drain(tile.rows, tile.digit_bits, kind, packet.corrects)
+    return drain + (job_end(tile.rows, tile.digit_bits, kind) if packet.final else 0)
 
 
 def issue_clocks(packet: Packet, tile: Tile) -> int:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, OUTPUT, PIPELINE, factor_bits, scale_bits
 from hwsim.tile.tile import Tile
+from hwsim.tile.timing import OUTPUT, PIPELINE, group_drain, job_end
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.jit import jit
@@ -75,9 +75,6 @@ def layer_clocks(
         for name, value in zip(names, (*shape, size, steps), strict=True)
     )
     lanes, groups = tile.arithmetic.lanes, -(-inputs // size)
-    a_row = tile.product_clocks(scale_bits(scale_kind))
-    a_row += tile.product_clocks(CORRECTION_BITS) if corrects else 0
-    factors = FLUSH + tile.rows * tile.product_clocks(factor_bits(scale_kind))
     return int(
         total(
             -(-outputs // tile.rows) * -(-tokens // tile.columns),
@@ -85,8 +82,8 @@ def layer_clocks(
             -(-min(size, inputs) // lanes),
             -(-(inputs - (groups - 1) * size) // lanes),
             steps,
-            tile.rows * a_row,
-            factors,
+            group_drain(tile.rows, tile.digit_bits, scale_kind, corrects),
+            job_end(tile.rows, tile.digit_bits, scale_kind),
         )
     )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, factor_bits, scale_bits
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
+from hwsim.tile.timing import CORRECTION_BITS, FLUSH, factor_bits, scale_bits
 
 BANKS = 2
 

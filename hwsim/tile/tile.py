@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from hwsim.pe.arithmetic import MAX_GROUP, MAX_STEPS, Arithmetic, check_group
 from hwsim.pe.operands import Weights
 from hwsim.tile.side_band import format_id, scale_id
+from hwsim.tile.timing import DIGITS, product_clocks
 from quant.common import arguments
 from quant.common.errors import RequestError
 
-REST = 1
-"""Clocks that a product stands still after its last digit."""
-DIGITS = (1, 2, 4, 8)
 MAX_LANES = 16
 """All pairs of lanes are compared at once."""
+
+MAX_SIDE = 64
+"""Rows or columns of a tile."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Tile:
     def __post_init__(self) -> None:
         if not isinstance(self.arithmetic, Arithmetic):
             raise RequestError(f"arithmetic = {self.arithmetic!r}: an Arithmetic is needed")
-        for name, high in (("rows", 64), ("columns", 64), ("max_group", MAX_GROUP)):
+        for name, high in (("rows", MAX_SIDE), ("columns", MAX_SIDE), ("max_group", MAX_GROUP)):
             object.__setattr__(self, name, arguments.integer(name, getattr(self, name), 1, high))
         arguments.integer("lanes of a tile", self.arithmetic.lanes, 1, MAX_LANES)
         if arguments.integer("digit_bits", self.digit_bits, 1, 8) not in DIGITS:
@@ -70,7 +71,7 @@ class Tile:
 
     def product_clocks(self, bits: int) -> int:
         """Return the clocks that a product by a number of so many bits takes."""
-        return -(-bits // self.digit_bits) + REST
+        return product_clocks(bits, self.digit_bits)
 
     def check(self, weight: Weights) -> None:
         """Raise RequestError where a tile cannot take a weight.

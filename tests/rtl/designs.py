@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.arithmetic import Arithmetic
-from hwsim.tile.tile import DIGITS, MAX_LANES
+from hwsim.tile.tile import MAX_LANES
+from hwsim.tile.timing import DIGITS
 from tests.rtl.machines import constant
 from tests.rtl.vectors import Design
 from tests.rtl.vectors_array import buffer, drain, sequencer

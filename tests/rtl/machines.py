@@ -11,7 +11,8 @@ from hwsim.pe.activations import ACTIVATIONS
 from hwsim.pe.arithmetic import Arithmetic
 from hwsim.pe.terms import NARROWEST, WIDEST, term_table
 from hwsim.tile.side_band import rtl_formats
-from hwsim.tile.tile import DIGITS, MAX_LANES, Tile
+from hwsim.tile.tile import MAX_LANES, Tile
+from hwsim.tile.timing import DIGITS
 from hwsim.verilog.compiled import parameters
 from quant.common.errors import RequestError
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.tile.clocks import CORRECTION_BITS, FLUSH, factor_bits, issue_clocks, scale_bits
+from hwsim.tile.clocks import issue_clocks
 from hwsim.tile.packets import Packet
 from hwsim.tile.tile import Tile
+from hwsim.tile.timing import CORRECTION_BITS, FLUSH, factor_bits, scale_bits
 from quant.common.jit import jit
 from tests.rtl import tile_script as at
 

@@ -11,12 +11,15 @@ from hwsim.machines.elements.base import (
 )
 from hwsim.machines.elements.bit_serial import BitSerial
 from hwsim.machines.elements.multiply_accumulate import MultiplyAccumulate
+from hwsim.machines.elements.timing import Law, Timing
 
 __all__ = [
     "BitSerial",
     "Element",
+    "Law",
     "MultiplyAccumulate",
     "ProcessingElement",
+    "Timing",
     "element_kind",
     "element_kinds",
     "register",

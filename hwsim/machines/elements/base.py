@@ -1,16 +1,17 @@
 """Element: what an array is made of, asked by machine, simulator and loader; the known kinds.
 
 To add a kind, write a frozen dataclass that answers as ``Element`` does (deriving from
-``ProcessingElement`` leaves ``kind``, ``scales`` and ``steps`` to write) and ``register`` it; its
-fields are the keys of ``[pe]`` in machine files.
+``ProcessingElement`` leaves ``kind`` and ``scales`` to write, and ``steps`` or ``timing`` where it
+does no product a clock) and ``register`` it; its fields are the keys of ``[pe]`` in machine files.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, Self, TypeVar
 
+from hwsim.machines.elements.timing import Law, Timing
 from hwsim.pe.arithmetic import Arithmetic
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
@@ -36,14 +37,41 @@ class Element(Protocol):
         """Area before layout, um2."""
 
     @property
+    def step_j(self) -> Sourced:
+        """Joules of a clock in which it works, before layout."""
+
+    @property
+    def idle_share(self) -> Sourced:
+        """Share of ``step_j`` that it takes in a clock in which others work and it does not."""
+
+    @property
+    def leakage_w(self) -> Sourced:
+        """Leakage, before layout."""
+
+    @property
     def scales(self) -> tuple[ScaleKind, ...] | None:
         """Kinds of group scales that it can multiply by.
 
         None: weights reach it dequantized, so that their kind of scale makes no difference.
         """
 
+    @property
+    def most_side(self) -> int:
+        """The most rows or columns that an array of it may have."""
+
     def steps(self, spec: FormatSpec) -> int:
-        """Return the cycles that a block of weights takes.
+        """Return the clocks that a block of weights takes.
+
+        Raises:
+            RequestError: a format that it cannot run.
+        """
+
+    def timing(self, spec: FormatSpec, rows: int) -> Timing:
+        """Return the closed form of an array's clocks, for a format.
+
+        Args:
+            spec: The format.
+            rows: Output channels of the array.
 
         Raises:
             RequestError: a format that it cannot run.
@@ -55,8 +83,8 @@ class Element(Protocol):
     def activation_bits(self, spec: FormatSpec) -> int:
         """Return the bits of a block's activations, as read from the buffer."""
 
-    def energy_j(self, cycles: int, clock_hz: float) -> float:
-        """Return the joules of so many PE cycles, used or not."""
+    def resized(self, lanes: int) -> Element:
+        """Return the element with other lanes: its area and its energy change with them."""
 
     def arithmetic(self, activations: FormatSpec) -> Arithmetic | None:
         """Return the arithmetic of ``hwsim.pe`` that is its own, bit for bit; None: there is none.
@@ -84,14 +112,29 @@ class ProcessingElement:
     Attributes:
         lanes: Weights of a block.
         area_um2: Area before layout.
-        power_w: Power at the machine's clock, from synthesis.
-        layout_factor: What placement and routing multiply the power by.
+        step_j: Joules of a clock in which it works, before layout.
+        idle_share: Share of ``step_j`` that it takes while others work and it does not.
+        leakage_w: Leakage, before layout.
     """
 
     lanes: int
     area_um2: Sourced
-    power_w: Sourced
-    layout_factor: Sourced
+    step_j: Sourced
+    idle_share: Sourced
+    leakage_w: Sourced
+
+    @property
+    def most_side(self) -> int:
+        """Return 4096: wires are not modelled beyond."""
+        return 4096
+
+    def steps(self, spec: FormatSpec) -> int:
+        """Return 1: a product a clock, whatever the format."""
+        return 1
+
+    def timing(self, spec: FormatSpec, rows: int) -> Timing:
+        """Return blocks x steps; results leave beside the next job."""
+        return Timing(Law.STREAM, self.steps(spec))
 
     def weight_bits(self, spec: FormatSpec) -> int:
         """Return the bits of a block's codes."""
@@ -101,22 +144,35 @@ class ProcessingElement:
         """Return the bits of a block's activations."""
         return self.lanes * spec.format.element_bits
 
-    def energy_j(self, cycles: int, clock_hz: float) -> float:
-        """Return the joules of so many PE cycles, used or not."""
-        return cycles * (self.power_w.value * self.layout_factor.value) / clock_hz
+    def relative_size(self, lanes: int) -> float:
+        """Return what area and energy are proportional to; here the lanes."""
+        return float(lanes)
+
+    def resized(self, lanes: int) -> Self:
+        """Return the element with other lanes; area, energy and leakage by ``relative_size``."""
+        ratio = self.relative_size(lanes) / self.relative_size(self.lanes)
+        said = f"x {ratio:.4g} for {lanes} lanes in place of {self.lanes}"
+        scaled = {
+            key: Sourced(number.value * ratio, f"{number.source}; {said}")
+            for key in ("area_um2", "step_j", "leakage_w")
+            for number in [getattr(self, key)]
+        }
+        return self if lanes == self.lanes else replace(self, lanes=lanes, **scaled)
 
     def arithmetic(self, activations: FormatSpec) -> Arithmetic | None:
         """Return None: ``hwsim.pe`` does not say what it computes."""
         return None
 
     def faults(self, activations: FormatSpec, group_size: int) -> list[str]:
-        """Return the numbers that are not above 0."""
-        numbers = {"power_w": self.power_w.value, "layout_factor": self.layout_factor.value}
-        return [
-            f"pe.{key} = {number}: above 0 is needed"
-            for key, number in numbers.items()
-            if not 0 < number < float("inf")
-        ]
+        """Return the numbers that are out of range."""
+        faults = []
+        if not 0 < self.step_j.value < float("inf"):
+            faults.append(f"pe.step_j = {self.step_j.value}: above 0 is needed")
+        if not 0 <= self.idle_share.value <= 1:
+            faults.append(f"pe.idle_share = {self.idle_share.value}: 0 to 1 is allowed")
+        if not 0 <= self.leakage_w.value < float("inf"):
+            faults.append(f"pe.leakage_w = {self.leakage_w.value}: 0 or more is needed")
+        return faults
 
 
 _KINDS: dict[str, type[Element]] = {}

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwsim.machines.elements.base import ProcessingElement, register
+from hwsim.machines.elements.timing import Law, Timing
 from hwsim.pe.activations import activation_format
 from hwsim.pe.arithmetic import LIMITS, MAX_GROUP, Arithmetic
-from hwsim.pe.terms import term_count
+from hwsim.pe.terms import term_count, term_table
+from hwsim.tile.tile import MAX_LANES, MAX_SIDE
+from hwsim.tile.timing import DIGITS, group_drain, job_end
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.formats.scale_kind import ScaleKind
@@ -24,10 +27,14 @@ class BitSerial(ProcessingElement):
 
     Attributes:
         exponent_bits: Width of a term's own exponent.
+        digit_bits: Bits of a scale that the dequantizer of a column multiplies a clock.
+        max_group: Weights of the longest group that an array's operand buffers hold.
     """
 
     kind: ClassVar[str] = "bit-serial"
     exponent_bits: int = 2
+    digit_bits: int = 2
+    max_group: int = 128
 
     @property
     def scales(self) -> tuple[ScaleKind, ...]:
@@ -38,9 +45,39 @@ class BitSerial(ProcessingElement):
         """Return the terms of a weight.
 
         Raises:
-            RequestError: a format whose levels have no terms, or none of the exponents' width.
+            RequestError: a format whose levels have no terms, or none of the exponents' width;
+                groups that the operand buffers do not hold.
         """
-        return term_count(spec, self.exponent_bits)
+        terms = term_count(spec, self.exponent_bits)
+        if spec.group_size > self.max_group:
+            raise RequestError(
+                f"{spec}: groups of at most {self.max_group} weights are allowed (pe.max_group)"
+            )
+        return terms
+
+    def timing(self, spec: FormatSpec, rows: int) -> Timing:
+        """Return the clocks of the Verilog's tile: terms, and how results leave it.
+
+        Raises:
+            RequestError: as ``steps``, or scales that the dequantizer does not take.
+        """
+        steps = self.steps(spec)
+        corrects = term_table(spec.format.name, self.exponent_bits).offset != 0
+        drain = group_drain(rows, self.digit_bits, spec.scale, corrects)
+        return Timing(Law.TILE, steps, drain, job_end(rows, self.digit_bits, spec.scale))
+
+    @property
+    def most_side(self) -> int:
+        """Return the most that the Verilog's tile has."""
+        return MAX_SIDE
+
+    def relative_size(self, lanes: int) -> float:
+        """Return um2 of ``pe-22`` by lanes, in our synthesis: 25,620, 47,957, 120,180.
+
+        Of 4, 8 and 16 lanes (SG13G2, ABC's delay target of 10 ns), through which this parabola
+        goes: all pairs of lanes are compared, so that it grows with their square.
+        """
+        return 12466 + 2140.6 * lanes + 286.97 * lanes**2
 
     def arithmetic(self, activations: FormatSpec) -> Arithmetic:
         """Return the PE's arithmetic at its sizes.
@@ -57,14 +94,17 @@ class BitSerial(ProcessingElement):
     def faults(self, activations: FormatSpec, group_size: int) -> list[str]:
         """Return what lies beyond the limits of the arithmetic, which are the machine's."""
         name, sizes = activations.format.name, (self.lanes, self.exponent_bits)
-        lanes, bits = LIMITS["lanes"], LIMITS["exponent_bits"]
+        lanes, bits, longest = (1, MAX_LANES), LIMITS["exponent_bits"], self.max_group
         faults = [
             *super().faults(activations, group_size),
             *_fault("", lambda: arguments.integer("pe.lanes", sizes[0], *lanes)),
             *_fault("", lambda: arguments.integer("pe.exponent_bits", sizes[1], *bits)),
+            *_fault("", lambda: arguments.integer("pe.max_group", longest, 1, MAX_GROUP)),
             *_fault("", lambda: arguments.integer("group_size", group_size, 1, MAX_GROUP)),
             *_fault("activations: ", lambda: activation_format(name)),
         ]
+        if self.digit_bits not in DIGITS:
+            faults.append(f"pe.digit_bits = {self.digit_bits}: 1, 2, 4 or 8 is allowed")
         return faults or _fault("pe: ", lambda: self.arithmetic(activations))
 
 

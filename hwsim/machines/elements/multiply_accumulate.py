@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwsim.machines.elements.base import ProcessingElement, register
+from hwsim.machines.elements.timing import Law, Timing
 from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec
 
@@ -22,6 +23,6 @@ class MultiplyAccumulate(ProcessingElement):
         """None: weights reach it dequantized."""
         return None
 
-    def steps(self, spec: FormatSpec) -> int:
-        """Return 1, whatever the format."""
-        return 1
+    def timing(self, spec: FormatSpec, rows: int) -> Timing:
+        """Return the output stationary systolic array's: exact for SCALE-Sim 2 and 3."""
+        return Timing(Law.SYSTOLIC, 1)

@@ -1,0 +1,237 @@
+"""The ways to run a product that no other beats in clocks on the chip and in bytes; compiled.
+
+They hold for any bandwidth and energy of the memory, so that a sweep over those looks here again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.simulation.clocks import Grid, Load, ceil_div, load
+from hwsim.simulation.mapping import (
+    INPUTS,
+    PARTIAL_BITS,
+    WEIGHTS,
+    Mapping,
+    Quanta,
+    allowed,
+    cut,
+    moved,
+    parts_after,
+    quanta,
+    staging,
+    whole,
+)
+from hwsim.simulation.records import Misfit, Record, Scores
+from quant.common.jit import jit
+
+MOST_WAYS = 64
+"""Ways of one product that are kept."""
+BOTH = int(Scores.BOTH)
+NO_WEIGHTS, NO_INPUTS = int(Misfit.WEIGHTS), int(Misfit.INPUTS)
+SHARE = 0.5
+"""Of the input buffer: for scores that stay, and for the rest beside them."""
+
+
+class Span(NamedTuple):
+    """Clocks in which a byte crosses the memory interface: at the fastest, and at the slowest."""
+
+    fastest: float
+    slowest: float
+
+
+ANY_BANDWIDTH = Span(0.0, np.inf)
+
+
+@jit
+def staying(op: Record, machine: Record) -> int:
+    """Return which scores stay on the chip: a block of rows of them must fit (``Scores``)."""
+    block = op["score_bits"] * machine["columns"]
+    fits = block <= SHARE * machine["input_bytes"] * 8
+    return op["scores"] if machine["fuses"] and fits else 0
+
+
+@jit
+def fill(op: Record, machine: Record, grid: Grid, found: Load, way: Mapping, out: Record) -> None:
+    """Write a way to run a product into a row."""
+    batch = float(op["batch"])
+    results = batch * op["m"] * op["n"]
+    outputs = results * op["output_bits"]
+    sums = results * PARTIAL_BITS * max(0, way.k_parts - 1)
+    weights_read = batch * found.weights * op["held_bits"]
+    weights_written = op["weight_bytes"] * 8 * way.weights
+    inputs_read = batch * found.inputs * op["input_bits"] + outputs + sums
+    inputs_written = op["input_bytes"] * 8 * way.inputs + outputs + sums
+    out["weight_port"] = max(weights_read, weights_written) / machine["weight_port"]
+    out["input_port"] = max(inputs_read, inputs_written) / machine["input_port"]
+    out["compute"] = found.clocks
+    out["clocks"] = max(found.clocks, out["weight_port"], out["input_port"])
+    out["bytes"] = way.bytes
+    out["steps"] = batch * found.steps * op["steps"]
+    out["sram_j"] = (
+        weights_read * machine["weight_read_j"]
+        + weights_written * machine["weight_write_j"]
+        + inputs_read * machine["input_read_j"]
+        + inputs_written * machine["input_write_j"]
+    )
+    out["outputs"], out["tokens"], out["products"] = grid.outputs, grid.tokens, grid.products
+    out["order"], out["m_parts"] = way.order, way.m_parts
+    out["n_parts"], out["k_parts"] = way.n_parts, way.k_parts
+    out["weights"], out["inputs"], out["spilled"] = way.weights, way.inputs, way.spilled
+
+
+@jit
+def hopeless(ways: Record, count: int, clocks: float, crossed: float, span: Span) -> bool:
+    """Return whether no way of at least so many clocks and bytes is of use.
+
+    One is there that is nowhere worse; or one that is as fast at all bandwidths of ``span``: its
+    bytes take no longer than these clocks at the slowest, or its clocks no longer than these bytes
+    at the fastest.
+    """
+    for i in range(count):
+        own, bytes_ = ways[i]["clocks"], ways[i]["bytes"]
+        if own <= clocks and bytes_ <= crossed:
+            return True
+        if own < clocks and bytes_ * span.slowest < clocks:
+            return True
+        if bytes_ < crossed and own < crossed * span.fastest:
+            return True
+    return False
+
+
+@jit
+def insert(ways: Record, count: int, span: Span) -> int:
+    """Keep the last row if it is of use, drop those that it beats; return how many there are."""
+    spare = len(ways) - 1
+    clocks, crossed = ways[spare]["clocks"], ways[spare]["bytes"]
+    if hopeless(ways, count, clocks, crossed, span):
+        return count
+    kept = 0
+    for i in range(count):
+        if not (clocks <= ways[i]["clocks"] and crossed <= ways[i]["bytes"]):
+            ways[kept] = ways[i]
+            kept += 1
+    if kept < spare:
+        ways[kept] = ways[spare]
+        kept += 1
+    return kept
+
+
+@jit
+def on_grid(
+    op: Record,
+    machine: Record,
+    grid: Grid,
+    stay: int,
+    ways: Record,
+    count: int,
+    span: Span,
+    cuts: bool,
+) -> int:
+    """Add the ways of one grid of tiles; return how many there are.
+
+    Args:
+        op: Its row.
+        machine: Its row.
+        grid: The tiles.
+        stay: Which scores stay on the chip.
+        ways: As ``search``'s.
+        count: Ways that there are.
+        span: As ``search``'s.
+        cuts: Whether jobs may be cut.
+    """
+    spare = len(ways) - 1
+    least = moved(op, stay, 1, 1, 0)
+    found: Load = load(op, machine, grid, op["k"])
+    if hopeless(ways, count, found.clocks, least, span):
+        return count
+    q: Quanta = quanta(op, machine, grid, 1.0 if stay == 0 else SHARE)
+    for order in (INPUTS, WEIGHTS):
+        if allowed(machine["dataflow"], order):
+            way: Mapping = whole(op, q, order, stay)
+            if way.bytes >= 0:
+                fill(op, machine, grid, found, way, ways[spare])
+                count = insert(ways, count, span)
+    k_parts = parts_after(q.k, 1) if cuts else q.k + 1
+    while k_parts <= q.k:
+        pieces: Load = load(op, machine, grid, ceil_div(q.k, k_parts) * q.of_k)
+        if not hopeless(ways, count, pieces.clocks, least, span):
+            way = cut(op, q, machine["dataflow"], k_parts, stay)
+            if way.bytes >= 0:
+                fill(op, machine, grid, pieces, way, ways[spare])
+                count = insert(ways, count, span)
+        k_parts = parts_after(q.k, k_parts)
+    return count
+
+
+@jit
+def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
+    """Find the ways of a product on a machine.
+
+    Of all grids of a number of tiles the one of the fewest clocks is looked at, and only where more
+    tiles make it faster: fewer tiles have finer quanta, which may fit better.
+
+    Args:
+        op: Its row.
+        machine: Its row.
+        ways: ``[MOST_WAYS + 1]`` rows that are written.
+        span: Bandwidths of the memory: ways that are the best at none of them are not looked for.
+
+    Returns:
+        How many there are; 0: no buffer holds the smallest part.
+    """
+    stay = staying(op, machine)
+    grids = grids_of(op, machine)
+    count = 0
+    for i in range(len(grids) - 1, -1, -1):
+        if grids[i, 0] > 0:
+            grid = Grid(grids[i, 0], grids[i, 1], grids[i, 2])
+            count = on_grid(op, machine, grid, stay, ways, count, span, True)
+    return count
+
+
+@jit
+def grids_of(op: Record, machine: Record) -> NDArray[np.int64]:
+    """Return the fastest grid by its tiles less 1, ``[tiles, 3]``; 0: fewer tiles are as fast."""
+    blocks_n, blocks_m = ceil_div(op["n"], machine["rows"]), ceil_div(op["m"], machine["columns"])
+    most_outputs = 1 if machine["sharing"] == 2 else min(machine["count"], blocks_n)
+    useful = min(machine["count"], blocks_n * blocks_m * op["batch"])
+    grids = np.zeros((useful, 3), np.int64)
+    clocks = np.full(useful, np.inf)
+    for outputs in range(1, most_outputs + 1):
+        if outputs > 1 and ceil_div(blocks_n, outputs) == ceil_div(blocks_n, outputs - 1):
+            continue  # more tiles for nothing
+        left = useful // outputs
+        most_tokens = 1 if machine["sharing"] == 1 else min(left, blocks_m)
+        for tokens in range(1, most_tokens + 1):
+            if tokens > 1 and ceil_div(blocks_m, tokens) == ceil_div(blocks_m, tokens - 1):
+                continue
+            most = min(left // tokens, op["batch"])
+            for turn in range(2):  # as many products as tiles are left for, or one at a time
+                products = ceil_div(op["batch"], ceil_div(op["batch"], most)) if turn else 1
+                if turn and products == 1:
+                    continue
+                tiles = outputs * tokens * products - 1
+                found: Load = load(op, machine, Grid(outputs, tokens, products), op["k"])
+                if found.clocks < clocks[tiles]:
+                    clocks[tiles] = found.clocks
+                    grids[tiles, 0], grids[tiles, 1], grids[tiles, 2] = outputs, tokens, products
+    best = np.inf
+    for tiles in range(useful):
+        if clocks[tiles] >= best:
+            grids[tiles, 0] = 0
+        best = min(best, clocks[tiles])
+    return grids
+
+
+@jit
+def misfit(op: Record, machine: Record) -> tuple[int, float]:
+    """Return which buffer does not hold the smallest part of a product, and the bytes it needs."""
+    q: Quanta = quanta(op, machine, Grid(1, 1, 1), 1.0)
+    weights = 2.0 * q.of_n * q.of_k * op["held_bits"]
+    if weights > q.weight_room:
+        return NO_WEIGHTS, weights / 8
+    return NO_INPUTS, (2.0 * q.of_m * q.of_k * op["input_bits"] + staging(op, q)) / 8
