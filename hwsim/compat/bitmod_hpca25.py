@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from hwsim.machines.sram import sram_cost
 from quant.common import arguments
 from quant.common.config import load_toml, parse
+from quant.common.errors import RequestError
 from roofline.workloads.models import load_config
 from roofline.workloads.workload import workload
 
@@ -88,6 +88,7 @@ class Facts:
     dram_bits_per_cycle: int
     dram_pj_per_bit: float
     layout_factor: float
+    sram: tuple[tuple[int, float, float], ...]
     machines: dict[str, Machine]
     versions: dict[str, dict[str, Bits]]
     published: dict[str, Published]
@@ -97,6 +98,27 @@ class Facts:
 def facts() -> Facts:
     """Return what the file says."""
     return parse(load_toml(FILE), Facts, FILE.name)
+
+
+class Port(NamedTuple):
+    """Joules of one access of a buffer, all of its port's bits."""
+
+    read_j: float
+    write_j: float
+
+
+@lru_cache(maxsize=64)
+def sram_port(bits: int) -> Port:
+    """Return a buffer's energies by its port: of the table, or linear between its widths."""
+    widths, reads, writes = (list(column) for column in zip(*facts().sram, strict=True))
+    if not widths[0] <= bits <= widths[-1]:
+        raise RequestError(f"port of {bits} bits: {widths[0]} to {widths[-1]} are known")
+    above = next(i for i, width in enumerate(widths) if bits <= width)
+    below = max(0, above - 1)
+    span = widths[above] - widths[below]
+    share = (bits - widths[below]) / span if span else 0.0
+    read, write = (c[below] + share * (c[above] - c[below]) for c in (reads, writes))
+    return Port(read * 1e-12, write * 1e-12)
 
 
 @dataclass(frozen=True)
@@ -219,7 +241,7 @@ class _Total:
         lane_bits = 4 * math.ceil(weight_bits / 4)
         ports = design.lanes * lane_bits * self.rows, design.lanes * FLOATS * self.columns
         self.ports = [bits // halved for bits in ports]
-        self.buffers = [sram_cost(facts().buffer_bytes, bits) for bits in self.ports]
+        self.buffers = [sram_port(bits) for bits in self.ports]
         self.compute = self.cycles = self.tiles = self.bits = 0
         self.written_j = 0.0
 

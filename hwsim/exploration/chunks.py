@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwsim.exploration.limits import Limit
 from hwsim.exploration.space import Derived, DesignSpace
+from hwsim.simulation.machine_row import fields
 from hwsim.simulation.records import Record
 from quant.common.goal import Goal
 from quant.common.job import Job
@@ -42,7 +43,7 @@ def goal_of(
         asked: The rest.
     """
     request = {
-        "base": _hash(repr(space.machine)),
+        "base": _hash(repr(fields(space.machine))),
         "axes": {axis: [_plain(value) for value in values] for axis, values in space.axes.items()},
         "derive": {key: _code(function) for key, function in space.derive.items()},
         "works": {name: _hash(rows.tobytes()) for name, rows in works.items()},

@@ -199,12 +199,13 @@ def _experts(
     """A row for each number of blocks of tokens that an expert may get."""
     used, routed = experts.used.at(op.step), experts.tokens.at(op.step)
     tokens, share = _routed(op, experts, routed / experts.experts, used / experts.experts)
-    weights = popularity(routing, experts.stack or experts.experts)
-    every = chosen_share(weights, max(1, round(share * len(weights))))
-    members = experts.members or range(experts.experts)
-    shares = [every[index] for index in members]
-    if len(set(every)) == 1:
+    every = _stack(experts, share, routing)
+    weights = popularity(routing, every)
+    if len(set(weights)) == 1:
         shares = [share] * experts.experts
+    else:
+        chosen = chosen_share(weights, max(1, round(share * every)))
+        shares = [chosen[index] for index in experts.members or range(experts.experts)]
     for count, mean, whole in tokens_of_experts(tokens, shares, machine.tiles.columns):
         part = mean / routed
         yield row | {
@@ -213,6 +214,17 @@ def _experts(
             "weight_bytes": row["weight_bytes"] / used,
             **{key: row[key] * part for key in ("input_bytes", "output_bytes", "operations")},
         }
+
+
+def _stack(experts: Experts, share: float, routing: Routing) -> int:
+    """How many experts a token chooses among; of some of a stack, as many as give whole choices."""
+    if not isinstance(routing, str):
+        return len(routing)
+    if experts.stack or not experts.members:
+        return experts.stack or experts.experts
+    least = max(experts.members) + 1
+    whole = (n for n in range(least, 64 * least) if abs(n * share - round(n * share)) < 1e-9 * n)
+    return next(whole, least)
 
 
 def _routed(op: OpWork, experts: Experts, mean: float, used: float) -> tuple[int, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwsim.simulation.clocks import Grid, Load, ceil_div, load
 from hwsim.simulation.mapping import (
@@ -169,10 +168,7 @@ def on_grid(
 
 @jit
 def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
-    """Find the ways of a product on a machine.
-
-    Of all grids of a number of tiles the one of the fewest clocks is looked at, and only where more
-    tiles make it faster: fewer tiles have finer quanta, which may fit better.
+    """Find the ways of a product on a machine, over all grids of tiles; the largest first.
 
     Args:
         op: Its row.
@@ -184,47 +180,25 @@ def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
         How many there are; 0: no buffer holds the smallest part.
     """
     stay = staying(op, machine)
-    grids = grids_of(op, machine)
-    count = 0
-    for i in range(len(grids) - 1, -1, -1):
-        if grids[i, 0] > 0:
-            grid = Grid(grids[i, 0], grids[i, 1], grids[i, 2])
-            count = on_grid(op, machine, grid, stay, ways, count, span, True)
-    return count
-
-
-@jit
-def grids_of(op: Record, machine: Record) -> NDArray[np.int64]:
-    """Return the fastest grid by its tiles less 1, ``[tiles, 3]``; 0: fewer tiles are as fast."""
     blocks_n, blocks_m = ceil_div(op["n"], machine["rows"]), ceil_div(op["m"], machine["columns"])
     most_outputs = 1 if machine["sharing"] == 2 else min(machine["count"], blocks_n)
-    useful = min(machine["count"], blocks_n * blocks_m * op["batch"])
-    grids = np.zeros((useful, 3), np.int64)
-    clocks = np.full(useful, np.inf)
-    for outputs in range(1, most_outputs + 1):
+    count = 0
+    for outputs in range(most_outputs, 0, -1):
         if outputs > 1 and ceil_div(blocks_n, outputs) == ceil_div(blocks_n, outputs - 1):
             continue  # more tiles for nothing
-        left = useful // outputs
+        left = machine["count"] // outputs
         most_tokens = 1 if machine["sharing"] == 1 else min(left, blocks_m)
-        for tokens in range(1, most_tokens + 1):
+        for tokens in range(most_tokens, 0, -1):
             if tokens > 1 and ceil_div(blocks_m, tokens) == ceil_div(blocks_m, tokens - 1):
                 continue
             most = min(left // tokens, op["batch"])
-            for turn in range(2):  # as many products as tiles are left for, or one at a time
-                products = ceil_div(op["batch"], ceil_div(op["batch"], most)) if turn else 1
-                if turn and products == 1:
-                    continue
-                tiles = outputs * tokens * products - 1
-                found: Load = load(op, machine, Grid(outputs, tokens, products), op["k"])
-                if found.clocks < clocks[tiles]:
-                    clocks[tiles] = found.clocks
-                    grids[tiles, 0], grids[tiles, 1], grids[tiles, 2] = outputs, tokens, products
-    best = np.inf
-    for tiles in range(useful):
-        if clocks[tiles] >= best:
-            grids[tiles, 0] = 0
-        best = min(best, clocks[tiles])
-    return grids
+            products = ceil_div(op["batch"], ceil_div(op["batch"], most))
+            grid = Grid(outputs, tokens, products)
+            count = on_grid(op, machine, grid, stay, ways, count, span, True)
+            if products > 1:
+                grid = Grid(outputs, tokens, 1)
+                count = on_grid(op, machine, grid, stay, ways, count, span, True)
+    return count
 
 
 @jit

@@ -7,6 +7,8 @@ another user) in the user's cache, and where there is none nowhere: then a line 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -17,6 +19,8 @@ from quant.common.errors import HwsimError
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 """IEEE arithmetic, and threads of Python's beside it."""
+SOURCES = "_hwsim_sources"
+"""Attribute of a compiled kernel: the files that it is made of."""
 UNCACHED = (
     "compiled kernels cannot be kept ({reason}), so that each run compiles them anew: set "
     f"NUMBA_CACHE_DIR or {VARIABLE} to a folder that may be written"
@@ -42,6 +46,7 @@ def cached(kernel: Kernel, options: dict[str, Any]) -> Kernel:
     except (RuntimeError, OSError) as error:  # numba: "no locator available"
         return cast(Kernel, _elsewhere(kernel, options, str(error)))
     _guard(compiled)
+    _stamp(compiled, kernel)
     return cast(Kernel, compiled)
 
 
@@ -54,6 +59,7 @@ def _elsewhere(kernel: Kernel, options: dict[str, Any], reason: str) -> Any:  # 
             numba.config.CACHE_DIR = str(folder)
             compiled = numba.njit(cache=True, **options)(kernel)
             _guard(compiled)
+            _stamp(compiled, kernel)
             return compiled
         reason = f"nothing can be written in {folder}"
     except (HwsimError, RuntimeError, OSError) as error:
@@ -73,6 +79,19 @@ def _guard(compiled: Any) -> None:  # noqa: ANN401  numba has no types
         whole = getattr(cache, name, None)
         if whole is not None:
             setattr(cache, name, _tolerant(whole))
+
+
+def _stamp(compiled: Any, kernel: Callable[..., object]) -> None:  # noqa: ANN401  numba has no types
+    """Let what is kept be of the files of all kernels that this one calls, not of its own alone."""
+    files = {kernel.__code__.co_filename}
+    for name in kernel.__code__.co_names:
+        files |= getattr(kernel.__globals__.get(name), SOURCES, frozenset())
+    setattr(compiled, SOURCES, frozenset(files))
+    kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        with suppress(OSError):
+            facts = [(name, Path(name).stat()) for name in sorted(files)]
+            kept._source_stamp = tuple((name, f.st_mtime_ns, f.st_size) for name, f in facts)
 
 
 def _tolerant(step: Callable[..., object]) -> Callable[..., object]:

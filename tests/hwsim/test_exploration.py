@@ -1,123 +1,287 @@
-"""Design spaces: what no axis names stays as the base has it; fronts; every design simulated."""
+"""Design spaces and sweeps: axes, limits, fronts; a sweep says what a simulation says."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
+import hwsim
 import roofline
-from hwsim.exploration.explore import explore
+from hwsim.exploration.axes import changed, keys_of
+from hwsim.exploration.limits import parse_area, parse_limit
 from hwsim.exploration.pareto import pareto_front
 from hwsim.exploration.space import DesignSpace
-from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.load import FOLDER, accelerator_names, load_accelerator
-from hwsim.simulation.simulate import machine_formats
+from hwsim.exploration.sweep import sweep
+from hwsim.machines.area import area_um2
+from hwsim.machines.load import accelerator_names, load_accelerator
+from hwsim.report.designs import designs_report
+from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.errors import RequestError
-from quant.common.sourced import Sourced
+from roofline.workloads.workload import Scenario, Workload
+
+ROOT = Path(__file__).parents[2]
 
 
-def odd_machine(folder: Path) -> str:
-    """A machine whose decode array and ports follow from nothing else."""
-    text = (FOLDER / "fp16.toml").read_text(encoding="utf-8")
-    for old, new in (("= 32", "= 37"), ("= 64", "= 5"), ("= 12", "= 71"), ("= 384", "= 391")):
-        assert f"{old}\n" in text
-        text = text.replace(f"{old}\n", f"{new}\n")
-    path = folder / "odd.toml"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+def works(model: str = "smollm2-135m", base: str = "bitmod") -> dict[str, Workload]:
+    formats = machine_formats(load_accelerator(base))
+    return {
+        "prefill": roofline.workload(model, "prefill", 1, 64, **formats),
+        "decode": roofline.workload(model, "decode", 1, 64, **formats),
+    }
 
 
-def bases(folder: Path) -> list[str]:
-    return [*accelerator_names(), odd_machine(folder)]
+AXES: dict[str, list[Any]] = {
+    "tiles": [1, 5, 13],
+    "tile.rows": [4, 16],
+    "pe.lanes": [4, 8],
+    "weight_buffer.bytes": [1 << 16, 1 << 19],
+    "dram": ["lpddr5*2", "hbm3*8"],
+    "clock": [5e8, 1e9],
+    "weights": ["bitmod3", "int8"],
+}
 
 
-def only(space: DesignSpace) -> Accelerator:
-    ((machine, text),) = space.designs()
-    assert text is None
-    return machine
+@pytest.mark.parametrize("model", ["smollm2-135m", "mixtral-8x7b-v0.1"])
+def test_a_sweep_is_its_simulations(model: str) -> None:
+    named = works(model)
+    found = sweep(DesignSpace("bitmod", AXES), named, chunk=50)
+    frame = found.to_frame()
+    assert len(frame) == found.designs == len(DesignSpace("bitmod", AXES)) == 192
+    rng = np.random.default_rng(0)
+    for row in frame.iloc[rng.permutation(len(frame))[:25]].to_dict("records"):
+        machine = changed(
+            load_accelerator("bitmod"), {axis: row[axis] for axis in AXES if axis != "weights"}
+        )
+        for name, work in named.items():
+            result = simulate(work.with_weights({"*": machine.spec(row["weights"])}), machine)
+            assert row[f"{name}.time_s"] == pytest.approx(result.time_s, rel=1e-6)
+            assert row[f"{name}.energy_j"] == pytest.approx(result.energy_j, rel=1e-9)
+        assert row["area_um2"] == pytest.approx(area_um2(machine)["total"], rel=1e-12)
+        assert row["time_s"] == pytest.approx(row["prefill.time_s"] + row["decode.time_s"])
+        assert row["power_w"] == pytest.approx(row["energy_j"] / row["time_s"])
 
 
-def test_a_space_without_axes_is_its_base(tmp_path: Path) -> None:
-    for base in bases(tmp_path):
-        assert only(DesignSpace(base)) == load_accelerator(base)
+def test_a_generation_is_swept_as_it_is_simulated() -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.scenario("smollm2-135m", 40, 30, 2, **machine_formats(machine))
+    (row,) = sweep(DesignSpace("bitmod"), work).to_frame().to_dict("records")
+    assert row["time_s"] == pytest.approx(simulate(work, machine).time_s, rel=1e-6)
+    assert row["energy_j"] == pytest.approx(simulate(work, machine).energy_j, rel=1e-9)
 
 
-def test_an_axis_at_the_values_of_the_base_changes_nothing(tmp_path: Path) -> None:
-    for base in bases(tmp_path):
-        machine = load_accelerator(base)
-        assert only(DesignSpace(base, rows=[machine.prefill.rows])) == machine
-        assert only(DesignSpace(base, columns=[machine.prefill.columns])) == machine
-        bits = machine.dram.bits_per_cycle.value
-        dram = replace(machine.dram, bits_per_cycle=Sourced(bits, "design space"))
-        assert only(DesignSpace(base, bandwidth=[bits])) == replace(machine, dram=dram)
-        assert DesignSpace(base, formats=["x"]).designs() == [(machine, "x")]
+def test_the_growth_of_a_cache_is_the_sum_of_its_steps() -> None:
+    machine = load_accelerator("bitmod")
+    whole = roofline.scenario("llama-2-7b", 100, 20, 1, **machine_formats(machine))
+    steps = [simulate(Scenario((part,)), machine).cycles for part in whole.parts]
+    assert simulate(whole, machine).cycles == sum(steps)
+    assert steps[1:] == sorted(steps[1:])
 
 
-def test_an_axis_changes_its_side_alone(tmp_path: Path) -> None:
-    for base in bases(tmp_path):
-        machine = load_accelerator(base)
-        tall = only(DesignSpace(base, rows=[2 * machine.prefill.rows]))
-        assert tall.prefill.rows == 2 * machine.prefill.rows
-        assert tall.decode.rows == 2 * machine.decode.rows
-        assert tall.weight_buffer.port_bits == 2 * machine.weight_buffer.port_bits
-        for side in ("prefill", "decode"):
-            assert getattr(tall, side).columns == getattr(machine, side).columns
-        assert tall.activation_buffer == machine.activation_buffer
-        assert tall.dram == machine.dram
-        wide = only(DesignSpace(base, columns=[3 * machine.prefill.columns]))
-        assert wide.decode.columns == 3 * machine.decode.columns
-        assert wide.activation_buffer.port_bits == 3 * machine.activation_buffer.port_bits
-        assert wide.decode.rows == machine.decode.rows
-        assert wide.weight_buffer == machine.weight_buffer
-        fast = only(DesignSpace(base, bandwidth=[512]))
-        assert (fast.prefill, fast.decode) == (machine.prefill, machine.decode)
-        # A side never vanishes.
-        thin = only(DesignSpace(base, rows=[1], columns=[1]))
-        assert min(thin.decode.rows, thin.decode.columns) >= 1
-
-
-def test_every_point_of_the_grid_is_a_design() -> None:
-    space = DesignSpace("bitmod", [16, 32], [8, 32], ["bitmod3"], [128, 256, 512])
-    designs = space.designs()
-    points = {(m.prefill.rows, m.prefill.columns, m.dram.bits_per_cycle.value) for m, _ in designs}
-    assert len(designs) == len(points) == 2 * 2 * 3
-
-
-def test_explore_marks_the_front() -> None:
-    design = load_accelerator("bitmod")
-    work = roofline.workload("smollm2-135m", "prefill", 1, 64, **machine_formats(design))
-    space = DesignSpace("bitmod", rows=[16, 32], columns=[32], formats=["bitmod3", "int8"])
-    frame = explore(space, work)
-    assert len(frame) == 4
-    three, eight = frame[frame["format"] == "bitmod3"], frame[frame["format"] == "int8"]
-    assert three["pareto"].all()
-    assert not eight["pareto"].any()
-    assert frame.groupby("format")["time_s"].agg(lambda t: t.is_monotonic_decreasing).all()
-    with pytest.raises(RequestError, match=r"rows\[0\] 0 is not allowed: at least 1"):
-        DesignSpace("bitmod", rows=[0])
+def test_weights_of_works_and_objectives() -> None:
+    named, space = works(), DesignSpace("bitmod", {"tiles": [4, 13]})
+    both = sweep(space, named, weights={"prefill": 0.0, "decode": 10.0}, objectives=["time_s"])
+    frame = both.to_frame()
+    np.testing.assert_allclose(frame["time_s"], 10 * frame["decode.time_s"])
+    assert list(both.front()["tiles"]) == [13]
+    with pytest.raises(RequestError, match="unknown work 'decoding'"):
+        sweep(space, named, weights={"decoding": 1.0})
     with pytest.raises(RequestError, match="nearest: time_s"):
-        explore(space, work, ("times",))
+        sweep(space, named, objectives=("times",))
+    with pytest.raises(RequestError, match="at least one is needed"):
+        sweep(space, {})
+
+
+def test_what_is_derived_follows_from_the_axes() -> None:
+    space = DesignSpace(
+        "bitmod",
+        {"tiles": [4, 8]},
+        {"weight_buffer.port_bits": lambda at: at["tiles"] * 128, "vector": lambda at: 32},
+    )
+    frame = sweep(space, works()).to_frame()
+    assert list(frame["weight_buffer.port_bits"]) == [512, 1024]
+    for row in frame.to_dict("records"):
+        at = {key: row[key] for key in ("tiles", "weight_buffer.port_bits", "vector")}
+        machine = changed(load_accelerator("bitmod"), at)
+        assert row["area_um2"] == pytest.approx(area_um2(machine)["total"])
+        assert row["prefill.time_s"] == pytest.approx(simulate(works()["prefill"], machine).time_s)
+    with pytest.raises(RequestError, match="derive: tiles: an axis already"):
+        DesignSpace("bitmod", {"tiles": [4]}, {"tiles": lambda at: 3})
+
+
+def test_limits_leave_designs_out_and_say_how_many() -> None:
+    space = DesignSpace("bitmod", {"tiles": list(range(1, 31))})
+    fp16 = area_um2(load_accelerator("fp16"))["total"]
+    plain = sweep(space, works()).to_frame()
+    near = plain[abs(plain["area_um2"] / fp16 - 1) <= 0.05]
+    most = float(near["power_w"].median())
+    limits = [hwsim.iso_area("fp16", 0.05), hwsim.limit("power_w", max=most)]
+    found = sweep(space, works(), limits=limits)
+    frame = found.to_frame()
+    assert 0 < len(frame) < len(near) < len(plain) == 30
+    assert list(frame["tiles"]) == list(near[near["power_w"] <= most]["tiles"])
+    assert len(frame) + sum(found.limited.values()) == 30
+    none = sweep(space, works(), limits=[hwsim.limit("area_um2", max=1)])
+    assert (len(none.to_frame()), len(none.front())) == (0, 0)
+    with pytest.raises(RequestError, match="unknown column 'watts'"):
+        sweep(space, works(), limits=[hwsim.limit("watts", max=3)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("area", "COLUMN<=NUMBER"), ("area<=x", "COLUMN<=NUMBER"), ("a<=nan", "finite number")],
+)
+def test_limits_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_limit(text)
+    with pytest.raises(RequestError, match="MACHINE:SHARE"):
+        parse_area("fp16:x")
+    with pytest.raises(RequestError, match="leave nothing or everything"):
+        hwsim.limit("area_um2", min=2, max=1)
+
+
+def test_designs_that_no_buffer_serves_are_counted() -> None:
+    axes = {
+        "weight_buffer.bytes": [512, 1 << 19],
+        "weight_buffer.banks": [1],
+        "weight_buffer.port_bits": [64],
+    }
+    found = sweep(DesignSpace("bitmod", axes), works())
+    assert found.misfits == {"weight_buffer": 1, "activation_buffer": 0}
+    assert list(found.to_frame()["weight_buffer.bytes"]) == [1 << 19]
+    assert "1 designs left out: the weight_buffer" in designs_report(found, REQUEST).text("table")
+
+
+REQUEST = {"model": "smollm2-135m", "prompt": 64, "generate": 1, "batch": 1}
+
+
+def test_the_plain_rule_is_never_faster_than_the_search() -> None:
+    space = DesignSpace(
+        "bitmod", {"tiles": [1, 3, 8, 13], "activation_buffer.bytes": [1 << 16, 1 << 18]}
+    )
+    best, rule = (sweep(space, works(), mapping=how).to_frame() for how in ("best", "rule"))
+    assert (best["time_s"] <= rule["time_s"] * (1 + 1e-9)).all()
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"tiles": [1e12]}, "an integer is needed"),
+    ({"tiles": [0, -3]}, r"tiles = 0: .*; tiles = -3: "),
+    ({"tile.rows": [65]}, "at most 64 of a bit-serial element"),
+    ({"dram": ["lpddr6"]}, "unknown dram type 'lpddr6'"),
+    ({"dram": ["lpddr5*x"]}, r"TYPE or TYPE\*CHANNELS"),
+    ({"dram.channels": [2]}, "the base's DRAM has no type"),
+    ({"dram.bytes_per_s": [0]}, r"dram\.bytes_per_s = 0\.0: above 0"),
+    ({"pe.lane": [4]}, "nearest: pe.lanes"),
+    ({"weights": ["nf4"]}, "bitmod cannot run 'nf4'"),
+    ({"weight_buffer.bytes": [1]}, "8 banks of 0.125 bytes"),
+    ({"clock": [float("nan")]}, "a finite number is needed"),
+    ({"tiles": []}, "at least one value"),
+    ({"pe": [1]}, "unknown axis 'pe'"),
+    ({"sharing": ["any"]}, "unknown axis 'sharing'"),
+    ({"tiles.sharing": ["some"]}, "any, outputs, tokens is allowed"),
+]
+
+
+@pytest.mark.parametrize(("axes", "message"), WRONG, ids=lambda value: str(value)[:30])
+def test_spaces_that_are_none(axes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        DesignSpace("bitmod", axes)
+
+
+def test_every_key_of_a_machine_may_be_an_axis() -> None:
+    for name in accelerator_names():
+        machine = load_accelerator(name)
+        for key in keys_of(machine):
+            if key in ("dram", "weights", "dram.channels", "tiles", "tile.rows", "tile.columns"):
+                continue
+            value: Any = machine
+            for part in {"vector": "vector.lanes", "clock": "clock_hz"}.get(key, key).split("."):
+                value = getattr(value, part)
+            same = changed(machine, {key: getattr(value, "value", value)})
+            assert area_um2(same) == area_um2(machine), key
 
 
 def test_a_space_file_names_its_faults(tmp_path: Path) -> None:
     path = tmp_path / "space.toml"
-    path.write_text("rows = [-1]\n")
-    with pytest.raises(RequestError, match=r"space\.toml: .*rows\[0\] -1 is not allowed"):
-        DesignSpace.load(path)
-    path.write_text("row = [1]\n")
-    with pytest.raises(RequestError, match=r"space\.toml: row: no such key"):
-        DesignSpace.load(path)
+    for text, message in (
+        ("[axes]\ntiles = [-1]\n", r"space\.toml: tiles = -1"),
+        ("axis = 1\n", r"space\.toml: axis: no such key"),
+        ("axes = 3\n", r"space\.toml: axes: a table is needed"),
+        ("[axes]\ntiles = { pow = [1, 2] }\n", r"unknown axis 'tiles\.pow'"),
+        ("[axes]\ntiles = { pow2 = 3 }\n", r"a list, \{ log"),
+        ("[axes]\ntiles = { pow2 = [1, 2, 3] }\n", "pow2 takes other numbers"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RequestError, match=message):
+            DesignSpace.load(path)
+    path.write_text(
+        "[axes]\ntiles = { pow2 = [1, 9] }\ntile.rows = [4]\nclock = { log = [1e8, 1e9, 3] }"
+    )
+    assert DesignSpace.load(path).axes == {
+        "tiles": (1, 2, 4, 8), "tile.rows": (4,), "clock": (1e8, 316227766.017, 1e9),
+    }  # fmt: skip
 
 
-def test_pareto_front() -> None:
-    front = pareto_front([[1, 3], [2, 2], [3, 1], [3, 3], [2, 2]])
-    assert front.tolist() == [True, True, True, False, True]
-    random = np.random.default_rng(0).random((40, 3))
-    mask = pareto_front(random)
-    for i in range(40):
-        no_worse = (random <= random[i]).all(axis=1)
-        dominated = (no_worse & (random < random[i]).any(axis=1)).any()
-        assert mask[i] != dominated
+def beaten(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points another dominates, pair by pair."""
+    no_worse = (points[:, None] <= points[None]).all(axis=2)
+    return np.asarray((no_worse & (points[:, None] < points[None]).any(axis=2)).any(axis=0))
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("levels", [2, 7, 1 << 40])
+def test_pareto_front(objectives: int, levels: int) -> None:
+    rng = np.random.default_rng(objectives)
+    for count in (0, 1, 5, 49, 700, 3000):
+        points = np.floor(rng.random((count, objectives)) * levels)
+        assert (pareto_front(points) == ~beaten(points)).all()
+    front = pareto_front([[1, 3], [2, 2], [3, 1], [3, 3], [2, 2], [0, np.nan], [-np.inf, 0]])
+    assert front.tolist() == [True, True, True, False, True, False, False]
+
+
+def test_a_sweep_in_a_folder_is_the_one_in_memory(tmp_path: Path) -> None:
+    space = DesignSpace("bitmod", {"tiles": [2, 4, 8], "clock": hwsim.log(1e8, 1e9, 5)})
+    kept = sweep(space, works(), folder=tmp_path / "sweep", chunk=4)
+    plain = sweep(space, works(), chunk=4)
+    pd.testing.assert_frame_equal(kept.to_frame(), plain.to_frame())
+    pd.testing.assert_frame_equal(kept.front(), plain.front())
+    assert len(list((tmp_path / "sweep").glob("chunk-*.parquet"))) == 4
+    again = sweep(space, works(), folder=tmp_path / "sweep", chunk=4)
+    pd.testing.assert_frame_equal(again.front(), plain.front())
+    with pytest.raises(RequestError, match="differs in axes"):
+        sweep(DesignSpace("bitmod", {"tiles": [2]}), works(), folder=tmp_path / "sweep", chunk=4)
+
+
+CUT = """
+import sys
+from tests.hwsim.test_exploration import DesignSpace, hwsim, sweep, works
+space = DesignSpace("bitmod", {"tiles": list(range(1, 40)), "clock": hwsim.log(1e8, 1e9, 100)})
+sweep(space, works(), folder=sys.argv[1], chunk=100)
+"""
+
+
+def test_a_sweep_that_is_killed_goes_on(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", CUT, str(tmp_path / "sweep")]
+    work = tmp_path / ".sweep.part"
+    process = subprocess.Popen(line, cwd=ROOT)
+    while process.poll() is None and len(list(work.glob("chunk-*.parquet"))) < 5:
+        time.sleep(0.01)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in work.glob("chunk-*.parquet")}
+    said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert "going on with a run that was cut" in said
+    files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sweep").glob("chunk-*")}
+    assert len(files) == 39
+    # The last chunk may have been cut before it was noted down.
+    assert sum(files[name] == when for name, when in done.items()) >= len(done) - 1

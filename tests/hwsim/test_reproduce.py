@@ -33,6 +33,12 @@ def test_every_run_of_the_simulator_is_met(row: list[Any]) -> None:
     assert found.total_uj == pytest.approx(total, rel=1e-6)
 
 
+@pytest.mark.parametrize("row", golden("bitmod_sim_layers.json")["layers"], ids=lambda r: r["name"])
+def test_every_refetch_of_the_simulator_is_met(row: dict[str, Any]) -> None:
+    found = refetch(int(row["bytes_w"]), int(row["bytes_i"]), 512 * 1024)
+    assert list(found) == row["fetch_w_i"]
+
+
 def test_all_plotted_numbers_are_met() -> None:
     found = reproduce("paper")
     differ, error = found.differences

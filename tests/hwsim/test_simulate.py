@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +12,20 @@ import pytest
 
 import roofline
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.dram import named_dram
 from hwsim.machines.load import FOLDER, accelerator_names, load_accelerator
-from hwsim.machines.sram import sram_cost
+from hwsim.machines.parts import Buffer, Links
+from hwsim.pe.arithmetic import Arithmetic
+from hwsim.simulation.clocks import Grid, load
+from hwsim.simulation.machine_row import machine_row
+from hwsim.simulation.op_rows import parts_of
 from hwsim.simulation.own import with_own_formats
-from hwsim.simulation.simulate import machine_formats, refetch, simulate, tiles
+from hwsim.simulation.records import OP, Mask, rows
+from hwsim.simulation.simulate import machine_formats, simulate
+from hwsim.tile.layer import layer_clocks
+from hwsim.tile.tile import Tile
 from quant.common.errors import RequestError
+from quant.common.sourced import Sourced
 from quant.formats.spec import parse_spec
 from quant.plan import HEAD
 from roofline.workloads.amounts import ONE, TOKENS, Amount
@@ -24,36 +33,13 @@ from roofline.workloads.ops import (
     BaseOp,
     Elementwise,
     Embedding,
-    Gemm,
+    FlashAttention,
     LinearAttention,
     Op,
     Operands,
     Product,
 )
 from roofline.workloads.workload import Workload, as_scenario
-
-GOLDEN = Path(__file__).parent.parent / "golden/bitmod_sim_layers.json"
-
-
-def golden_layers() -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["layers"]
-    return cases
-
-
-@pytest.mark.parametrize("case", golden_layers(), ids=lambda c: f"{c['accelerator']}-{c['name']}")
-def test_tiles_and_cycles_equal_the_published_simulator(case: dict[str, Any]) -> None:
-    machine = load_accelerator("fp16" if case["accelerator"] == "baseline_fp16" else "bitmod")
-    array = machine.array(str(case["phase"]))
-    batch, n, k = case["w_dim"]
-    m = case["i_dim"][1]
-    gemm = Gemm(int(batch), int(m), int(n), int(k))
-    count = tiles(gemm, array.rows, array.columns, machine.pe.lanes)
-    assert count == case["tiles"]
-    steps = machine.pe.steps(parse_spec(str(case["format"])))
-    assert count * steps == case["cycle_compute"]
-    got = refetch(case["bytes_w"], case["bytes_i"], 1, machine)
-    assert list(got) == case["fetch_w_i"]
-
 
 MODELS = ["smollm2-135m", "llama-2-7b", "mixtral-8x7b-v0.1", "deepseek-v2-lite", "mamba-2.8b"]
 NO_DECODE = ["bert-base-uncased", "resnet-50"]
@@ -73,10 +59,11 @@ def test_never_under_the_roofline(
         work = roofline.workload(model, phase, 1, 300, **machine_formats(design, weights))
         ((run, _),) = with_own_formats(as_scenario(work), design).parts
         bounds = roofline.analyze(run, design.hardware_spec()).ops
-        result = simulate(work, design)
-        for op, bound in zip(result.ops, bounds, strict=True):
-            assert op.cycles / design.clock_hz.value >= bound.time_s * (1 - 1e-12), op
-        assert result.area_um2 > 1e6
+        result = iter(simulate(work, design).ops)
+        for op, bound in zip(run.ops, bounds, strict=True):
+            parts = [next(result) for _ in op.unfused()]
+            cycles = sum(part.cycles for part in parts)
+            assert cycles / design.clock_hz.value >= bound.time_s * (1 - 1e-12), op.name
 
 
 def test_parts_add_up() -> None:
@@ -85,13 +72,19 @@ def test_parts_add_up() -> None:
     result = simulate(work, design)
     parts = result.energy_parts_j
     assert parts["total"] == pytest.approx(sum(op.repeats * op.energy_j for op in result.ops))
+    assert result.cycles == round(sum(op.repeats * op.cycles for op in result.ops))
     assert result.time_s == pytest.approx(sum(result.time_by_phase().values()))
+    assert result.macs == pytest.approx(sum(op.macs for part, _ in work.parts for op in part.ops))
+    assert (result.tokens, result.fits) == (2, None)
     first = next(op for op in result.ops if op.name.endswith("layers.0.mlp.up_proj"))
-    # 576 x 1536, 16 tokens on 32 x 32 PEs of 4 lanes, 2 steps.
-    assert first.compute_cycles == (576 // 4) * (1536 // 32) * 1 * 2
-    power = 0.586e-3 * 1.5 / 1e9
-    assert first.compute_j == pytest.approx(first.compute_cycles * 1024 * power)
-    assert first.dram_j == pytest.approx(first.dram_bytes * 8 * 18.75e-12)
+    # 1536 rows of 576 and 16 tokens on 13 tiles of 8 x 8: 192 blocks of outputs, 2 of tokens.
+    size, kind = 128, design.spec("bitmod3").scale
+    jobs = ceil(192 / 13) * 2
+    tile = Tile(arithmetic=Arithmetic(lanes=4, exponent_bits=2))
+    assert first.compute_cycles == layer_clocks(tile, (jobs * 8, 576, 8), size, 2, kind)
+    assert first.dram_j == pytest.approx(
+        first.dram_bytes * 8 * design.dram.joule_per_bit.value, rel=1e-12
+    )
 
 
 def test_fewer_bits_never_cost_more_decode_time() -> None:
@@ -194,8 +187,10 @@ def test_an_own_product_in_known_formats_is_simulated() -> None:
     machine = load_accelerator("bitmod")
     op = Unknown("a.new", FP16, stationary="int4:int8")
     result = simulate(with_op(machine, op), machine).ops[-1]
-    # 32 x 64 and 8 tokens on 32 x 32 PEs of 4 lanes, 2 terms.
-    assert (result.name, result.compute_cycles) == ("a.new", 32 // 4 * 64 // 32 * 2)
+    # 32 x 64 and 8 tokens: a job for each of 8 tiles of 8 x 8, one group of 8 blocks of 2 terms.
+    tile = Tile(arithmetic=Arithmetic(lanes=4, exponent_bits=2))
+    alone = layer_clocks(tile, (8, 32, 8), 128, 2, parse_spec("int4:int8").scale)
+    assert (result.name, result.compute_cycles) == ("a.new", alone)
     assert result.dram_bytes == 2048 + 8 * 64
 
 
@@ -205,7 +200,7 @@ def test_linear_attention_is_never_free() -> None:
     with pytest.raises(RequestError, match=r"layers\.0\.attn \(LinearAttention\): .*'fp16'"):
         simulate(with_op(bitmod, op), bitmod)
     result = simulate(with_op(fp16, op), fp16).ops[-1]
-    pes = fp16.prefill.pes
+    pes = fp16.tiles.pes
     assert result.compute_cycles * pes >= op.macs.at(with_op(fp16, op).step)
 
 
@@ -219,25 +214,95 @@ def test_exchanges_with_other_devices_are_an_error(split: str) -> None:
         simulate(work, machine)
 
 
-def test_ops_without_products_only_move() -> None:
+def test_ops_without_products_move_and_run_on_the_vector_unit() -> None:
     machine = load_accelerator("bitmod")
-    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
-    plain = {op.name for op in work.ops if isinstance(op.definition, Elementwise | Embedding)}
+    formats = machine_formats(machine) | {"flash": False}
+    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **formats)
+    plain = {op.name: op for op in work.ops if isinstance(op.definition, Elementwise | Embedding)}
     results = [op for op in simulate(work, machine).ops if op.name in plain]
     assert results
     for op in results:
         assert (op.compute_cycles, op.compute_j, op.sram_j) == (0, 0, 0)
-        assert op.dram_cycles > 0
+        assert op.dram_bytes == plain[op.name].bytes
+        operations = plain[op.name].ops
+        assert op.vector_cycles >= operations / machine.vector.lanes
+        assert (op.vector_j > 0) == (operations > 0)
 
 
-@pytest.mark.parametrize("flash", [True, False])
-def test_fused_attention_runs_as_its_parts(flash: bool) -> None:
+@pytest.mark.parametrize(("context", "stays"), [(64, True), (40_000, False)])
+def test_scores_stay_on_the_chip_where_a_block_of_rows_fits(context: int, stays: bool) -> None:
     machine = load_accelerator("bitmod")
-    formats = machine_formats(machine) | {"flash": flash}
-    result = simulate(roofline.workload("smollm2-135m", "prefill", 1, 8, **formats), machine)
-    kinds = [op.op for op in result.ops if "layers.0." in op.name and "attn." in op.name]
-    assert {"AttentionScores", "Softmax", "AttentionValues"} <= set(kinds)
-    assert "FlashAttention" not in kinds
+    formats = machine_formats(machine)
+    found = simulate(roofline.workload("smollm2-135m", "decode", 1, context, **formats), machine)
+    apart = {**formats, "flash": False}
+    plain = simulate(roofline.workload("smollm2-135m", "decode", 1, context, **apart), machine)
+    attention = [
+        op for op in found.ops if "layers.0.self_attn." in op.name and "_proj" not in op.name
+    ]
+    kinds = {op.op for op in attention}
+    assert {"AttentionScores", "Softmax", "AttentionValues"} <= kinds
+    assert {op.on_chip for op in attention if op.op != "Rotary"} == {stays}
+    assert (found.dram_bytes < plain.dram_bytes) == stays
+    assert found.compute_cycles == plain.compute_cycles
+    never = replace(machine, fuses_attention=False)
+    assert (
+        simulate(roofline.workload("smollm2-135m", "decode", 1, context, **formats), never).cycles
+        == plain.cycles
+    )
+
+
+def visible_blocks(tokens: int, past: int, rows: int, columns: int, window: int) -> int:
+    """Blocks of scores with a pair that a mask leaves, counted one by one."""
+    found = 0
+    for block in range(0, tokens, columns):
+        keys = {
+            key
+            for token in range(block, min(block + columns, tokens))
+            for key in range(max(0, past + token + 1 - window) if window else 0, past + token + 1)
+        }
+        found += ceil(len(keys) / rows)
+    return found
+
+
+@pytest.mark.parametrize("window", [0, 5, 40])
+@pytest.mark.parametrize(("tokens", "past"), [(64, 0), (33, 17), (7, 100)])
+def test_masked_blocks_are_passed_over(tokens: int, past: int, window: int) -> None:
+    # One head, one tile, elements that take a clock a block: clocks are blocks.
+    machine = load_accelerator("fp16")
+    tiles = replace(machine.tiles, count=1)
+    op = rows(OP, 1)
+    size = 32
+    for key, value in {
+        "product": 1, "batch": 1, "m": tokens, "n": past + tokens, "k": size, "shared": 1,
+        "past": past, "window": window, "mask": 1, "steps": 1, "size": 16,
+    }.items():  # fmt: skip
+        op[key] = value
+    row = machine_row(replace(machine, tiles=tiles))
+    found = load(op[0], row, Grid(1, 1, 1), size)
+    assert found.clocks == visible_blocks(tokens, past, 8, 8, window) * size
+    whole = load(
+        op[0], machine_row(replace(machine, tiles=tiles, skips_masked=False)), Grid(1, 1, 1), size
+    )
+    assert whole.clocks == ceil(tokens / 8) * ceil((past + tokens) / 8) * size
+
+
+def test_windows_are_read_off_an_op() -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.workload("gemma-2-2b", "prefill", 1, 5000, **machine_formats(machine))
+    for op in work.ops:
+        if isinstance(op.definition, FlashAttention):
+            parts = list(parts_of(op, machine))
+            (scores,), (values,) = parts[0].rows, parts[2].rows
+            assert scores["mask"] == Mask.OUTPUTS
+            assert values["mask"] == Mask.REDUCTION
+            assert scores.get("window", 0) == values.get("window", 0)
+    windows = {
+        part.rows[0].get("window", 0)
+        for op in work.ops
+        if isinstance(op.definition, FlashAttention)
+        for part in list(parts_of(op, machine))[:1]
+    }
+    assert windows == {0, 4096}
 
 
 @pytest.mark.parametrize(("activations", "bits"), [("fp16", 16), ("bf16", 16), ("fp8-e4m3", 8)])
@@ -249,15 +314,57 @@ def test_activations_are_read_at_their_own_width(
     path.write_text(text.replace('activations = "fp16"', f'activations = "{activations}"'))
     machine = load_accelerator(path)
     work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
-    result = {op.name: op for op in simulate(work, machine).ops}["model.layers.0.mlp.up_proj"]
-    weight, activation = machine.weight_buffer, machine.activation_buffer
-    ports = [sram_cost(buffer.bytes, buffer.port_bits) for buffer in (weight, activation)]
-    array, lanes, blocks = machine.prefill, machine.pe.lanes, 576 // 4 * 1536 // 32
-    loaded = {op.name: op for op in work.ops}["model.layers.0.mlp.up_proj"]
-    read = blocks * array.rows * lanes * 4, blocks * array.columns * lanes * bits
-    written = loaded.weight_bytes * 8, loaded.activation_bytes * 8
-    energy = sum(
-        (r * port.read_j + w * port.write_j) / buffer.port_bits
-        for r, w, port, buffer in zip(read, written, ports, (weight, activation), strict=True)
+    rows_ = {op.name: next(parts_of(op, machine)).rows[0] for op in work.ops}
+    row = rows_["model.layers.0.mlp.up_proj"]
+    # A grouped format's scales are read with its numbers.
+    assert row["input_bits"] == row["output_bits"] == machine.activations.bytes_each * 8
+    assert bits <= row["input_bits"] < 1.02 * bits
+    assert row["held_bits"] == pytest.approx(machine.default_weights.bytes_each * 8, rel=1e-3)
+
+
+def test_a_model_that_does_not_fit_is_said() -> None:
+    machine = load_accelerator("bitmod")
+    small = replace(machine, dram=named_dram("lpddr5"))
+    formats = machine_formats(machine)
+    assert (
+        simulate(roofline.workload("smollm2-135m", "decode", 1, 8, **formats), small).fits is True
     )
-    assert result.sram_j == pytest.approx(energy, rel=1e-12)
+    assert (
+        simulate(roofline.workload("llama-2-70b", "decode", 1, 8, **formats), small).fits is False
+    )
+
+
+def test_what_no_buffer_holds_is_an_error() -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.workload("smollm2-135m", "prefill", 1, 64, **machine_formats(machine))
+    for name, bytes_, message in (
+        (
+            "weight_buffer",
+            512,
+            "the weight buffer of bitmod has 512 bytes: its smallest part needs 1[01]",
+        ),
+        (
+            "activation_buffer",
+            4096,
+            "the activation buffer of bitmod has 4096 bytes: its smallest part",
+        ),
+    ):
+        small = replace(machine, **{name: Buffer(bytes_, 64, 1)})
+        with pytest.raises(RequestError, match=message):
+            simulate(work, small)
+
+
+def test_links_carry_what_devices_exchange() -> None:
+    alone = load_accelerator("bitmod")
+    number = Sourced(1e11, "test")
+    links = Links(number, Sourced(5e-12, "test"), Sourced(1e-6, "test"))
+    machine = replace(alone, links=links)
+    formats = {**machine_formats(machine), "tp": 2}
+    result = simulate(roofline.workload("llama-2-7b", "prefill", 1, 8, **formats), machine)
+    shared = [op for op in result.ops if op.op == "AllReduce"]
+    assert len(shared) == 64
+    for op in shared:
+        sent = 8 * 4096 * 2  # a ring of two: each sends half of the message twice
+        assert op.link_cycles == ceil((sent / 1e11 + 2e-6) * 1e9)
+        assert op.link_j == pytest.approx(sent * 8 * 5e-12)
+    assert result.cycles >= sum(op.link_cycles for op in shared)
