@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hwsim.exploration.limits import limit as limit
     from hwsim.exploration.space import DesignSpace as DesignSpace
     from hwsim.exploration.sweep import Sweep as Sweep
+    from hwsim.exploration.sweep import explore as explore
     from hwsim.exploration.sweep import sweep as sweep
     from hwsim.loop import codesign as codesign
     from hwsim.machines.accelerator import Accelerator as Accelerator
@@ -31,6 +32,7 @@ _HOME = {
     "Sweep": "exploration.sweep",
     "accelerator_names": "machines.load",
     "codesign": "loop",
+    "explore": "exploration.sweep",
     "iso_area": "exploration.limits",
     "limit": "exploration.limits",
     "load_accelerator": "machines.load",

@@ -179,7 +179,8 @@ def compare(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Models, such as llama-2-7b. {options.LISTS}.", show_default="smollm2-135m"
+            help=f"Model to run: a built-in name, a folder, or a hub id. {options.LISTS}.",
+            show_default="smollm2-135m",
         ),
     ] = None,
     iso: Annotated[

@@ -44,13 +44,24 @@ SCHEMAS = {
     ),
     "roofline.list/1": ("roofline list", "models or hardware"),
     "roofline.validation/1": ("roofline validate", "kernels, serving"),
-    "hwsim.list/1": ("hwsim list", "accelerators"),
+    "hwsim.list/1": ("hwsim list", "accelerators, dram"),
     "hwsim.simulate/1": (
         "hwsim simulate",
         "model, accelerator, prompt, generate, batch, plan, formats, cycles, compute_cycles, "
-        "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, ops; rest: what a --plan leaves",
+        "dram_cycles, time_s, energy_j, area_um2, time_by_phase_s, macs, dram_bytes, utilisation, "
+        "power_w, joule_per_token, tops_per_w, tops_per_mm2, memory_bytes, fits, ops; "
+        "rest: what a --plan leaves",
     ),
-    "hwsim.explore/1": ("hwsim explore", "model, prompt, generate, batch, designs"),
+    "hwsim.show/1": ("hwsim show", "machine, numbers, area, notes"),
+    "hwsim.sweep/1": (
+        "hwsim sweep",
+        "model, prompt, generate, batch, designs, misfits, limits, objectives, front; of a folder: "
+        "`manifest.json`: what it was made for, hashes, how many designs are left out and why",
+    ),
+    "hwsim.compare/1": (
+        "hwsim compare",
+        "accelerators, models, iso, prompt, generate, batch, rows",
+    ),
     "hwsim.reproduce/1": ("hwsim reproduce", "version, claims, rows, quirks"),
     "hwsim.codesign/1": (
         "hwsim codesign",

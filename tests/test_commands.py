@@ -35,10 +35,19 @@ RESULTS: dict[str, list[str]] = {
     "roofline serve": ["smollm2-135m", "h100-sxm"],
     "hwsim list": [],
     "hwsim simulate": ["smollm2-135m", "bitmod", *SMALL],
-    "hwsim explore": [str(SPACE), *SMALL],
+    "hwsim sweep": [str(SPACE), *SMALL],
+    "hwsim show": ["bitmod"],
+    "hwsim compare": ["fp16", "bitmod", *SMALL],
 }
 """Commands with a result, and arguments that take seconds."""
-DRAWN = ("roofline report", "roofline compare", "roofline sweep", "hwsim explore")
+DRAWN = (
+    "roofline report",
+    "roofline compare",
+    "roofline sweep",
+    "hwsim sweep",
+    "hwsim show",
+    "hwsim compare",
+)
 LONG = {"quant eval": ["nothing"], "hwsim margins": ["nothing", "bitmod"], "roofline validate": []}
 """Commands that take long: only what they refuse before is asked here."""
 

@@ -21,11 +21,11 @@ ORDER = {
     ),
     "hwsim": (
         "pe", "tile", "verilog", "machines", "compat", "simulation", "exploration", "study",
-        "report", "testing", "loop", "cli",
+        "report", "testing", "loop", "cli_machines", "cli",
     ),
 }  # fmt: skip
 """The rooms of each package, lowest first: a room imports from earlier ones alone."""
-MOST = {"quant": 13, "roofline": 9, "hwsim": 12}
+MOST = {"quant": 13, "roofline": 9, "hwsim": 13}
 """Rooms of a package; files at its top count, but ``__main__``."""
 ARROWS = {"quant": {"quant"}, "roofline": {"quant", "roofline"}, "hwsim": {*ORDER}}
 """What a package may import from."""

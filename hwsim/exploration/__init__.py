@@ -1,1 +1,1 @@
-"""Design spaces and their Pareto fronts."""
+"""Design spaces: sweeps, limits, Pareto fronts, machines compared."""

@@ -22,6 +22,8 @@ Derived = Callable[[Mapping[str, NDArray[Any]]], Any]
 MAKERS: Mapping[str, Callable[..., Sequence[Any]]] = {"log": log, "pow2": pow2}
 """What a file may write in place of a list: ``{ log = [1e8, 1e9, 5] }``."""
 MOST_DESIGNS = 1 << 40
+MOST_FAULTS = 4
+"""Wrong values that an error names."""
 KEYS = ("base", "axes")
 
 
@@ -86,7 +88,8 @@ class DesignSpace:
                 except RequestError as error:
                     faults.append(f"{axis} = {value!r}: {error}")
         if faults:
-            raise RequestError("; ".join(dict.fromkeys(faults)))
+            more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+            raise RequestError("; ".join(faults[:MOST_FAULTS]) + more)
 
     @classmethod
     def load(cls, path: str | Path) -> DesignSpace:

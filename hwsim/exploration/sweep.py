@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from hwsim.exploration.space import DesignSpace
 from hwsim.machines.accelerator import Accelerator
 from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.records import OP, Misfit, Record, rows
-from hwsim.simulation.routing import UNIFORM, Routing
+from hwsim.simulation.routing import UNIFORM, Routing, as_routing
 from hwsim.simulation.simulate import prepared, scenario_on
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
@@ -136,13 +137,14 @@ def sweep(
     each = [f"{name}.{key}" for name in works for key in ("time_s", "energy_j")]
     columns = ["area_um2", "power_w", "time_s", "energy_j", *each]
     chosen = tuple(arguments.several("objectives", objectives, _known(columns), 1))
+    routing = as_routing(routing)
+    limits = arguments.several("limits", limits, _limit)
     for one in limits:
-        arguments.one_of("limits", one, Limit, "a Limit (hwsim.limit, hwsim.iso_area)")
         if one.column not in (*columns, *space.axes, *space.derive):
             raise unknown_name("column", one.column, (*columns, *space.axes, *space.derive))
     if folder is None and len(space) > MOST_IN_MEMORY:
         raise RequestError(f"{len(space)} designs: more than {MOST_IN_MEMORY}: give a folder")
-    task = _Task(grid, works, shares, tuple(limits), mapping == "best", routing)
+    task = _Task(grid, works, shares, limits, mapping == "best", routing)
     if folder is None:
         return _gathered(task, chosen, chunk, None)
     require("pyarrow")
@@ -151,6 +153,26 @@ def sweep(
     goal = goal_of(arguments.path("folder", folder), space, rows_of, shares, limits, asked)
     with job(replace(goal, overwrite=overwrite)) as place:
         return _gathered(task, chosen, chunk, place)
+
+
+def explore(space: DesignSpace, work: Work, objectives: Sequence[str] = OBJECTIVES) -> pd.DataFrame:
+    """Return ``sweep(space, work).to_frame()``: the name of earlier releases, gone with the next.
+
+    Args:
+        space: The designs.
+        work: As ``sweep``'s.
+        objectives: As ``sweep``'s.
+
+    Raises:
+        RequestError: as ``sweep``.
+    """
+    text = "hwsim.explore is now hwsim.sweep(...).to_frame(): this name goes with the next release"
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return sweep(space, work, objectives=objectives).to_frame()
+
+
+def _limit(name: str, value: object) -> Limit:
+    return arguments.one_of(name, value, Limit, "a Limit (hwsim.limit, hwsim.iso_area)")
 
 
 def _known(columns: Sequence[str]) -> Any:  # noqa: ANN401
@@ -170,7 +192,9 @@ def _is_config(work: Mapping[Any, Any]) -> bool:
 
 
 def _shares(weights: Mapping[str, float] | None, works: Mapping[str, Scenario]) -> dict[str, float]:
-    given = arguments.table("weights", weights or {}, lambda n, v: arguments.number(n, v, 0.0))
+    given = arguments.table(
+        "weights", {} if weights is None else weights, lambda n, v: arguments.number(n, v, 0.0)
+    )
     if unknown := [name for name in given if name not in works]:
         raise unknown_name("work", unknown[0], works)
     return {name: given.get(name, 1.0) for name in works}

@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.area import area_um2, leakage_w
 from hwsim.machines.sram import sram_table
 from quant.common.output import Report
 from quant.common.sourced import Sourced
 from quant.common.tables import Table, number, table_of
+from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec
 
 if TYPE_CHECKING:
@@ -41,7 +44,10 @@ def machine_report(machine: Accelerator) -> Report:
     def frame() -> Any:  # noqa: ANN401  a DataFrame
         import pandas as pd
 
-        return pd.DataFrame(rows)
+        # A column has one type: numbers, and the words of what is none.
+        words = [str(row["value"]) for row in rows]
+        values = [v if isinstance(v := row["value"], int | float) else np.nan for row in rows]
+        return pd.DataFrame(rows).assign(value=np.array(values, float), text=words)
 
     return Report(machine.name, SCHEMA, lambda: content, tables, frame, lambda: draw(machine))
 
@@ -53,12 +59,10 @@ def numbers(part: Any, before: str) -> Iterator[dict[str, object]]:  # noqa: ANN
         if isinstance(value, Sourced):
             yield {"key": key, "value": value.value, "source": value.source}
         elif isinstance(value, tuple):
-            yield {"key": key, "value": " ".join(map(str, value)), "source": ""}
-        elif isinstance(value, FormatSpec) or not dataclasses.is_dataclass(value):
+            yield {"key": key, "value": len(value), "source": " ".join(map(str, value))}
+        elif isinstance(value, FormatSpec | ScaleKind) or not dataclasses.is_dataclass(value):
             if value is not None:
                 yield {"key": key, "value": _plain(value), "source": ""}
-        elif field.name == "scale":
-            yield {"key": key, "value": str(value), "source": ""}
         else:
             yield from numbers(value, f"{key}.")
 

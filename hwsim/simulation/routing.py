@@ -49,6 +49,18 @@ def popularity(routing: Routing, experts: int) -> tuple[float, ...]:
     return weights
 
 
+def as_routing(routing: object) -> str | tuple[float, ...]:
+    """Return a routing that is a text, or weights as a tuple.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if isinstance(routing, str):
+        popularity(routing, 1)
+        return routing
+    return arguments.several("routing", routing, _weight)
+
+
 def _weight(name: str, value: object) -> float:
     return arguments.number(name, value, 0.0)
 

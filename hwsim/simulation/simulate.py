@@ -27,7 +27,7 @@ from hwsim.simulation.op_rows import Part, parts_of
 from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.records import OP, Misfit, Record, rows
 from hwsim.simulation.result import OpResult, PhaseResult, SimulationResult
-from hwsim.simulation.routing import UNIFORM, Routing
+from hwsim.simulation.routing import UNIFORM, Routing, as_routing
 from hwsim.simulation.run import Ran, run
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
@@ -72,9 +72,10 @@ def simulate(
         >>> formats = {"weights": "bitmod3:g128:int8", "kv": "int8:g128:int8"}
         >>> work = roofline.workload("smollm2-135m", "decode", head="int8:g128:int8", **formats)
         >>> simulate(work, "bitmod").cycles
-        3124536
+        3117996
     """
     machine = load_accelerator(accelerator)
+    routing = as_routing(routing)
     asked = scenario_on(work, machine)
     if codes is not None:
         tensors = arguments.table("codes", codes, _tensor)
@@ -163,10 +164,9 @@ def _phase(work: Workload, repeats: float, machine: Accelerator, routing: Routin
 
 def prepared(work: Workload, machine: Accelerator, routing: Routing = UNIFORM) -> Prepared:
     """Return a workload's rows; kept, so that machines that differ elsewhere share them."""
-    routes = routing if isinstance(routing, str) else tuple(routing)
     tiles = replace(machine.tiles, count=1)
     plain = replace(machine, tiles=tiles, clock_hz=Sourced(1.0, ""))
-    return _prepared(work.template, work.step, plain, routes)
+    return _prepared(work.template, work.step, plain, as_routing(routing))
 
 
 @lru_cache(maxsize=512)

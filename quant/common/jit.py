@@ -88,7 +88,7 @@ def _stamp(compiled: Any, kernel: Callable[..., object]) -> None:  # noqa: ANN40
         files |= getattr(kernel.__globals__.get(name), SOURCES, frozenset())
     setattr(compiled, SOURCES, frozenset(files))
     kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(kept, "_source_stamp"):
+    if kept is not None and hasattr(kept, "_source_stamp"):
         with suppress(OSError):
             facts = [(name, Path(name).stat()) for name in sorted(files)]
             kept._source_stamp = tuple((name, f.st_mtime_ns, f.st_size) for name, f in facts)

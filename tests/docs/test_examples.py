@@ -25,7 +25,9 @@ SLOW = (
 )  # fmt: skip
 # Smaller runs of what would take long: fewer tokens, fewer random plans.
 SMALLER = {
+    "hwsim sweep": ["--generate", "2"],
     "hwsim explore": ["--generate", "2"],
+    "hwsim compare": ["--generate", "2"],
     "quant eval": ["--tokens", "2048", "--calibration-tokens", "512"],
     "quant quantize": ["--calibration-tokens", "512"],
     "hwsim margins": ["--tokens", "2048", "--random", "2"],

@@ -42,7 +42,15 @@ REQUESTS: dict[str, Callable[[], object]] = {
         "smollm2-135m", batch=range(1, 10**6), context=range(1, 10**6)
     ),
     "endless sweep": lambda: roofline.sweep("smollm2-135m", batch=range(1, 10**30)),
-    "grid": lambda: hwsim.DesignSpace(rows=[4] * 2000, columns=[4] * 2000).designs(),
+    "axis": lambda: hwsim.DesignSpace("bitmod", {"clock": range(1, 10**6)}),
+    "endless axis": lambda: hwsim.DesignSpace("bitmod", {"tiles": range(1, 10**30)}),
+    "grid": lambda: hwsim.sweep(
+        hwsim.DesignSpace(
+            "bitmod",
+            {key: hwsim.log(1, 9, 400) for key in ("layout.area", "layout.power", "clock")},
+        ),
+        "smollm2-135m",
+    ),
     "levels": lambda: quant.user_format("many", range(HUGE)),
     "endless levels": lambda: quant.user_format("many", range(10**30)),
     "generate": lambda: roofline.scenario("smollm2-135m", generate=HUGE),

@@ -29,21 +29,28 @@ def test_simulate_json() -> None:
     done = command("simulate", "smollm2-135m", "bitmod", "--generate", "2", "--output", "json")
     content = json.loads(done.stdout)
     assert content["schema"] == "hwsim.simulate/1"
-    assert set(content["energy_j"]) == {"compute", "sram", "dram", "total"}
-    assert set(content["area_um2"]) == {"array", "buffers", "total"}
-    assert content["cycles"] == sum(op["repeats"] * op["cycles"] for op in content["ops"])
+    assert set(content["energy_j"]) == {
+        "compute", "sram", "vector", "dram", "link", "leakage", "total",
+    }  # fmt: skip
+    assert set(content["area_um2"]) == {"array", "buffers", "vector", "total"}
+    assert content["cycles"] == round(sum(op["repeats"] * op["cycles"] for op in content["ops"]))
 
 
-def test_explore_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["sweep", "explore"])
+def test_sweep_and_its_former_name(name: str, tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
-    space.write_text('base = "bitmod"\nrows = [16, 32]\nformats = ["bitmod3", "bitmod4"]\n')
+    space.write_text('base = "bitmod"\n[axes]\ntiles = [4, 8]\nweights = ["bitmod3", "bitmod4"]\n')
     options = ["--generate", "1", "--prompt", "16", "--output", "csv"]
-    lines = command("explore", str(space), *options).stdout.splitlines()
+    done = command(name, str(space), *options)
+    lines = done.stdout.splitlines()
     assert len(lines) == 5
-    assert lines[0].endswith("area_um2,pareto")
+    assert lines[0].endswith("area_um2,power_w,pareto")
+    assert ("hwsim explore is now hwsim sweep" in done.stderr) == (name == "explore")
 
 
-@pytest.mark.parametrize("name", ["list", "simulate", "explore", "codesign", "margins"])
+@pytest.mark.parametrize(
+    "name", ["list", "simulate", "sweep", "explore", "compare", "show", "new", "codesign"]
+)
 def test_every_help_has_an_example(name: str) -> None:
     assert "Example: hwsim" in command(name, "--help").stdout
 
@@ -60,7 +67,11 @@ def test_every_help_has_an_example(name: str) -> None:
             "max_effective_bits -1",
         ),
         (["codesign", "smollm2", "bitmod", "--max-effective-bits", "4"], "unknown model 'smollm2'"),
-        (["explore", "nowhere.toml"], "nowhere.toml"),
+        (["sweep", "nowhere.toml"], "nowhere.toml"),
+        (["show", "bitmood"], "nearest: bitmod"),
+        (["new", "bitmod", "-o", "x.txt"], "ends in .toml"),
+        (["compare", "bitmod", "fp17"], "unknown accelerator 'fp17'"),
+        (["compare", "bitmod", "--model", "smollm2"], "unknown model 'smollm2'"),
     ],
 )
 def test_bad_requests_exit_with_2(arguments: list[str], message: str) -> None:

@@ -349,7 +349,8 @@ def test_what_no_buffer_holds_is_an_error() -> None:
             "the activation buffer of bitmod has 4096 bytes: its smallest part",
         ),
     ):
-        small = replace(machine, **{name: Buffer(bytes_, 64, 1)})
+        few: dict[str, Any] = {name: Buffer(bytes_, 64, 1)}
+        small = replace(machine, **few)
         with pytest.raises(RequestError, match=message):
             simulate(work, small)
 

@@ -159,7 +159,15 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "roofline.workload": lambda: {"model": "smollm2-135m"},
         "hwsim.Accelerator": lambda: {k: getattr(machine, k) for k in _fields(machine)},
         "hwsim.DesignSpace": dict,
-        "hwsim.SimulationResult": lambda: {"accelerator": machine, "ops": ()},
+        "hwsim.SimulationResult": lambda: {
+            "accelerator": machine, "phases": (), "memory": _decode().memory, "tokens": 1.0,
+        },
+        "hwsim.Sweep": lambda: {k: getattr(_swept(), k) for k in _fields(_swept())},
+        "hwsim.iso_area": lambda: {"machine": "fp16"},
+        "hwsim.limit": lambda: {"column": "power_w", "max": 2.0},
+        "hwsim.log": lambda: {"low": 1.0, "high": 10.0, "count": 3},
+        "hwsim.pow2": lambda: {"low": 1, "high": 8},
+        "hwsim.sweep": lambda: {"space": hwsim.DesignSpace(), "work": _decode()},
         "hwsim.accelerator_names": dict,
         "hwsim.codesign": lambda: {
             "model": NOWHERE, "accelerator": "bitmod", "max_effective_bits": 3.7,
@@ -203,9 +211,9 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "roofline.Scenario.with_weights": lambda: {"self": _decode(), "formats": {}},
         "roofline.Workload.with_weights": lambda: {"self": work(), "formats": {}},
         "hwsim.Accelerator.activation_bits": lambda: {"self": machine, "spec": machine.activations},
-        "hwsim.Accelerator.array": lambda: {"self": machine, "phase": "decode"},
         "hwsim.Accelerator.spec": lambda: {"self": machine, "format_": "bitmod3"},
         "hwsim.Accelerator.steps": lambda: {"self": machine, "spec": machine.kv},
+        "hwsim.Accelerator.timing": lambda: {"self": machine, "spec": machine.kv},
         "hwsim.DesignSpace.load": lambda: {"path": folder / "none.toml"},
     }  # fmt: skip
 
@@ -237,3 +245,8 @@ def _zeros(*shape: int) -> torch.Tensor:
 
 def _tokenizer(folder: Path) -> object:
     return language_model(folder)[1]
+
+
+@cache
+def _swept() -> hwsim.Sweep:
+    return hwsim.sweep(hwsim.DesignSpace(), _decode())

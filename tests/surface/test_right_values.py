@@ -96,17 +96,18 @@ def test_a_model_is_a_name_a_folder_or_a_config(tmp_path: Path) -> None:
 
 def test_names_where_workloads_are_expected() -> None:
     formats = {"weights": "bitmod4:g128:int8", "kv": "int8:g128:int8", "head": "int8:g128:int8"}
-    work = roofline.scenario("smollm2-135m", flash=False, **formats)  # type: ignore[arg-type]
-    assert hwsim.simulate("smollm2-135m", "bitmod") == hwsim.simulate(work, "bitmod")
+    work = roofline.scenario("smollm2-135m", **formats)  # type: ignore[arg-type]
+    assert hwsim.simulate("smollm2-135m", "bitmod").ops == hwsim.simulate(work, "bitmod").ops
     plain = roofline.scenario("smollm2-135m")
     device = roofline.load_hardware("h100-sxm")
     assert roofline.analyze("smollm2-135m", device).time_s == roofline.analyze(plain, device).time_s
-    space = hwsim.DesignSpace(rows=np.array([16, 32]))  # type: ignore[arg-type]
-    assert space.rows == (16, 32)
-    front = hwsim.explore(space, "smollm2-135m", ["time_s", "area_um2"])
-    assert front.equals(
-        hwsim.explore(hwsim.DesignSpace(rows=[16, 32]), work, ("time_s", "area_um2"))
-    )
+    space = hwsim.DesignSpace("bitmod", {"tiles": np.array([4, 8])})  # type: ignore[dict-item]
+    assert space.axes == {"tiles": (4, 8)}
+    frame = hwsim.sweep(space, "smollm2-135m", objectives=["time_s", "area_um2"]).to_frame()
+    same = hwsim.sweep(hwsim.DesignSpace("bitmod", {"tiles": [4, 8]}), work).to_frame()
+    assert frame["time_s"].equals(same["time_s"])
+    with pytest.warns(DeprecationWarning, match=r"hwsim\.sweep"):
+        assert hwsim.explore(space, "smollm2-135m", ("time_s", "area_um2")).equals(frame)
 
 
 def test_files_are_texts_or_paths(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def program(name: str, folder: Path) -> Target:
     valid = {
         "quant": (["list", "--output", "json"], ["show", "bitmod3"], ["show", "grid.toml"]),
         "roofline": (["report", "tiny", "device.toml", "--context", "16"], ["list", "models"]),
-        "hwsim": (["simulate", "tiny", "bitmod"], ["explore", "space.toml", "--model", "tiny"]),
+        "hwsim": (["simulate", "tiny", "bitmod"], ["sweep", "space.toml", "--model", "tiny"]),
     }[name]
 
     def made(rng: Random) -> bytes:
@@ -272,7 +272,7 @@ def _inputs(folder: Path) -> dict[str, bytes]:
         "damaged/config.json": b'{"model_type": "llama", "hidden_size": ',
         "plan.toml": tomli_w.dumps({**PLAN, "model": ""}).encode(),
         "grid.toml": tomli_w.dumps({**GRID, "name": "fuzz-line"}).encode(),
-        "space.toml": tomli_w.dumps({"base": "bitmod", "rows": [16]}).encode(),
+        "space.toml": tomli_w.dumps({"base": "bitmod", "axes": {"tiles": [8]}}).encode(),
         "device.toml": device.read_bytes(),
         "accelerator.toml": machine.read_bytes(),
         "kernels.csv": b"device,kernel,seconds\nh100-sxm,gemm,1\n",

@@ -48,10 +48,13 @@ GRID = {
 }
 SPACE = {
     "base": "bitmod",
-    "rows": [16, 32],
-    "columns": [16],
-    "formats": ["bitmod3", "int8"],
-    "bandwidth": [128.0, 256],
+    "axes": {
+        "tiles": [4, 8],
+        "tile.columns": {"pow2": [4, 16]},
+        "weights": ["bitmod3", "int8"],
+        "dram.bytes_per_s": {"log": [1e10, 1e12, 3]},
+        "dataflow": ["best", "output"],
+    },
 }
 PLAN = {
     "schema": "plan/1",
@@ -168,7 +171,7 @@ def space(folder: Path) -> Target:
     def use() -> None:
         from hwsim.exploration.space import DesignSpace
 
-        DesignSpace.load(path).designs()
+        len(DesignSpace.load(path))
 
     return _of_toml([SPACE], path, use)
 

@@ -25,8 +25,8 @@ SHORT = ("--prompt", "16", "--generate", "1")
 WEIGHTS = "bitmod4:g64"
 POSITIONS = 1024
 """Of the tiny model: as many as the windows of ``hwsim margins`` have."""
-SPACE = 'base = "bitmod"\nrows = [16, 32]\nformats = ["bitmod3", "bitmod4"]\n'
-"""Designs for ``hwsim explore``."""
+SPACE = 'base = "bitmod"\n[axes]\ntiles = [4, 8]\nweights = ["bitmod3", "bitmod4"]\n'
+"""Designs for ``hwsim sweep``."""
 TINY = "tiny"
 """Stands for the folder of a tiny model in a command."""
 COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -42,7 +42,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("roofline", "validate"): FORMS,
     ("hwsim", "list"): FORMS,
     ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FORMS,
+    ("hwsim", "show", MACHINE): FIGURES,
+    ("hwsim", "new", MACHINE): ("toml",),
+    ("hwsim", "sweep", "space.toml", *SHORT): FIGURES,
     ("hwsim", "explore", "space.toml", *SHORT): FIGURES,
+    ("hwsim", "compare", "fp16", MACHINE, *SHORT): FIGURES,
     ("hwsim", "reproduce", "bitmod-hpca25"): FIGURES,
     ("hwsim", "margins", TINY, MACHINE, "--budget", "4.3", "--random", "2", "--tokens", "2048"): (
         "md",

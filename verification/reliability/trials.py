@@ -170,7 +170,7 @@ def reports(inputs: Path) -> dict[str, Trial]:
     """Commands with ``-o``: tables, figures, pages."""
     space = inputs / "space.toml"
     space.write_text(SPACE)
-    explore = ("hwsim", "explore", str(space), *SCENARIO)
+    explore = ("hwsim", "sweep", str(space), *SCENARIO)
     sweep = ("roofline", "sweep", "smollm2-135m", "h100-sxm", "--batch", "1,2")
     report = ("roofline", "report", "smollm2-135m", "h100-sxm", "--phase", "decode")
     lines: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
