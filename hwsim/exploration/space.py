@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from hwsim.exploration.axes import MOST_POINTS, WEIGHTS, changed, log, pow2
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.dram import Dram
 from hwsim.machines.load import load_accelerator
 from quant.common import arguments
 from quant.common.config import load_toml
 from quant.common.errors import RequestError
+from quant.formats.spec import FormatSpec
 
 Derived = Callable[[Mapping[str, NDArray[Any]]], Any]
 MAKERS: Mapping[str, Callable[..., Sequence[Any]]] = {"log": log, "pow2": pow2}
@@ -134,10 +136,17 @@ def _made(key: str, value: Any) -> Any:  # noqa: ANN401
 
 
 def _values(name: str, values: object) -> tuple[Any, ...]:
-    found = arguments.several(name, values, lambda _, value: arguments.plain(value), 1)
+    found = arguments.several(name, values, _value, 1)
     if len(found) > MOST_POINTS:
         raise RequestError(f"{name}: {len(found)} values: at most {MOST_POINTS}")
     return tuple(dict.fromkeys(found))
+
+
+def _value(name: str, value: object) -> Any:  # noqa: ANN401  whatever an axis may have
+    plain = arguments.plain(value)
+    if isinstance(plain, FormatSpec):
+        return str(plain)
+    return arguments.one_of(name, plain, (int, float, str, Dram), "a number, a text or a Dram")
 
 
 def _function(name: str, value: object) -> Derived:
