@@ -1,7 +1,7 @@
 """How BitMoD's 1.69x over ANT and 1.48x over OliVe move from the paper's model to the honest one.
 
-``python -m benchmarks.reproduction -o reports/reproduction.md``: one assumption changes at a time, on
-the paper's six models, prompts of 256 tokens, then 20 generated ones.
+``python -m benchmarks.reproduction -o reports/reproduction.md``: one assumption changes at a time,
+on the paper's six models, prompts of 256 tokens, then 20 generated ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PAPER_BITS |= {"olive": ("olive-int4:row:fp16",) * 2, "fp16": ("fp16",) * 2}
 
 @cache
 def task_s(machine: Accelerator, model: str, formats: tuple[str, str]) -> tuple[float, float]:
-    """Return the seconds of a prompt, and of it and 20 tokens at its context, as the paper has it."""
+    """Return the seconds of a prompt, and of it and 20 tokens at its context, as the paper has."""
     times = []
     for phase, weights in zip(("prefill", "decode"), formats, strict=True):
         options = machine_formats(machine, weights)
@@ -47,7 +47,7 @@ def task_s(machine: Accelerator, model: str, formats: tuple[str, str]) -> tuple[
 def ratios(
     machine_of: Callable[[str], Accelerator], bits: dict[str, tuple[str, str]], rival: str
 ) -> tuple[float, float]:
-    """Return BitMoD's mean speed-ups over fp16, divided by a rival's, as the paper averages them."""
+    """Return BitMoD's mean speed-ups over fp16 divided by a rival's, as the paper averages."""
     found = []
     for task in range(len(TASKS)):
         over = {

@@ -21,6 +21,13 @@ Columns = dict[str, NDArray[Any]]
 FAST = ("clock_hz", "links", "vector", "dram")
 """Parts that no mapping depends on, whose axes vary fastest: designs that differ in them alone lie
 side by side and share the search."""
+DIRECT = {
+    "clock_hz": ("clock_hz", 1.0),
+    "dram.bytes_per_s": ("dram_bytes_per_s", 1.0),
+    "dram.joule_per_bit": ("dram_j", 8.0),
+    "dram.latency_s": ("dram_latency_s", 1.0),
+}
+"""Keys that are a field of a machine's row, and the factor between the two."""
 SHAPES = ("tiles.rows", "tiles.columns")
 """Keys of the tiles that the rows of ops depend on."""
 
@@ -74,11 +81,25 @@ class Grid:
         whole = fields(self.base)
         for part, base in whole.items():
             axes = [axis for axis in columns if part_of(axis) == part]
+            if axes and all(key_of(axis) in DIRECT for axis in axes):
+                self._direct(table, part, base, {axis: columns[axis] for axis in axes})
+                continue
             for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
                 values = self._fields(part, tuple(combination.items())) if axes else base
                 for key, value in values.items():
                     table[key][where] = value
         return table
+
+    @staticmethod
+    def _direct(table: Record, part: str, base: Fields, columns: Columns) -> None:
+        """Write numbers that are fields themselves, each checked when the space was made."""
+        for key, value in base.items():
+            table[key] = value
+        for axis, values in columns.items():
+            field, factor = DIRECT[key_of(axis)]
+            if not (values > 0).all():
+                raise RequestError(f"{axis}: numbers above 0 are needed ({part})")
+            table[field] = values * factor
 
     @cached_property
     def _known(self) -> dict[tuple[str, tuple[tuple[str, Any], ...]], Fields]:

@@ -28,6 +28,11 @@ def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
     finite = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(finite) or not points.shape[1]:
         return on
+    varied = np.ptp(points[finite], axis=0) > 0
+    if not varied.any():
+        on[finite] = True
+        return on
+    points = points[:, varied]
     finite = finite[~_far(points[finite])]
     unique, inverse = np.unique(points[finite], axis=0, return_inverse=True)
     kept = np.zeros(len(unique), np.bool_)
@@ -44,7 +49,9 @@ def _far(points: Points) -> NDArray[np.bool_]:
     spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
     sums = ((points - points.min(axis=0)) / spread).sum(axis=1)
     for row in np.argpartition(sums, FEW)[:FEW]:
-        far |= (points > points[row]).all(axis=1)
+        left = np.flatnonzero(~far)
+        worse = (points[left] >= points[row]).all(axis=1) & (points[left] > points[row]).any(axis=1)
+        far[left[worse]] = True
     return far
 
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import roofline
+from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.load import load_accelerator
 from hwsim.simulation.machine_row import machine_row
 from hwsim.simulation.op_rows import parts_of
@@ -18,6 +19,8 @@ from hwsim.simulation.routing import chosen_share, popularity, tokens_of_experts
 from hwsim.simulation.run import run
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.errors import RequestError
+from quant.formats.spec import parse_spec
+from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Experts
 from roofline.workloads.workload import as_scenario
 
@@ -66,10 +69,13 @@ def test_blocks_of_tokens_are_those_of_draws(routing: str, tokens: int) -> None:
     )
 
 
-def cycles_of_draws(op: Any, machine: Any, routing: str, chosen: int, draws: int) -> float:
+def cycles_of_draws(
+    op: OpWork, machine: Accelerator, routing: str, chosen: int, draws: int
+) -> float:
     """Mean clocks of a stack of experts over draws, each expert a product of its own tokens."""
     first = next(parts_of(op, machine, routing)).rows[0]
-    experts: Experts = op.definition
+    experts = op.definition
+    assert isinstance(experts, Experts)
     tokens = int(op.step.batch * op.step.queries)
     known = {}
     for count in range(1, tokens + 1):
@@ -117,7 +123,7 @@ def test_experts_of_some_devices_and_of_several_formats() -> None:
     whole = simulate(work, machine)
     stacks = [op.name for op in work.ops if isinstance(op.definition, Experts)]
     path = f"{stacks[0]}[0]"
-    parts = simulate(work.with_weights({path: "int8:g128:int8"}), machine)
+    parts = simulate(work.with_weights({path: parse_spec("int8:g128:int8")}), machine)
     first = sum(op.cycles for op in whole.ops if op.name == stacks[0])
     split = [op for op in parts.ops if op.name.startswith(stacks[0])]
     assert len(split) == 2
