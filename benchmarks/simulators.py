@@ -156,9 +156,8 @@ def report(python: Path | None) -> str:
     ]
     if python is not None:
         note = (
-            "hwsim and SCALE-Sim: a 32 x 32 output stationary array, equal cycles (its reports count "
-            "one less); ZigZag: its tpu_like with a mapping search. CPU s of the evaluation, imports "
-            "apart.",
+            "hwsim and SCALE-Sim: a 32 x 32 output stationary array, equal cycles (its reports "
+            "count one less); ZigZag: its tpu_like with a mapping search. CPU s, imports apart.",
         )
         tables.append(table_of(peers(python), "One product beside other simulators", note))
     return HEADER + "\n".join(to_markdown(table, 2) for table in tables)
