@@ -30,8 +30,8 @@ from roofline.workloads.workload import Workload
 
 MODEL, PROMPT = "llama-2-7b", 256
 PRODUCTS = ((1, 1024, 1024), (16, 1024, 1024), (256, 1024, 1024), (1, 4096, 4096))
-DRIVERS = Path(__file__).with_name("peer_simulators")
-PEERS = ("zigzag_gemm.py", "scalesim_gemm.py")
+ROOT = Path(__file__).parents[1]
+PEERS = ("zigzag_gemm", "scalesim_gemm")
 TIMEOUT_S = 300
 
 
@@ -131,10 +131,11 @@ def peers(python: Path) -> list[dict[str, object]]:
         assert own["cycles"] == closed + 1  # its reports count one less
         for driver in PEERS:
             row = {"m": m, "n": n, "k": k, "simulator": driver.partition("_")[0]}
-            line = [str(python), str(DRIVERS / driver), str(m), str(n), str(k)]
+            module = f"benchmarks.peer_simulators.{driver}"
+            line = [str(python), "-m", module, str(m), str(n), str(k)]
             try:
                 done = subprocess.run(
-                    line, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+                    line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
                 )
                 said = json.loads(done.stdout.strip().splitlines()[-1])
                 cycles, used = f"{said['cycles']:,.0f}", f"{said['cpu_s']:.2f}"

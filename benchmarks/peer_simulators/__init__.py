@@ -1,0 +1,1 @@
+"""Other simulators on one product, in an environment of their own."""
