@@ -1,6 +1,6 @@
 """SCALE-Sim on one product: ``python -m benchmarks.peer_simulators.scalesim_gemm M N K``.
 
-A 32 x 32 output stationary array, CALC bandwidth, a byte a word; trace files are not written. Cycles
+A 32 x 32 output stationary array, CALC bandwidth, a byte a word; no trace files. Cycles
 are the compute report's.
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from hwsim.simulation.machine_row import machine_row
 from hwsim.simulation.op_rows import parts_of
 from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.records import OP, Record, rows
-from hwsim.simulation.routing import chosen_share, popularity, tokens_of_experts
+from hwsim.simulation.routing import Routing, chosen_share, popularity, tokens_of_experts
 from hwsim.simulation.run import run
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.errors import RequestError
@@ -136,7 +134,7 @@ def test_experts_of_some_devices_and_of_several_formats() -> None:
 @pytest.mark.parametrize(
     "routing", ["even", "zipf:x", "zipf:-1", "uniform:2", [1.0], [-1.0] * 8, [0.0] * 8]
 )
-def test_routings_that_are_none(routing: Any) -> None:
+def test_routings_that_are_none(routing: Routing) -> None:
     machine = load_accelerator("bitmod")
     formats = machine_formats(machine)
     work = roofline.workload("mixtral-8x7b-v0.1", "decode", 1, 8, **formats)
