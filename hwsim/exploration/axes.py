@@ -34,6 +34,11 @@ PART_OF = {
     "skips_masked": "loops",
 }
 """The part of a machine's row that a key changes, where it is not its first word."""
+FIRST = ("dram", "dram.channels", "pe.lanes")
+"""Keys that bring other numbers with them, which further axes then change."""
+FIXED = ("group_size", "dram.channels", "pe.exponent_bits", "pe.digit_bits", "pe.max_group")
+"""Keys that are no axes: a group is part of a format (``weights``), and what the widths of an
+element cost is not known."""
 MOST_POINTS = 1 << 16
 """Values of an axis."""
 
@@ -79,7 +84,8 @@ def part_of(axis: str) -> str:
 
 def keys_of(machine: Accelerator) -> list[str]:
     """Return the keys that may be axes of a machine."""
-    return [*sorted(_keys(machine, "")), "dram", WEIGHTS, *ALIASES]
+    channels = ["dram.channels"] if machine.dram.name else []
+    return [*sorted(_keys(machine, "")), *channels, "dram", WEIGHTS, *ALIASES]
 
 
 def changed(machine: Accelerator, values: Mapping[str, Any]) -> Accelerator:
@@ -93,24 +99,31 @@ def changed(machine: Accelerator, values: Mapping[str, Any]) -> Accelerator:
     Raises:
         RequestError: no such key, or values that make no machine: all of them, each with its key.
     """
-    for axis, value in values.items():
+    for axis, value in sorted(values.items(), key=lambda entry: _turn(key_of(entry[0]))):
         key = key_of(axis)
         if key == "dram":
             dram = value if isinstance(value, Dram) else named_dram(value)
             machine = dataclasses.replace(machine, dram=dram)
         elif key == "dram.channels":
             if not machine.dram.name:
-                raise RequestError(f"{axis}: the base's DRAM has no type: give dram, too")
+                raise RequestError(f"{axis}: the memory has no type: give dram, too")
             dram = named_dram(machine.dram.name, arguments.integer(axis, value, 1))
             machine = dataclasses.replace(machine, dram=dram)
         elif key == "pe.lanes":
             lanes = arguments.integer(axis, value, 1, int(MOST[key]))
             machine = dataclasses.replace(machine, pe=machine.pe.resized(lanes))
+        elif key in FIXED:
+            raise unknown_name("axis", axis, keys_of(machine))
         else:
             machine = _set(machine, key.split("."), axis, value, machine)
     if faults := machine_faults(machine):
         raise RequestError("; ".join(faults))
     return machine
+
+
+def _turn(key: str) -> int:
+    """When a key is set: what brings others with it first."""
+    return FIRST.index(key) if key in FIRST else len(FIRST)
 
 
 def _set(part: Any, path: Sequence[str], axis: str, value: Any, machine: Accelerator) -> Any:  # noqa: ANN401
@@ -150,7 +163,7 @@ def _keys(part: Any, before: str) -> tuple[str, ...]:  # noqa: ANN401
         if _has_fields(value) and field.name in ROOMS:
             found += _keys(value, f"{name}.")
         elif isinstance(value, Sourced | int) or field.name in WORDS:
-            found.append(name)
+            found += [name] if name not in FIXED else []
     return tuple(found)
 
 

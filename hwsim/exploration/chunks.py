@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hwsim.exploration.limits import Limit
 from hwsim.exploration.space import Derived, DesignSpace
+from hwsim.machines.accelerator import Accelerator
 from hwsim.simulation.machine_row import fields
 from hwsim.simulation.records import Record
 from quant.common.goal import Goal
 from quant.common.job import Job
 from quant.common.manifest import read_sealed_manifest
+from quant.common.versions import made_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,8 @@ def goal_of(
         asked: The rest.
     """
     request = {
-        "base": _hash(repr(fields(space.machine))),
+        "base": _hash(repr(_facts(space.machine))),
+        **made_by(),
         "axes": {axis: [_plain(value) for value in values] for axis, values in space.axes.items()},
         "derive": {key: _code(function) for key, function in space.derive.items()},
         "works": {name: _hash(rows.tobytes()) for name, rows in works.items()},
@@ -92,12 +95,22 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  a value of an axis
     return value if isinstance(value, int | float | str | bool) else repr(value)
 
 
+def _facts(machine: Accelerator) -> list[object]:
+    """All that results follow from: the row, and what the rows of ops are made with."""
+    formats = [machine.spec(name) for name in machine.weights]
+    timings = [(str(spec), machine.timing(spec)) for spec in formats]
+    rest = machine.default_weights, machine.activations, machine.kv, machine.head, machine.scale
+    return [fields(machine), timings, *map(str, rest), machine.group_size]
+
+
 def _code(function: Derived) -> str:
-    """What a function does, as far as its own code says."""
+    """What a function does, as far as can be told: its code, and the values that it closes over."""
     code = getattr(function, "__code__", None)
     if code is None:
         return repr(function)
-    return _hash(repr((code.co_code, code.co_consts, code.co_names)))
+    cells = [repr(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    defaults = repr(getattr(function, "__defaults__", None))
+    return _hash(repr((code.co_code, code.co_consts, code.co_names, cells, defaults)))
 
 
 def _hash(text: str | bytes) -> str:

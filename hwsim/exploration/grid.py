@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.exploration.axes import WEIGHTS, changed, key_of, part_of
-from hwsim.exploration.space import DesignSpace
+from hwsim.exploration.space import Derived, DesignSpace
 from hwsim.machines.accelerator import Accelerator
 from hwsim.simulation.machine_row import Fields, fields
 from hwsim.simulation.records import MACHINE, Record, rows
@@ -67,17 +67,17 @@ class Grid:
             numbers = numbers // len(values)
         found = {axis: found[axis] for axis in self.axes}
         for key, derive in self.space.derive.items():
-            found[key] = np.broadcast_to(np.asarray(derive(found)), (end - first,))
+            found[key] = _derived(key, derive, found, end - first)
         return found
 
-    def machines(self, columns: Columns) -> Record:
-        """Return the rows of the machines of some designs (``records.MACHINE``).
+    def machines(self, columns: Columns) -> tuple[Record, NDArray[np.bool_]]:
+        """Return the rows of the machines of some designs, and which of those are none.
 
-        Raises:
-            RequestError: values that make no machine.
+        Values that each make a machine may make none together (a port too wide for its banks): the
+        base's numbers stand there.
         """
         count = len(next(iter(columns.values()), np.zeros(1)))
-        table = rows(MACHINE, count)
+        table, none = rows(MACHINE, count), np.zeros(count, np.bool_)
         whole = fields(self.base)
         for part, base in whole.items():
             axes = [axis for axis in columns if part_of(axis) == part]
@@ -86,9 +86,10 @@ class Grid:
                 continue
             for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
                 values = self._fields(part, tuple(combination.items())) if axes else base
-                for key, value in values.items():
+                none[where] |= values is None
+                for key, value in (values or base).items():
                     table[key][where] = value
-        return table
+        return table, none
 
     @staticmethod
     def _direct(table: Record, part: str, base: Fields, columns: Columns) -> None:
@@ -102,14 +103,17 @@ class Grid:
             table[field] = values * factor
 
     @cached_property
-    def _known(self) -> dict[tuple[str, tuple[tuple[str, Any], ...]], Fields]:
+    def _known(self) -> dict[tuple[str, tuple[tuple[str, Any], ...]], Fields | None]:
         return {}
 
-    def _fields(self, part: str, values: tuple[tuple[str, Any], ...]) -> Fields:
-        """The numbers of a part at some values of its axes; kept, since chunks repeat them."""
+    def _fields(self, part: str, values: tuple[tuple[str, Any], ...]) -> Fields | None:
+        """The numbers of a part at some values of its axes; None: they make no machine."""
         key = part, values
-        if key not in self._known:
-            self._known[key] = fields(changed(self.base, dict(values)))[part]
+        if key not in self._known:  # chunks repeat them
+            try:
+                self._known[key] = fields(changed(self.base, dict(values)))[part]
+            except RequestError:
+                self._known[key] = None
         return self._known[key]
 
     def variants(self, columns: Columns) -> Iterator[tuple[Accelerator, str, Any]]:
@@ -122,7 +126,22 @@ class Grid:
         count = len(next(iter(columns.values()), np.zeros(1)))
         for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
             weights = str(combination.pop(WEIGHTS, ""))
-            yield changed(self.base, combination), weights, where
+            try:
+                machine = changed(self.base, combination)
+            except RequestError:  # left out by ``machines``
+                machine = self.base
+            yield machine, weights, where
+
+
+def _derived(key: str, derive: Derived, columns: Columns, count: int) -> NDArray[Any]:
+    """A derived column; whatever goes wrong in a user's function names it."""
+    try:
+        found = np.asarray(derive(dict(columns)))
+    except Exception as error:
+        raise RequestError(f"derive: {key}: {type(error).__name__}: {error}") from None
+    if found.shape not in ((), (count,)):
+        raise RequestError(f"derive: {key}: {found.shape} values for {count} designs")
+    return np.broadcast_to(found, (count,))
 
 
 def combinations(columns: Columns, count: int) -> Iterator[tuple[dict[str, Any], Any]]:

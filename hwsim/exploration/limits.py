@@ -46,6 +46,8 @@ class Limit:
         if self.column not in columns:
             raise unknown_name("column", self.column, columns)
         values = columns[self.column]
+        if values.dtype.kind not in "iuf":
+            raise RequestError(f"limit {self.column}: a column of texts has no range")
         return np.asarray((values >= self.low) & (values <= self.high))
 
 
@@ -99,12 +101,14 @@ def parse_area(text: str) -> Limit:
         RequestError: the share is no number, or ``iso_area`` refuses it.
     """
     name, colon, share = text.rpartition(":")
+    if not colon:
+        return iso_area(text)
     try:
-        return iso_area(name, float(share)) if colon else iso_area(text)
+        within = float(share)
     except ValueError:
-        raise RequestError(
-            f"iso-area {text!r}: MACHINE or MACHINE:SHARE, such as fp16:0.02"
-        ) from None
+        said = f"iso-area {text!r}: MACHINE or MACHINE:SHARE, such as fp16:0.02"
+        raise RequestError(said) from None
+    return iso_area(name, within)
 
 
 def _bound(name: str, value: object) -> float:

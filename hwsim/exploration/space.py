@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,19 +12,30 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hwsim.exploration.axes import MOST_POINTS, WEIGHTS, changed, log, pow2
+from hwsim.exploration.axes import (
+    MOST_POINTS,
+    WEIGHTS,
+    changed,
+    key_of,
+    keys_of,
+    log,
+    part_of,
+    pow2,
+)
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.dram import Dram
 from hwsim.machines.load import load_accelerator
 from quant.common import arguments
 from quant.common.config import load_toml
-from quant.common.errors import RequestError
+from quant.common.errors import RequestError, unknown_name
 from quant.formats.spec import FormatSpec
 
 Derived = Callable[[Mapping[str, NDArray[Any]]], Any]
 MAKERS: Mapping[str, Callable[..., Sequence[Any]]] = {"log": log, "pow2": pow2}
 """What a file may write in place of a list: ``{ log = [1e8, 1e9, 5] }``."""
 MOST_DESIGNS = 1 << 40
+MOST_CHECKED = 10_000
+"""Combinations of the axes of one part that are tried when a space is made."""
 MOST_FAULTS = 4
 """Wrong values that an error names."""
 KEYS = ("base", "axes")
@@ -39,7 +51,8 @@ class DesignSpace:
             ``weight_buffer.bytes``, ``clock_hz``...) or short name (``tiles``, ``tile.rows``,
             ``tile.columns``, ``vector``, ``clock``); ``dram``: types, such as ``lpddr5x*4``;
             ``weights``: formats of the block layers.
-        derive: Keys whose values follow from others: functions of the axes' arrays.
+        derive: Keys whose values follow from others: functions of the axes' arrays, element by
+            element (they are called on parts of the space).
 
     Raises:
         RequestError: an axis that the machine does not have, no values, or values that make no
@@ -62,11 +75,15 @@ class DesignSpace:
         object.__setattr__(self, "axes", axes)
         derive = arguments.table("derive", self.derive, _function)
         object.__setattr__(self, "derive", derive)
-        if twice := sorted({*axes} & {*derive}):
-            raise RequestError(f"derive: {', '.join(twice)}: an axis already")
+        keys = [key_of(axis) for axis in (*axes, *derive)]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise RequestError(f"derive, axes: {', '.join(twice)}: an axis already")
+        base = load_accelerator(self.base)
+        if unknown := [key for key in derive if key == WEIGHTS or key not in keys_of(base)]:
+            raise unknown_name("axis", unknown[0], keys_of(base))
         if math.prod(len(values) for values in axes.values()) > MOST_DESIGNS:
             raise RequestError(f"axes: more than {MOST_DESIGNS:.3g} designs: fewer values")
-        self._check(load_accelerator(self.base))
+        self._check(base)
 
     def __len__(self) -> int:
         return math.prod(len(values) for values in self.axes.values())
@@ -77,21 +94,27 @@ class DesignSpace:
         return load_accelerator(self.base)
 
     def _check(self, base: Accelerator) -> None:
-        """Each value alone makes a machine, or the first of each axis what the rest is tried on."""
-        first = {axis: values[0] for axis, values in self.axes.items() if axis != WEIGHTS}
-        faults: list[str] = []
+        """Each value makes a machine with some values of the axes of the same part."""
+        faults: dict[tuple[str, Any], str] = {}
+        parts: dict[str, dict[str, Sequence[Any]]] = {}
         for axis, values in self.axes.items():
-            for value in values:
+            parts.setdefault(part_of(axis), {})[axis] = values
+        for axes in parts.values():
+            good: set[tuple[str, Any]] = set()
+            for values in itertools.islice(itertools.product(*axes.values()), MOST_CHECKED):
+                chosen = dict(zip(axes, values, strict=True))
                 try:
-                    if axis == WEIGHTS:
-                        base.spec(value)
-                    else:
-                        changed(base, first | {axis: value})
+                    _made_of(base, chosen)
+                    good |= {*chosen.items()}
                 except RequestError as error:
-                    faults.append(f"{axis} = {value!r}: {error}")
+                    for entry in chosen.items():
+                        faults.setdefault(entry, f"{entry[0]} = {entry[1]!r}: {error}")
+            for entry in good:
+                faults.pop(entry, None)
         if faults:
-            more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-            raise RequestError("; ".join(faults[:MOST_FAULTS]) + more)
+            texts = [*dict.fromkeys(faults.values())]
+            more = f"; and {len(texts) - MOST_FAULTS} more" if len(texts) > MOST_FAULTS else ""
+            raise RequestError("; ".join(texts[:MOST_FAULTS]) + more)
 
     @classmethod
     def load(cls, path: str | Path) -> DesignSpace:
@@ -111,6 +134,14 @@ class DesignSpace:
             return cls(data.get("base", "bitmod"), {key: _made(key, v) for key, v in _flat(axes)})
         except RequestError as error:
             raise RequestError(f"{path}: {error}") from None
+
+
+def _made_of(base: Accelerator, values: Mapping[str, Any]) -> None:
+    """Raise where values make no machine, or are a format that it does not run."""
+    rest = dict(values)
+    if WEIGHTS in rest:
+        base.spec(rest.pop(WEIGHTS))
+    changed(base, rest)
 
 
 def _flat(axes: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Work: TypeAlias = "Workload | Scenario | Model"
 Mapping_: TypeAlias = Literal["best", "rule"]
 OBJECTIVES = ("time_s", "energy_j", "area_um2")
+NO_MACHINE = "no machine"
+"""Values of several axes that make none together."""
 MISFITS = {"weight_buffer": Misfit.WEIGHTS, "activation_buffer": Misfit.INPUTS}
 MOST_IN_MEMORY = 20_000_000
 """Designs of a sweep that is not written to a folder."""
@@ -50,7 +52,8 @@ class Sweep:
         space: The designs.
         objectives: Columns that the front is of.
         designs: How many there were.
-        misfits: How many of them no buffer held an op of, by buffer; they are in no table.
+        misfits: How many of them no buffer held an op of, by buffer, and how many are no machine;
+            they are in no table.
         limited: How many more were beyond each limit; they are in no table.
         best: The front, one row a design.
         folder: Where the tables of all that keep the limits are; None: in ``kept``.
@@ -214,7 +217,7 @@ class _Task:
     def run(self, first: int, end: int) -> tuple[Columns, NDArray[np.bool_], dict[str, int]]:
         """Return the columns of some designs, which of them count, and why others do not."""
         columns = self.grid.columns(first, end)
-        machines = self.grid.machines(columns)
+        machines, none = self.grid.machines(columns)
         variants = np.zeros(end - first, np.int64)
         tables: list[Record] = []
         bounds: list[list[int]] = []
@@ -227,7 +230,7 @@ class _Task:
         out = np.zeros((end - first, 2 + 2 * len(self.works)))
         ops = np.concatenate(tables)
         run_designs(machines, variants, ops, np.array(bounds), self.searched, out)
-        return self._results(columns, out)
+        return self._results(columns, out, none)
 
     def table(self, first: int, end: int) -> tuple[pd.DataFrame, dict[str, int]]:
         """Return the table of those designs that count, and why others do not."""
@@ -237,7 +240,7 @@ class _Task:
         return pd.DataFrame({name: values[keeps] for name, values in columns.items()}), counts
 
     def _results(
-        self, columns: Columns, out: NDArray[np.float64]
+        self, columns: Columns, out: NDArray[np.float64], none: NDArray[np.bool_]
     ) -> tuple[Columns, NDArray[np.bool_], dict[str, int]]:
         found = dict(columns)
         time, energy = np.zeros(len(out)), np.zeros(len(out))
@@ -247,8 +250,9 @@ class _Task:
         found |= {"time_s": time, "energy_j": energy, "area_um2": out[:, 0]}
         with np.errstate(invalid="ignore"):
             found["power_w"] = energy / time
-        keeps = out[:, 1] == 0
-        counts = {name: int((out[:, 1] == kind).sum()) for name, kind in MISFITS.items()}
+        keeps = (out[:, 1] == 0) & ~none
+        counts = {name: int(((out[:, 1] == kind) & ~none).sum()) for name, kind in MISFITS.items()}
+        counts[NO_MACHINE] = int(none.sum())
         for one in self.limits:
             here = one.keeps(found)
             counts[str(one)] = int((keeps & ~here).sum())
@@ -315,7 +319,7 @@ def _gathered(task: _Task, objectives: tuple[str, ...], chunk: int, place: Job |
             bar.update(shown, completed=end)
     if place is not None and place.made is None:
         place.finish({"designs": len(space), "left_out": counts}, files)
-    misfits = {name: counts.pop(name, 0) for name in MISFITS}
+    misfits = {name: counts.pop(name, 0) for name in (*MISFITS, NO_MACHINE)}
     best = best.sort_values(list(objectives)).reset_index(drop=True)
     folder = None if place is None else place.goal.folder
     return Sweep(space, objectives, len(space), misfits, counts, best, folder, tuple(kept))

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.dram import MOST as MOST_OF_DRAM
 from hwsim.machines.file import MachineFile
 from hwsim.machines.parts import DATAFLOWS, SHARING, Buffer
 from hwsim.machines.sram import sram_cost
@@ -40,6 +41,8 @@ MOST = {
     "layout.area": 100.0,
 }
 """Keys whose numbers must be above 0, and the most that can be meant."""
+LEAST = {"clock_hz": 1.0}
+"""Keys whose numbers must be above another least than 0."""
 LINKS = ("bytes_per_s", "joule_per_bit", "latency_s")
 """Those of ``[links]``."""
 
@@ -61,9 +64,9 @@ def machine_faults(machine: Accelerator) -> list[str]:
     numbers = {"bytes_per_s": dram.bytes_per_s, "latency_s": dram.latency_s}
     numbers["joule_per_bit"] = dram.joule_per_bit
     wrong = [
-        f"dram.{key} = {number.value}: above 0 is needed"
+        f"dram.{key} = {number.value}: above 0 and at most {MOST_OF_DRAM[key]:g} is needed"
         for key, number in numbers.items()
-        if not 0 < number.value < math.inf
+        if not 0 < number.value <= MOST_OF_DRAM[key]
     ]
     return _numbers(machine) + wrong or _sides(machine) + machine.pe.faults(
         machine.activations, machine.group_size
@@ -84,7 +87,7 @@ def _numbers(file: MachineFile | Accelerator) -> list[str]:
     faults = [
         f"{key} = {size}: above 0 and at most {MOST.get(key, math.inf):g} is needed"
         for key, size in sizes.items()
-        if not 0 < size <= min(MOST.get(key, math.inf), 1e300)
+        if not LEAST.get(key, 0.0) < size <= min(MOST.get(key, math.inf), 1e300)
     ]
     leakage = file.vector.leakage_w.value
     if not 0 <= leakage < math.inf:

@@ -15,6 +15,14 @@ from quant.common.sourced import Sourced
 
 FILE = Path(str(resources.files("hwsim.machines") / "dram.toml"))
 MOST_CHANNELS = 1 << 16
+MOST = {
+    "bytes_per_s": 1e15,
+    "joule_per_bit": 1e-6,
+    "latency_s": 1.0,
+    "capacity_bytes": 1e18,
+    "background_w": 1e4,
+}
+"""The most that can be meant."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +130,18 @@ class DramFile:
         if self.type:
             known = self.type in dram_types()
             wrong = [] if known else [f"dram.type: {_unknown(self.type)}"]
+            given += [key for key in ("capacity_bytes", "background_w") if getattr(self, key)]
             return wrong + [f"dram.{key}: not beside dram.type" for key in given]
+        if self.channels != 1:
+            return ["dram.channels: beside dram.type only"]
         missing = [key for key in own if key not in given]
         needed = [f"dram.{key}: needed where no dram.type is given" for key in missing]
         numbers = (*own, "capacity_bytes", "background_w")
         values = {key: getattr(self, key) for key in numbers}
         return needed + [
-            f"dram.{key} = {number.value}: above 0 is needed"
+            f"dram.{key} = {number.value}: above 0 and at most {MOST[key]:g} is needed"
             for key, number in values.items()
-            if number is not None and not 0 < number.value < float("inf")
+            if number is not None and not 0 < number.value <= MOST[key]
         ]
 
     def dram(self) -> Dram:
@@ -165,7 +176,7 @@ def named_dram(text: str, channels: int = 1) -> Dram:
     """
     name, star, count = arguments.text("dram", text).partition("*")
     if star:
-        if not count.isdigit():
+        if not (count.isascii() and count.isdecimal() and len(count) <= len(str(MOST_CHANNELS))):
             raise RequestError(f"dram {text!r}: TYPE or TYPE*CHANNELS is needed, such as lpddr5*4")
         channels = int(count)
     channels = arguments.integer("dram.channels", channels, 1, MOST_CHANNELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def write_machine(name: str, path: Path, *, overwrite: bool = False) -> None:
     check_writable(path)
     text = (FOLDER / f"{name.lower()}.toml").read_text(encoding="utf-8")
     body = "\n".join(map(_commented, text.splitlines()))
-    body = re.sub(r'^name = ".*?"', f'name = "{path.stem}"', body, count=1, flags=re.MULTILINE)
+    own = f"name = {json.dumps(path.stem)}"  # a text of TOML, too
+    body = re.sub(r'^name = ".*?"', lambda _: own, body, count=1, flags=re.MULTILINE)
     head = f"# hwsim simulate smollm2-135m {path.name}\n# Begins as {name.lower()}:\n"
     write_text(path, f"{head}{body}\n")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hwsim.exploration.axes import WEIGHTS
-from hwsim.exploration.sweep import Sweep
+from hwsim.exploration.sweep import NO_MACHINE, Sweep
 from quant.common.output import Report
 from quant.common.tables import Table, number, table_of
 
@@ -58,9 +58,11 @@ def designs_report(found: Sweep, request: Mapping[str, Any]) -> Report:
 def notes_of(found: Sweep) -> list[str]:
     """Return what a reader of the front must know."""
     notes = [f"{len(found.front())} of {found.designs} designs: {', '.join(found.objectives)}"]
-    for buffer, count in found.misfits.items():
-        if count:
-            notes.append(f"{count} designs left out: the {buffer} does not hold a part of some op")
+    for name, count in found.misfits.items():
+        if count and name == NO_MACHINE:
+            notes.append(f"{count} designs left out: their values make no machine together")
+        elif count:
+            notes.append(f"{count} designs left out: the {name} does not hold a part of some op")
     notes += [f"{count} designs left out: {said}" for said, count in found.limited.items()]
     if len(found.front()) > MOST_ROWS:
         notes.append(f"the first {MOST_ROWS} are shown (csv and parquet have all designs)")
@@ -115,6 +117,9 @@ def draw_designs(info: DesignsInfo, title: str) -> Figure:
             label=name.replace("$", r"\$"),
         )
     axes.set(xlabel="time (s)", ylabel="energy (J)", title=title.replace("$", r"\$"))
+    if not info.points:
+        axes.text(0.5, 0.5, "no design is left", ha="center", transform=axes.transAxes)
+        return figure
     axes.legend(fontsize=8, title="weights; size: area, ring: Pareto front", title_fontsize=8)
     axes.grid(visible=True, alpha=0.3)
     return figure

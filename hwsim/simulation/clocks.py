@@ -30,12 +30,14 @@ class Load(NamedTuple):
 
     Attributes:
         clocks: Of the tile with the most jobs, all products.
+        least: Clocks of its steps alone, which no way to cut jobs is under.
         weights: Weights read from the buffer, one product; tiles that share them read once.
         inputs: Inputs read, one product.
         steps: Blocks x outputs x tokens that elements work for, one product; padding apart.
     """
 
     clocks: float
+    least: float
     weights: float
     inputs: float
     steps: float
@@ -96,7 +98,11 @@ def seen(op: Record, first: int, last: int) -> int:
 
 @jit
 def load(op: Record, machine: Record, grid: Grid, part: int) -> Load:
-    """Return what a product takes on a grid of tiles, jobs cut into parts of ``part`` inputs."""
+    """Return what a product takes on a grid of tiles, jobs cut into parts of ``part`` inputs.
+
+    Blocks of tokens go round by round, ``grid.tokens`` of them at a time; the longest of a round
+    sets its time, and all that one of its blocks sees is read for it once.
+    """
     rows, columns = machine["rows"], machine["columns"]
     products = ceil_div(op["batch"], grid.products)
     along_m = ceil_div(op["m"], columns)
@@ -104,19 +110,27 @@ def load(op: Record, machine: Record, grid: Grid, part: int) -> Load:
     if op["mask"] == 0 or machine["skips"] == 0:
         along_n = ceil_div(ceil_div(n, rows), grid.outputs)
         rounds = ceil_div(along_m, grid.tokens)
-        clocks = cut_clocks(op, machine, products * along_n * rounds, k, part)
-        blocks = ceil_div(k, machine["lanes"])
-        return Load(clocks, float(n) * k * rounds, float(m) * k * along_n, float(m) * n * blocks)
-    clocks, weights, inputs, steps = 0.0, 0.0, 0.0, 0.0
-    for block in range(along_m):
-        first, last = block * columns, min((block + 1) * columns, m) - 1
-        visible = seen(op, first, last)
-        seen_n = visible if op["mask"] == OUTPUTS else n
-        seen_k = visible if op["mask"] == REDUCTION else k
-        along_n = ceil_div(ceil_div(seen_n, rows), grid.outputs)
-        if (along_m - 1 - block) % grid.tokens == 0:  # the tile with the longest blocks
-            clocks += cut_clocks(op, machine, products * along_n, seen_k, part)
-            weights += float(seen_n) * seen_k
-        inputs += float(last - first + 1) * seen_k * along_n
-        steps += float(last - first + 1) * seen_n * ceil_div(seen_k, machine["lanes"])
-    return Load(clocks, weights, inputs, steps)
+        jobs, blocks = products * along_n * rounds, ceil_div(k, machine["lanes"])
+        clocks = cut_clocks(op, machine, jobs, k, part)
+        least = float(jobs * (blocks * op["steps"]))
+        steps = float(m) * n * blocks
+        return Load(clocks, least, float(n) * k * rounds, float(m) * k * along_n, steps)
+    clocks, least, weights, inputs, steps = 0.0, 0.0, 0.0, 0.0, 0.0
+    for first_block in range(0, along_m, grid.tokens):
+        end_block = min(first_block + grid.tokens, along_m)
+        longest, shortest = 0.0, 0.0
+        for block in range(first_block, end_block):
+            first, last = block * columns, min((block + 1) * columns, m) - 1
+            visible = seen(op, first, last)
+            seen_n = visible if op["mask"] == OUTPUTS else n
+            seen_k = visible if op["mask"] == REDUCTION else k
+            along_n = ceil_div(ceil_div(seen_n, rows), grid.outputs)
+            blocks = ceil_div(seen_k, machine["lanes"])
+            longest = max(longest, cut_clocks(op, machine, products * along_n, seen_k, part))
+            shortest = max(shortest, float(products * along_n * (blocks * op["steps"])))
+            inputs += float(last - first + 1) * seen_k * along_n
+            steps += float(last - first + 1) * seen_n * blocks
+        clocks, least = clocks + longest, least + shortest
+        union = seen(op, first_block * columns, min(end_block * columns, m) - 1)
+        weights += float(union) * (k if op["mask"] == OUTPUTS else n)
+    return Load(clocks, least, weights, inputs, steps)

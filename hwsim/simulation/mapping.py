@@ -17,12 +17,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from hwsim.simulation.clocks import Grid, ceil_div
+from hwsim.simulation.clocks import OUTPUTS, Grid, ceil_div, seen
 from hwsim.simulation.records import Record, Scores
 from quant.common.jit import jit
 
 PARTIAL_BITS = 32
 """Of a partial sum."""
+SHARE = 0.5
+"""Of the input buffer: for scores that stay, and for the rest beside them."""
 
 
 class Order(IntEnum):
@@ -51,7 +53,8 @@ class Mapping(NamedTuple):
         m_parts: Parts of the tokens.
         n_parts: Parts of the outputs.
         k_parts: Parts of the inputs; 1: jobs are whole.
-        weights: How often weights are read from memory.
+        weights: How often weights are read from memory: keys that a part of the tokens does not
+            see are not read for it.
         inputs: How often inputs are.
         spilled: How often a partial sum crosses the interface.
         bytes: All that crosses.
@@ -61,7 +64,7 @@ class Mapping(NamedTuple):
     m_parts: int
     n_parts: int
     k_parts: int
-    weights: int
+    weights: float
     inputs: int
     spilled: int
     bytes: float
@@ -123,7 +126,7 @@ def staging(op: Record, q: Quanta) -> float:
 
 
 @jit
-def moved(op: Record, stay: int, weights: int, inputs: int, spilled: int) -> float:
+def moved(op: Record, stay: int, weights: float, inputs: int, spilled: int) -> float:
     """Return the bytes that cross the interface, all products; ``stay``: which scores do not."""
     read = 0.0 if stay == READ else op["input_bytes"] * inputs
     written = 0.0 if stay == WRITTEN else op["output_bytes"]
@@ -143,7 +146,7 @@ def whole(op: Record, q: Quanta, order: int, stay: int) -> Mapping:
     weight_bits, input_bits = op["held_bits"], op["input_bits"]
     input_room = q.input_room - staging(op, q)
     all_weights = op["n"] * k * weight_bits <= q.weight_room
-    all_inputs = stay == READ or op["m"] * k * input_bits <= input_room
+    all_inputs = op["m"] * k * input_bits <= input_room
     if kept_inputs:
         count, quantum, bits, room, kept_all = q.m, q.of_m, input_bits, input_room, all_inputs
         other_count, other, other_all = q.n, q.of_n * weight_bits, all_weights
@@ -158,16 +161,50 @@ def whole(op: Record, q: Quanta, order: int, stay: int) -> Mapping:
         if held < 1:
             held, again = 1, other_count
             if 2.0 * quantum * q.of_k * bits > room:
-                return Mapping(order, 0, 0, 0, 0, 0, 0, -1.0)
+                return Mapping(order, 0, 0, 0, 0.0, 0, 0, -1.0)
         parts = ceil_div(count, held)
     if not other_all and ceil_div(count, parts) > 1 and 2.0 * other * k > other_room:
         parts = count
     if not other_all and ceil_div(count, parts) == 1 and 2.0 * other * q.of_k > other_room:
-        return Mapping(order, 0, 0, 0, 0, 0, 0, -1.0)
+        return Mapping(order, 0, 0, 0, 0.0, 0, 0, -1.0)
     times = 1 if other_all else parts
     if kept_inputs:
-        return Mapping(order, parts, q.n, 1, times, again, 0, moved(op, stay, times, again, 0))
-    return Mapping(order, q.m, parts, 1, again, times, 0, moved(op, stay, again, times, 0))
+        crossed = moved(op, stay, float(times), again, 0)
+        return Mapping(order, parts, q.n, 1, float(times), again, 0, crossed)
+    crossed = moved(op, stay, float(again), times, 0)
+    return Mapping(order, q.m, parts, 1, float(again), times, 0, crossed)
+
+
+@jit
+def fused(op: Record, machine: Record, q: Quanta, products: int, stay: int) -> Mapping:
+    """Return the mapping of an op of attention whose scores stay; ``bytes`` below 0: none.
+
+    Tokens go in parts whose scores fit their share of the input buffer; for each part all keys (and
+    then all values) that it sees pass by, unless the weight buffer keeps both.
+    """
+    none = Mapping(INPUTS, 0, 0, 0, 0.0, 0, 0, -1.0)
+    room = SHARE * machine["input_bytes"] * 8 / products
+    tokens = int(room // op["score_bits"])
+    if op["query_bits"] > 0:
+        tokens = min(tokens, int((room - staging(op, q)) // op["query_bits"]))
+    span = op["k"] if tokens > q.of_m else q.of_k
+    if tokens > q.of_m and 2.0 * q.of_n * op["k"] * op["held_bits"] > q.weight_room:
+        tokens, span = q.of_m, q.of_k
+    if tokens < q.of_m or 2.0 * q.of_n * span * op["held_bits"] > q.weight_room:
+        return none
+    tokens = min(tokens // q.of_m * q.of_m, op["m"])
+    parts = ceil_div(op["m"], tokens)
+    times = 0.0
+    if op["whole_bits"] <= q.weight_room:
+        times = 1.0
+    elif op["mask"] == 0 or machine["skips"] == 0:
+        times = float(parts)
+    else:
+        every = op["n"] if op["mask"] == OUTPUTS else op["k"]
+        for part in range(parts):
+            last = min((part + 1) * tokens, op["m"]) - 1
+            times += seen(op, part * tokens, last) / every
+    return Mapping(INPUTS, parts, q.n, 1, times, 1, 0, moved(op, stay, times, 1, 0))
 
 
 @jit
@@ -227,7 +264,7 @@ def cut(op: Record, q: Quanta, dataflow: int, k_parts: int, stay: int) -> Mappin
     Three of the six orders are enough: with k innermost the order of m and n plays no part, and
     with k outermost nothing is read more often than with k in the middle.
     """
-    best = Mapping(0, 0, 0, 0, 0, 0, 0, -1.0)
+    best = Mapping(0, 0, 0, 0, 0.0, 0, 0, -1.0)
     part_k = ceil_div(q.k, k_parts)
     m_parts = 1
     while m_parts <= q.m:
@@ -255,7 +292,7 @@ def better(
 ) -> Mapping:
     """Return a mapping if it moves less than the best one so far, else that."""
     weights, inputs, spilled = passes(order, m_parts, n_parts, k_parts)
-    crossed = moved(op, stay, weights, inputs, spilled)
+    crossed = moved(op, stay, float(weights), inputs, spilled)
     if 0 <= best.bytes <= crossed:
         return best
-    return Mapping(order, m_parts, n_parts, k_parts, weights, inputs, spilled, crossed)
+    return Mapping(order, m_parts, n_parts, k_parts, float(weights), inputs, spilled, crossed)

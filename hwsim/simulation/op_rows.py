@@ -8,7 +8,7 @@ on the chip.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hwsim.machines.accelerator import Accelerator
@@ -28,6 +28,7 @@ from roofline.workloads.ops import (
     Linear,
     Operands,
 )
+from roofline.workloads.ops.elementwise import ALL_GATHER, ALL_REDUCE, ALL_TO_ALL
 
 ROUNDING = 1e-9
 """How far rounding may put the bytes of an op below those of its operands."""
@@ -36,6 +37,12 @@ QUANTIZE = 4
 multiplication, rounding, clamping."""
 WHOLE_GROUP = 128
 """Inputs that pass by together, at most, where no tile of the Verilog has its groups."""
+MESSAGES: dict[str, Callable[[int], int]] = {
+    ALL_REDUCE: lambda ranks: 2 * (ranks - 1),
+    ALL_GATHER: lambda ranks: ranks - 1,
+    ALL_TO_ALL: lambda ranks: ranks - 1,
+}
+"""Messages that follow one another in a ring, by collective; one to a neighbour is one."""
 SCORES = (Scores.WRITTEN, Scores.BOTH, Scores.READ)
 Row = dict[str, float]
 
@@ -61,6 +68,7 @@ def parts_of(op: OpWork, machine: Accelerator, routing: Routing = UNIFORM) -> It
     """
     fused = isinstance(op.definition, FlashAttention)
     unfused = op.unfused()
+    found: list[tuple[OpWork, Scores, tuple[Row, ...]]] = []
     for part, scores in zip(
         unfused, SCORES if fused else (Scores.NONE,) * len(unfused), strict=True
     ):
@@ -68,12 +76,26 @@ def parts_of(op: OpWork, machine: Accelerator, routing: Routing = UNIFORM) -> It
             rows = _rows(part, machine, routing)
         except RequestError as error:
             raise RequestError(f"{part.name} ({part.op}): {error}") from None
-        if fused:
-            first = unfused[0].definition
-            assert isinstance(first, AttentionScores)
-            bits = first.length.at(op.step) * first.activations.bytes_each * 8
-            rows = tuple(row | {"scores": scores, "score_bits": bits} for row in rows)
-        yield Part(part, rows)
+        found.append((part, scores, rows))
+    for part, scores, rows in found:
+        yield Part(part, tuple(row | _fused(op, found, scores) for row in rows) if fused else rows)
+
+
+def _fused(op: OpWork, found: list[tuple[OpWork, Scores, tuple[Row, ...]]], scores: Scores) -> Row:
+    """What must fit the buffers so that scores stay: the same for each of the three ops."""
+    first, _, second = (rows[0] for _, _, rows in found)
+    one = found[0][0].definition
+    assert isinstance(one, AttentionScores)
+    if not (first.get("product") and second.get("product")):
+        return {}  # one of the two products is empty
+    length = one.length.at(op.step)
+    return {
+        "scores": scores,
+        "score_bits": length * one.activations.bytes_each * 8,
+        "query_bits": first["k"] * first["input_bits"],
+        "key_bits": max(row["held_bits"] * min(row["size"], row["k"]) for row in (first, second)),
+        "whole_bits": sum(row["held_bits"] * row["n"] * row["k"] for row in (first, second)),
+    }
 
 
 def _rows(op: OpWork, machine: Accelerator, routing: Routing) -> tuple[Row, ...]:
@@ -88,6 +110,11 @@ def _rows(op: OpWork, machine: Accelerator, routing: Routing) -> tuple[Row, ...]
     row["operations"] += _quantized(op, gemm, operands)
     if isinstance(op.definition, Experts):
         return tuple(_experts(op, op.definition, gemm, row, machine, routing))
+    padded = getattr(op.definition, "rows_padded_to", 1)
+    if padded > 1:
+        gemm = Gemm(gemm.batch, -(-gemm.m // padded) * padded, gemm.n, gemm.k)
+    if min(gemm.batch, gemm.m, gemm.n, gemm.k) <= 0:
+        return (row | {"product": 0},)  # nothing is multiplied: it only moves
     return (row | _sizes(gemm) | _masked(op),)
 
 
@@ -99,7 +126,7 @@ def _moves(op: OpWork, machine: Accelerator) -> Row:
     specials = op.special_ops
     messages = 0.0
     if isinstance(op.definition, Collective):
-        messages = max(1.0, 2.0 * (op.definition.ranks - 1))
+        messages = float(MESSAGES[op.op](op.definition.ranks)) if op.op in MESSAGES else 1.0
     return {
         "repeats": 1.0,
         "weight_bytes": op.weight_bytes,
@@ -169,19 +196,20 @@ def _masked(op: OpWork) -> Row:
     one = op.definition
     if not isinstance(one, AttentionScores | AttentionValues):
         return {}
+    shared: Row = {"shared": max(1, one.heads // one.kv_heads)}
     tokens, length = int(op.step.queries), int(one.length.at(op.step))
     pairs, past = one.pairs.at(op.step) / op.step.batch, length - tokens
     kind = Mask.OUTPUTS if isinstance(one, AttentionScores) else Mask.REDUCTION
-    mask: Row = {"mask": kind, "past": past, "shared": max(1, one.heads // one.kv_heads)}
+    mask: Row = {"mask": kind, "past": past, **shared}
     if tokens <= 1 or past < 0 or pairs == tokens * length:
-        return {}
+        return shared
     if pairs == _visible(tokens, past, 0):
         return mask
     low, high = 1, length
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if _visible(tokens, past, middle) < pairs else (low, middle)
-    return mask | {"window": low} if _visible(tokens, past, low) == pairs else {}
+    return mask | {"window": low} if _visible(tokens, past, low) == pairs else shared
 
 
 def _visible(tokens: int, past: int, window: int) -> float:
@@ -200,47 +228,26 @@ def _experts(
     machine: Accelerator,
     routing: Routing,
 ) -> Iterator[Row]:
-    """A row for each number of blocks of tokens that an expert may get."""
+    """A row for each number of tokens that an expert may get, in blocks where there are many.
+
+    Experts of one of several devices that are not named are those of the mean device.
+    """
     used, routed = experts.used.at(op.step), experts.tokens.at(op.step)
-    tokens, share = _routed(op, experts, routed / experts.experts, used / experts.experts)
-    every = _stack(experts, share, routing)
-    weights = popularity(routing, every)
-    if len(set(weights)) == 1:
-        shares = [share] * experts.experts
+    pool = experts.pool or experts.experts
+    if not experts.chosen:
+        raise RequestError("how many experts a token chooses is not known")
+    shares = chosen_share(popularity(routing, pool), experts.chosen)
+    here = 1.0
+    if experts.members and len(experts.members) < pool:
+        shares = tuple(shares[index] for index in experts.members)
     else:
-        chosen = chosen_share(weights, max(1, round(share * every)))
-        shares = [chosen[index] for index in experts.members or range(experts.experts)]
+        here = experts.experts / pool
+    tokens = round(op.step.batch * op.step.queries * experts.batches)
     for count, mean, whole in tokens_of_experts(tokens, shares, machine.tiles.columns):
         part = mean / routed
         yield row | {
-            "repeats": count,
+            "repeats": count * here,
             **_sizes(Gemm(1, whole, gemm.n, gemm.k)),
             "weight_bytes": row["weight_bytes"] / used,
             **{key: row[key] * part for key in ("input_bytes", "output_bytes", "operations")},
         }
-
-
-def _stack(experts: Experts, share: float, routing: Routing) -> int:
-    """How many experts a token chooses among; of some of a stack, as many as give whole choices."""
-    if experts.stack or not experts.members:
-        return experts.stack or experts.experts
-    if not isinstance(routing, str):
-        return len(routing)
-    least = max(experts.members) + 1
-    whole = (n for n in range(least, 64 * least) if abs(n * share - round(n * share)) < 1e-9 * n)
-    return next(whole, least)
-
-
-def _routed(op: OpWork, experts: Experts, mean: float, used: float) -> tuple[int, float]:
-    """How many tokens are routed to these experts, and the mean chance of one to take an expert.
-
-    Where experts are spread over devices, tokens of other batches come, too: as many batches as
-    give the expected number of experts in use.
-    """
-    here = round(op.step.batch * op.step.queries)
-    for batches in range(1, 1025):
-        tokens = here * batches
-        share = mean / tokens
-        if share <= 1 and abs(1 - (1 - share) ** tokens - used) < 1e-9:
-            return tokens, share
-    raise RequestError(f"{experts.experts} experts: their routing cannot be told from its means")

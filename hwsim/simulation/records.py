@@ -39,6 +39,9 @@ OP = np.dtype(
         ("output_bytes", REAL),  # and all else that crosses the memory interface
         ("scores", WHOLE),  # Scores: which operand may stay on the chip
         ("score_bits", REAL),  # bits that a row of m has of scores
+        ("query_bits", REAL),  # of a row of queries
+        ("key_bits", REAL),  # of a group of keys or values, of one output
+        ("whole_bits", REAL),  # of all keys and values of a product
         ("operations", REAL),  # of the vector unit
         ("specials", REAL),  # special functions of the vector unit
         ("link_bytes", REAL),
@@ -129,7 +132,7 @@ WAY = np.dtype(
         ("m_parts", WHOLE),
         ("n_parts", WHOLE),
         ("k_parts", WHOLE),
-        ("weights", WHOLE),  # times that weights are read from memory
+        ("weights", REAL),  # times that weights are read from memory; a part where keys are masked
         ("inputs", WHOLE),
         ("spilled", WHOLE),  # crossings of a partial sum
     ]

@@ -17,6 +17,8 @@ Routing: TypeAlias = str | Sequence[float]
 UNIFORM = "uniform"
 NEGLIGIBLE = 1e-12
 """Expected experts below which a number of tokens is left out."""
+EXACT = 6
+"""Blocks of tokens up to which each number of tokens is an entry of its own."""
 NODES = 400
 """Points of the integral over the arrival times."""
 
@@ -75,7 +77,9 @@ def chosen_share(weights: tuple[float, ...], chosen: int) -> tuple[float, ...]:
     """
     rates = np.array(weights)
     live = rates > 0
-    if chosen >= live.sum():
+    if chosen > live.sum():
+        raise RequestError(f"routing: {live.sum()} experts have a weight, a token takes {chosen}")
+    if chosen == live.sum():
         return tuple(live.astype(float))
     if np.ptp(rates[live]) == 0:
         return tuple(live * (chosen / live.sum()))
@@ -123,11 +127,12 @@ def tokens_of_experts(
     Args:
         tokens: Tokens that are routed, each on its own.
         shares: Probability that a token takes each expert.
-        block: Tokens that run together: numbers that need as many blocks are one entry.
+        block: Tokens that run together: above ``EXACT`` blocks, numbers that need as many of them
+            are one entry.
 
     Returns:
-        Of each number of blocks above 0: the expected number of experts that have it, their mean
-        tokens, and the tokens of the least full of such experts that is a whole number.
+        Of each entry: the expected number of experts that have so many tokens, their mean, and the
+        mean rounded up.
     """
     expected = np.zeros(tokens + 1)
     for share, count in zip(*np.unique(np.array(shares), return_counts=True), strict=True):
@@ -135,8 +140,12 @@ def tokens_of_experts(
         expected[low : low + len(chances)] += count * chances
     found = []
     numbers = np.arange(tokens + 1)
-    for first in range(1, tokens + 1, block):
-        part = slice(first, min(first + block, tokens + 1))
+    firsts = [
+        *range(1, min(EXACT * block, tokens) + 1),
+        *range(EXACT * block + 1, tokens + 1, block),
+    ]
+    for first, end in zip(firsts, [*firsts[1:], tokens + 1], strict=True):
+        part = slice(first, end)
         weight = float(expected[part].sum())
         if weight > NEGLIGIBLE:
             mean = float((expected[part] * numbers[part]).sum()) / weight

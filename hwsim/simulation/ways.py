@@ -13,11 +13,13 @@ from hwsim.simulation.clocks import Grid, Load, ceil_div, load
 from hwsim.simulation.mapping import (
     INPUTS,
     PARTIAL_BITS,
+    SHARE,
     WEIGHTS,
     Mapping,
     Quanta,
     allowed,
     cut,
+    fused,
     moved,
     parts_after,
     quanta,
@@ -31,8 +33,6 @@ MOST_WAYS = 64
 """Ways of one product that are kept."""
 BOTH = int(Scores.BOTH)
 NO_WEIGHTS, NO_INPUTS = int(Misfit.WEIGHTS), int(Misfit.INPUTS)
-SHARE = 0.5
-"""Of the input buffer: for scores that stay, and for the rest beside them."""
 
 
 class Span(NamedTuple):
@@ -47,10 +47,18 @@ ANY_BANDWIDTH = Span(0.0, np.inf)
 
 @jit
 def staying(op: Record, machine: Record) -> int:
-    """Return which scores stay on the chip: a block of rows of them must fit (``Scores``)."""
-    block = op["score_bits"] * machine["columns"]
-    fits = block <= SHARE * machine["input_bytes"] * 8
-    return op["scores"] if machine["fuses"] and fits else 0
+    """Return which scores stay on the chip (``Scores``).
+
+    A block of rows of them must fit its share of the input buffer, its queries and their results
+    the other, and two groups of keys or values of a tile's outputs the weight buffer.
+    """
+    if op["scores"] == 0 or machine["fuses"] == 0:
+        return 0
+    columns, room = machine["columns"], SHARE * machine["input_bytes"] * 8
+    results = 2.0 * columns * machine["rows"] * 16.0
+    fits = op["score_bits"] * columns <= room and op["query_bits"] * columns + results <= room
+    keys = 2.0 * machine["rows"] * op["key_bits"] <= machine["weight_bytes"] * 8
+    return int(op["scores"]) if fits and keys else 0
 
 
 @jit
@@ -145,12 +153,18 @@ def on_grid(
     spare = len(ways) - 1
     least = moved(op, stay, 1, 1, 0)
     found: Load = load(op, machine, grid, op["k"])
-    if hopeless(ways, count, found.clocks, least, span):
+    if hopeless(ways, count, found.least, least, span):
         return count
-    q: Quanta = quanta(op, machine, grid, 1.0 if stay == 0 else SHARE)
+    q: Quanta = quanta(op, machine, grid, 1.0)
+    if stay != 0:
+        way: Mapping = fused(op, machine, q, grid.products, stay)
+        if way.bytes >= 0:
+            fill(op, machine, grid, found, way, ways[spare])
+            count = insert(ways, count, span)
+        return count
     for order in (INPUTS, WEIGHTS):
         if allowed(machine["dataflow"], order):
-            way: Mapping = whole(op, q, order, stay)
+            way = whole(op, q, order, stay)
             if way.bytes >= 0:
                 fill(op, machine, grid, found, way, ways[spare])
                 count = insert(ways, count, span)
@@ -180,25 +194,29 @@ def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
         How many there are; 0: no buffer holds the smallest part.
     """
     stay = staying(op, machine)
+    masked = op["mask"] != 0 and machine["skips"] != 0
     blocks_n, blocks_m = ceil_div(op["n"], machine["rows"]), ceil_div(op["m"], machine["columns"])
     most_outputs = 1 if machine["sharing"] == 2 else min(machine["count"], blocks_n)
     count = 0
     for outputs in range(most_outputs, 0, -1):
-        if outputs > 1 and ceil_div(blocks_n, outputs) == ceil_div(blocks_n, outputs - 1):
+        if idle(blocks_n, outputs) and not masked:
             continue  # more tiles for nothing
         left = machine["count"] // outputs
         most_tokens = 1 if machine["sharing"] == 1 else min(left, blocks_m)
         for tokens in range(most_tokens, 0, -1):
-            if tokens > 1 and ceil_div(blocks_m, tokens) == ceil_div(blocks_m, tokens - 1):
+            if idle(blocks_m, tokens) and not masked:
                 continue
-            most = min(left // tokens, op["batch"])
-            products = ceil_div(op["batch"], ceil_div(op["batch"], most))
-            grid = Grid(outputs, tokens, products)
-            count = on_grid(op, machine, grid, stay, ways, count, span, True)
-            if products > 1:
-                grid = Grid(outputs, tokens, 1)
-                count = on_grid(op, machine, grid, stay, ways, count, span, True)
+            for products in range(min(left // tokens, op["batch"]), 0, -1):
+                if not idle(op["batch"], products):
+                    grid = Grid(outputs, tokens, products)
+                    count = on_grid(op, machine, grid, stay, ways, count, span, True)
     return count
+
+
+@jit
+def idle(count: int, tiles: int) -> bool:
+    """Return whether one tile less would take as many of so many blocks at most."""
+    return tiles > 1 and ceil_div(count, tiles) == ceil_div(count, tiles - 1)
 
 
 @jit

@@ -20,7 +20,7 @@ import roofline
 from hwsim.exploration.axes import changed, keys_of
 from hwsim.exploration.limits import parse_area, parse_limit
 from hwsim.exploration.pareto import pareto_front
-from hwsim.exploration.space import DesignSpace
+from hwsim.exploration.space import Derived, DesignSpace
 from hwsim.exploration.sweep import sweep
 from hwsim.machines.area import area_um2
 from hwsim.machines.load import accelerator_names, load_accelerator
@@ -114,8 +114,66 @@ def test_what_is_derived_follows_from_the_axes() -> None:
         machine = changed(load_accelerator("bitmod"), at)
         assert row["area_um2"] == pytest.approx(area_um2(machine)["total"])
         assert row["prefill.time_s"] == pytest.approx(simulate(works()["prefill"], machine).time_s)
-    with pytest.raises(RequestError, match="derive: tiles: an axis already"):
+    with pytest.raises(RequestError, match=r"tiles\.count: an axis already"):
         DesignSpace("bitmod", {"tiles": [4]}, {"tiles": lambda at: 3})
+
+
+def test_axes_are_set_in_one_order_whatever_theirs() -> None:
+    axes: dict[str, list[Any]] = {"pe.area_um2": [1000.0], "pe.lanes": [8]}
+    axes |= {"dram.channels": [1, 4], "dram": ["hbm3"]}
+    frames = [
+        sweep(DesignSpace("bitmod", dict(turn)), works()).to_frame()
+        for turn in ([*axes.items()], [*axes.items()][::-1])
+    ]
+    for frame in frames:
+        assert set(frame["area_um2"]) == {
+            area_um2(changed(load_accelerator("bitmod"), {"pe.lanes": 8, "pe.area_um2": 1000}))[
+                "total"
+            ]
+        }
+        one, four = (frame[frame["dram.channels"] == count]["time_s"].item() for count in (1, 4))
+        assert four < one
+    assert set(frames[0]["time_s"]) == set(frames[1]["time_s"])
+
+
+def test_values_that_make_no_machine_together_are_left_out() -> None:
+    axes = {
+        "weight_buffer.banks": [1, 64],
+        "weight_buffer.port_bits": [64, 8192],
+        "weight_buffer.bytes": [1 << 20],
+    }
+    found = sweep(DesignSpace("bitmod", axes), works())
+    assert found.misfits["no machine"] == 3 - len(found.to_frame()) + 1
+    assert 0 < len(found.to_frame()) < 4
+    assert "make no machine together" in designs_report(found, REQUEST).text("table")
+
+
+@pytest.mark.parametrize(
+    ("derive", "message"),
+    [
+        (lambda at: at["no"], "KeyError"),
+        (lambda at: at["tiles"][:1], r"\(1,\) values for 2 designs"),
+        (lambda at: 1 / 0, "ZeroDivisionError"),
+        (lambda at: at["tiles"].reshape(1, -1), r"\(1, 2\) values"),
+    ],
+)
+def test_a_derived_key_that_fails_is_named(derive: Derived, message: str) -> None:
+    space = DesignSpace("bitmod", {"tiles": [4, 8]}, {"vector": derive})
+    with pytest.raises(RequestError, match=f"derive: vector: .*{message}"):
+        sweep(space, works())
+    with pytest.raises(RequestError, match="unknown axis 'nope'"):
+        DesignSpace("bitmod", {"tiles": [4]}, {"nope": derive})
+
+
+def test_a_folder_is_of_one_request(tmp_path: Path) -> None:
+    def space(factor: int, base: str = "bitmod") -> DesignSpace:
+        return DesignSpace(base, {"tiles": [4, 8]}, {"vector": lambda at: at["tiles"] * factor})
+
+    sweep(space(4), works(), folder=tmp_path / "sweep")
+    for other in (space(8), space(4, "bitmod-hpca25")):
+        with pytest.raises(RequestError, match="differs in"):
+            sweep(other, works(), folder=tmp_path / "sweep")
+    sweep(space(8), works(), folder=tmp_path / "sweep", overwrite=True)
 
 
 def test_limits_leave_designs_out_and_say_how_many() -> None:
@@ -132,6 +190,9 @@ def test_limits_leave_designs_out_and_say_how_many() -> None:
     assert len(frame) + sum(found.limited.values()) == 30
     none = sweep(space, works(), limits=[hwsim.limit("area_um2", max=1)])
     assert (len(none.to_frame()), len(none.front())) == (0, 0)
+    texts = DesignSpace("bitmod", {"weights": ["bitmod3"]})
+    with pytest.raises(RequestError, match="limit weights: a column of texts"):
+        sweep(texts, works(), limits=[hwsim.limit("weights", max=3)])
     with pytest.raises(RequestError, match="unknown column 'watts'"):
         sweep(space, works(), limits=[hwsim.limit("watts", max=3)])
 
@@ -156,7 +217,7 @@ def test_designs_that_no_buffer_serves_are_counted() -> None:
         "weight_buffer.port_bits": [64],
     }
     found = sweep(DesignSpace("bitmod", axes), works())
-    assert found.misfits == {"weight_buffer": 1, "activation_buffer": 0}
+    assert found.misfits == {"weight_buffer": 1, "activation_buffer": 0, "no machine": 0}
     assert list(found.to_frame()["weight_buffer.bytes"]) == [1 << 19]
     assert "1 designs left out: the weight_buffer" in designs_report(found, REQUEST).text("table")
 
@@ -178,7 +239,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tile.rows": [65]}, "at most 64 of a bit-serial element"),
     ({"dram": ["lpddr6"]}, "unknown dram type 'lpddr6'"),
     ({"dram": ["lpddr5*x"]}, r"TYPE or TYPE\*CHANNELS"),
-    ({"dram.channels": [2]}, "the base's DRAM has no type"),
+    ({"dram.channels": [2]}, "the memory has no type"),
     ({"dram.bytes_per_s": [0]}, r"dram\.bytes_per_s = 0\.0: above 0"),
     ({"pe.lane": [4]}, "nearest: pe.lanes"),
     ({"weights": ["nf4"]}, "bitmod cannot run 'nf4'"),
@@ -188,6 +249,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"pe": [1]}, "unknown axis 'pe'"),
     ({"sharing": ["any"]}, "unknown axis 'sharing'"),
     ({"tiles.sharing": ["some"]}, "any, outputs, tokens is allowed"),
+    ({"tiles": [4], "tiles.count": [8]}, "tiles.count: an axis already"),
+    ({"group_size": [64]}, "unknown axis 'group_size'"),
+    ({"pe.digit_bits": [8]}, "unknown axis 'pe.digit_bits'"),
+    ({"dram": ["lpddr5*²"]}, r"TYPE or TYPE\*CHANNELS"),
+    ({"dram": ["lpddr5*" + "9" * 5000]}, r"TYPE or TYPE\*CHANNELS"),
+    ({"dram.bytes_per_s": [1e30]}, "above 0 and at most 1e"),
 ]
 
 

@@ -49,7 +49,7 @@ def machines(draw: st.DrawFn) -> Accelerator:
 def products(draw: st.DrawFn) -> dict[str, Any]:
     """The sizes of a product."""
     return {
-        "product": 1, "repeats": 1.0, "shared": 1, "batch": draw(st.integers(1, 4)),
+        "product": 1, "repeats": 1.0, "shared": 1, "batch": draw(st.integers(1, 64)),
         "m": draw(st.integers(1, 300)), "n": draw(st.integers(1, 3000)),
         "k": draw(st.integers(1, 3000)),
     }  # fmt: skip

@@ -195,11 +195,19 @@ def test_no_grid_and_no_parts_are_faster_than_the_search() -> None:
         assert here == pytest.approx(best, rel=1e-12)
 
 
-def test_one_search_serves_all_bandwidths() -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_one_search_serves_all_bandwidths(large: bool) -> None:
     rng = np.random.default_rng(8)
     every, one = rows(WAY, MOST_WAYS + 1), rows(WAY, MOST_WAYS + 1)
-    for _ in range(200):
+    for _ in range(400):
         op, machine = drawn(rng, Law(int(rng.integers(3))))
+        if large:  # groups that hardly divide, drains that show
+            op["k"], op["n"] = int(rng.integers(100, 3000)), int(rng.integers(20, 900))
+            op["group_clocks"], op["size"] = (
+                int(rng.integers(0, 400)),
+                int(rng.choice([16, 32, 128])),
+            )
+            machine["weight_bytes"], machine["input_bytes"] = 1 << 14, 1 << 15
         count = search(op, machine, every, ANY_BANDWIDTH)
         for per_byte in (1e-3, 0.1, 10.0):
             alone = search(op, machine, one, Span(per_byte, per_byte))

@@ -50,7 +50,9 @@ def test_a_dead_expert_gets_nothing() -> None:
     shares = chosen_share((0.0, 5.0, 1.0, 1.0), 2)
     assert shares[0] == 0
     assert sum(shares) == pytest.approx(2)
-    assert chosen_share((0.0, 0.0, 3.0), 2) == (0.0, 0.0, 1.0)
+    assert chosen_share((0.0, 2.0, 3.0), 2) == (0.0, 1.0, 1.0)
+    with pytest.raises(RequestError, match="1 experts have a weight, a token takes 2"):
+        chosen_share((0.0, 0.0, 3.0), 2)
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)
@@ -112,6 +114,37 @@ def test_experts_take_what_draws_take(
     result = next(r for r in simulate(work, machine, routing=routing).ops if r.name == op.name)
     drawn_cycles = cycles_of_draws(op, machine, routing, chosen, 4000)
     assert result.cycles == pytest.approx(drawn_cycles, rel=0.01)
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+@pytest.mark.parametrize(
+    ("model", "chosen", "tokens", "ep"),
+    [
+        ("mixtral-8x7b-v0.1", 2, 256, 4),
+        ("deepseek-v2-lite", 6, 128, 8),
+        ("mixtral-8x7b-v0.1", 2, 1, 2),
+    ],
+)
+def test_experts_of_one_of_several_devices_are_the_mean_device(
+    model: str, chosen: int, tokens: int, ep: int, routing: str
+) -> None:
+    machine = load_accelerator("bitmod")
+    formats = machine_formats(machine)
+    work = roofline.workload(model, "prefill", 1, tokens, ep=ep, **formats)
+    op = next(op for op in work.ops if isinstance(op.definition, Experts))
+    assert isinstance(op.definition, Experts)
+    (part,) = parts_of(op, machine, routing)
+    pool = op.definition.pool
+    rng = np.random.default_rng(4)
+    weights = np.array(popularity(routing, pool))
+    blocks = [
+        np.ceil(drawn(rng, weights, chosen, tokens * ep) / machine.tiles.columns).sum() / ep
+        for _ in range(300 if tokens > 9 else 20_000)
+    ]
+    expected = sum(row["repeats"] * -(-row["m"] // machine.tiles.columns) for row in part.rows)
+    assert expected == pytest.approx(np.mean(blocks), rel=0.01)
+    routed = sum(row["input_bytes"] * row["repeats"] for row in part.rows)
+    assert routed == pytest.approx(op.moving_bytes, rel=1e-6)
 
 
 def test_experts_of_some_devices_and_of_several_formats() -> None:

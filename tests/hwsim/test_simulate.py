@@ -39,6 +39,8 @@ from roofline.workloads.ops import (
     Operands,
     Product,
 )
+from roofline.workloads.ops.base import stored
+from roofline.workloads.transforms import pad_flat_products
 from roofline.workloads.workload import Workload, as_scenario
 
 MODELS = ["smollm2-135m", "llama-2-7b", "mixtral-8x7b-v0.1", "deepseek-v2-lite", "mamba-2.8b"]
@@ -284,6 +286,78 @@ def test_masked_blocks_are_passed_over(tokens: int, past: int, window: int) -> N
         op[0], machine_row(replace(machine, tiles=tiles, skips_masked=False)), Grid(1, 1, 1), size
     )
     assert whole.clocks == ceil(tokens / 8) * ceil((past + tokens) / 8) * size
+
+
+@pytest.mark.parametrize("window", [0, 9])
+@pytest.mark.parametrize("mask", [1, 2])
+def test_rounds_of_masked_blocks_take_their_longest(mask: int, window: int) -> None:
+    rng = np.random.default_rng(mask)
+    base = machine_row(load_accelerator("fp16"))
+    for _ in range(60):
+        machine, op = base.copy(), rows(OP, 1)
+        machine["rows"], machine["columns"] = (int(rng.integers(1, 7)) for _ in range(2))
+        tokens, past, shared = (int(rng.integers(1, high)) for high in (30, 20, 4))
+        sizes = {"m": tokens * shared, "n": past + tokens, "k": past + tokens}
+        sizes |= {"n": 12} if mask == 2 else {"k": 12}
+        values = {"product": 1, "batch": 3, "past": past, "window": window, "mask": mask}
+        for key, value in (values | sizes | {"shared": shared, "steps": 1, "size": 4}).items():
+            op[key] = value
+        grid = Grid(*(int(rng.integers(1, 4)) for _ in range(3)))
+        found = load(op[0], machine, grid, int(op["k"][0]))
+        clocks, read = 0.0, 0.0
+        blocks = list(range(0, tokens * shared, int(machine["columns"])))
+        for first in range(0, len(blocks), grid.tokens):
+            seen: list[set[int]] = []
+            for block in blocks[first : first + grid.tokens]:
+                keys: set[int] = set()
+                for row in range(block, min(block + int(machine["columns"]), tokens * shared)):
+                    last = past + row // shared + 1
+                    keys |= set(range(max(0, last - window) if window else 0, last))
+                seen.append(keys)
+            jobs = ceil(3 / grid.products)
+            longest = max(
+                ceil(ceil((len(k) if mask == 1 else 12) / machine["rows"]) / grid.outputs)
+                * (len(k) if mask == 2 else 12)
+                for k in seen
+            )
+            clocks += jobs * longest
+            read += len(set().union(*seen)) * 12
+        assert found.clocks == clocks
+        assert found.weights == read
+
+
+def test_keys_are_read_again_for_each_part_of_a_long_prompt() -> None:
+    machine = load_accelerator("bitmod")
+    formats = machine_formats(machine)
+    for prompt, again in ((64, False), (8192, True)):
+        work = roofline.workload("llama-2-7b", "prefill", 1, prompt, **formats)
+        result = {op.name: op for op in simulate(work, machine).ops}
+        values = result["model.layers.0.self_attn.values"]
+        keys = stored(parse_spec(formats["kv"]), prompt * ONE, 4096).at(work.step)
+        outputs = prompt * 4096 * 2
+        assert values.on_chip
+        assert (values.dram_bytes > 1.5 * (keys + outputs)) == again
+        # No more rows of scores at a time than half of the buffer holds.
+        rows_at_once = prompt / int(values.mapping.partition("m/")[2].split()[0])
+        assert rows_at_once * prompt * 2 <= machine.activation_buffer.bytes
+
+
+def test_padded_products_are_computed_padded() -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.workload("smollm2-135m", "decode", 1, 64, **machine_formats(machine))
+    for op in simulate(pad_flat_products(work, 64), machine).ops:
+        assert op.utilisation <= 1
+    plain, padded = (
+        simulate(w, machine).compute_cycles for w in (work, pad_flat_products(work, 64))
+    )
+    assert padded > plain
+
+
+@pytest.mark.parametrize("model", ["deepseek-v3.2"])
+def test_a_product_of_nothing_only_moves(model: str) -> None:
+    machine = load_accelerator("bitmod")
+    work = roofline.workload(model, "decode", 1, 64, **machine_formats(machine))
+    assert simulate(work, machine).cycles > 0
 
 
 def test_windows_are_read_off_an_op() -> None:

@@ -122,7 +122,10 @@ def _experts(build: Builder, at: str, shape: Mixture, experts: int, inner: int) 
     ):
         path = f"{at}.experts.{name}"
         spec, bias = build.format_of(path), shape.bias
-        op = Experts(path, build.act, inputs, outputs, spec, tokens, bias, experts=experts)
+        op = Experts(
+            path, build.act, inputs, outputs, spec, tokens, bias, experts=experts,
+            pool=shape.experts, chosen=shape.chosen, batches=replicas,
+        )  # fmt: skip
         build.add(*replace(op, used=used, stack=stack).with_formats(build.formats))
         if name == "gate_up_proj":
             build.activation(f"{at}.experts.act_fn", inner, gated=True, tokens=tokens)

@@ -144,12 +144,18 @@ class Experts(Linear):
         used: Expected distinct experts that the step uses here.
         stack: Experts on all devices; 0: all are here.
         members: Which of the stack these are; empty: all of them.
+        pool: Experts that a token chooses among; 0: these.
+        chosen: Experts of a token; 0: not known.
+        batches: Batches of other devices, each as large as this one's, whose tokens come, too.
     """
 
     experts: int = 1
     used: Amount = ONE
     stack: int = 0
     members: tuple[int, ...] = ()
+    pool: int = 0
+    chosen: int = 0
+    batches: float = 1.0
 
     @property
     def paths(self) -> tuple[str, ...]:
