@@ -17,24 +17,19 @@ from hwsim.exploration.grid import Columns, Grid
 from hwsim.exploration.limits import Limit
 from hwsim.exploration.pareto import pareto_front
 from hwsim.exploration.space import DesignSpace
-from hwsim.machines.accelerator import Accelerator
-from hwsim.simulation.own import with_own_formats
-from hwsim.simulation.records import OP, Misfit, Record, rows
+from hwsim.exploration.works import Work, shares_of, work_rows, works_of
+from hwsim.simulation.records import Misfit, Record
 from hwsim.simulation.routing import UNIFORM, Routing, as_routing
-from hwsim.simulation.simulate import prepared, scenario_on
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.extras import require
 from quant.common.job import Job, job
 from quant.common.progress import progress_bar
-from quant.layers.patterns import EVERY
-from roofline.workloads.models import Model
-from roofline.workloads.workload import Scenario, Workload
+from roofline.workloads.workload import Scenario
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Work: TypeAlias = "Workload | Scenario | Model"
 Mapping_: TypeAlias = Literal["best", "rule"]
 OBJECTIVES = ("time_s", "energy_j", "area_um2")
 NO_MACHINE = "no machine"
@@ -135,8 +130,8 @@ def sweep(
     arguments.choice("mapping", mapping, get_args(Mapping_))
     chunk = arguments.integer("chunk", chunk, 1)
     grid = Grid(space)
-    works = _works(work, grid.base)
-    shares = _shares(weights, works)
+    works = works_of(work, grid.base)
+    shares = shares_of(weights, works)
     each = [f"{name}.{key}" for name in works for key in ("time_s", "energy_j")]
     columns = ["area_um2", "power_w", "time_s", "energy_j", *each]
     chosen = tuple(arguments.several("objectives", objectives, _known(columns), 1))
@@ -180,27 +175,6 @@ def _limit(name: str, value: object) -> Limit:
 
 def _known(columns: Sequence[str]) -> Any:  # noqa: ANN401
     return lambda name, value: arguments.choice(name, value, columns)
-
-
-def _works(work: Work | Mapping[str, Work], machine: Accelerator) -> dict[str, Scenario]:
-    """The works by name; one alone is ``work``."""
-    several = work if isinstance(work, Mapping) and not _is_config(work) else {"work": work}
-    if not several:
-        raise RequestError("work: at least one is needed")
-    return {str(name): scenario_on(each, machine) for name, each in several.items()}
-
-
-def _is_config(work: Mapping[Any, Any]) -> bool:
-    return "model_type" in work or "architectures" in work
-
-
-def _shares(weights: Mapping[str, float] | None, works: Mapping[str, Scenario]) -> dict[str, float]:
-    given = arguments.table(
-        "weights", {} if weights is None else weights, lambda n, v: arguments.number(n, v, 0.0)
-    )
-    if unknown := [name for name in given if name not in works]:
-        raise unknown_name("work", unknown[0], works)
-    return {name: given.get(name, 1.0) for name in works}
 
 
 @dataclass(frozen=True)
@@ -258,39 +232,6 @@ class _Task:
             counts[str(one)] = int((keeps & ~here).sum())
             keeps = keeps & here
         return found, keeps, counts
-
-
-def work_rows(
-    scenario: Scenario, machine: Accelerator, weights: str = "", routing: Routing = UNIFORM
-) -> Record:
-    """Return the rows of a scenario on a machine, equal ones as one; ``repeats`` is of them all.
-
-    Args:
-        scenario: The work.
-        machine: The machine.
-        weights: Format of the block layers; empty: the work's own.
-        routing: As ``simulate``'s.
-    """
-    if weights:
-        scenario = scenario.with_weights({EVERY: machine.spec(weights)})
-    scenario = with_own_formats(scenario, machine)
-    tables = []
-    for part, repeats in scenario.parts:
-        ready = prepared(part, machine, routing)
-        table = ready.table.copy()
-        counts = part.template.counts[list(ready.kinds)]
-        table["repeats"] *= repeats * counts[table["op"]]
-        table["op"] = 0
-        tables.append(table)
-    every = np.concatenate(tables)
-    repeats_of = every["repeats"].copy()
-    every["repeats"] = 0
-    whole = every.view((np.void, OP.itemsize)).reshape(-1)
-    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
-    merged = rows(OP, len(first))
-    merged[:] = every[first]
-    merged["repeats"] = np.bincount(inverse.reshape(-1), repeats_of)
-    return merged
 
 
 def _gathered(task: _Task, objectives: tuple[str, ...], chunk: int, place: Job | None) -> Sweep:
