@@ -173,7 +173,10 @@ def _operand_bytes(op: OpWork, operands: Operands) -> Row:
 
 
 def _quantized(op: OpWork, gemm: Gemm, operands: Operands) -> float:
-    """Operations that round inputs, and keys and values that are kept, to formats of groups."""
+    """Operations that round inputs, and keys and values that are kept, to formats of groups.
+
+    Each product rounds its own inputs, also where another takes the same ones.
+    """
     numbers = 0.0 if operands.moving.format.is_plain else gemm.batch * gemm.m * gemm.k
     definition = op.definition
     if isinstance(definition, Linear) and definition.cache is not None:
