@@ -53,14 +53,16 @@ def simulate(
     generate: options.Generate = options.GENERATE,
     batch: options.Batch = options.BATCH,
     form: options.OutputForm = None,
-    out: options.OutFile = None,
+    out: options.OutFigure = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Simulate a prompt and its generated tokens: cycles, energy, area, op by op.
 
+    As a figure: the products on the machine's roofline.
+
     Example: hwsim simulate llama-2-7b bitmod --weights bitmod4 --output json
     """
-    output = Output.choose(form, out)
+    output = Output.choose(form, out, FIGURES)
     import hwsim
     import roofline
     from hwsim.report.simulation import simulation_report

@@ -44,6 +44,7 @@ DRAWN = (
     "roofline report",
     "roofline compare",
     "roofline sweep",
+    "hwsim simulate",
     "hwsim sweep",
     "hwsim show",
     "hwsim compare",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hwsim.report.rooflines import draw_roofline
 from hwsim.simulation.result import SimulationResult, op_rows
 from quant.common.output import Report
 from quant.common.tables import Table, number, table_of
@@ -33,6 +34,7 @@ def simulation_report(
         lambda: {**request, **said, **_totals(result), "ops": op_rows(result)},
         lambda: [_table(result, request, title, rest)],
         result.to_frame,
+        lambda: draw_roofline(result, title),
     )
 
 

@@ -41,7 +41,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("roofline", "calibrate", DEVICE): ("toml",),
     ("roofline", "validate"): FORMS,
     ("hwsim", "list"): FORMS,
-    ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FORMS,
+    ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FIGURES,
     ("hwsim", "show", MACHINE): FIGURES,
     ("hwsim", "new", MACHINE): ("toml",),
     ("hwsim", "sweep", "space.toml", *SHORT): FIGURES,
