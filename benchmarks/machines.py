@@ -59,6 +59,14 @@ FACTORS: Mapping[str, tuple[float, float, str]] = {
 """How far each constant of a machine may be off, and why."""
 
 
+RIVAL_AREA = (
+    0.8,
+    1.92,
+    "the rival's element: FIGNA's source has an FP16 unit of 1,029 um2, BitMoD's of 1,968.7",
+)
+"""How far the area of the other machine's element may be off, and why."""
+
+
 def at_equal_area(name: str) -> Accelerator:
     """Return a machine with as many tiles as bring its array nearest to fp16's."""
     wanted = area_um2(hwsim.load_accelerator("fp16"))["array"]
@@ -205,6 +213,14 @@ def tornado(one: str, other: str, measure: Callable[[Accelerator], float]) -> li
             beside = at_area(changed(rival, changed_to) if shared else rival, wanted, "array")
             moved.append(measure(beside) / measure(tried))
         rows.append({"constant": key, "low": moved[0], "high": moved[1], "base": base, "why": why})
+    moved = []
+    rival = hwsim.load_accelerator(other)
+    for factor in (RIVAL_AREA[0], RIVAL_AREA[1]):
+        area = rival.pe.area_um2.value * factor
+        beside = at_area(changed(rival, {"pe.area_um2": area}), wanted, "array", 0.2)
+        moved.append(measure(beside) / measure(at_equal_area(one)))
+    row = {"constant": f"pe.area_um2 of {other}", "low": moved[0], "high": moved[1], "base": base}
+    rows.append(row | {"why": RIVAL_AREA[2]})
     return sorted(rows, key=lambda row: -abs(row["high"] - row["low"]))
 
 
