@@ -116,6 +116,7 @@ def load(op: Record, machine: Record, grid: Grid, part: int) -> Load:
         steps = float(m) * n * blocks
         return Load(clocks, least, float(n) * k * rounds, float(m) * k * along_n, steps)
     clocks, least, weights, inputs, steps = 0.0, 0.0, 0.0, 0.0, 0.0
+    known_jobs, known_k, known = 0, 0, 0.0
     for first_block in range(0, along_m, grid.tokens):
         end_block = min(first_block + grid.tokens, along_m)
         longest, shortest = 0.0, 0.0
@@ -126,8 +127,13 @@ def load(op: Record, machine: Record, grid: Grid, part: int) -> Load:
             seen_k = visible if op["mask"] == REDUCTION else k
             along_n = ceil_div(ceil_div(seen_n, rows), grid.outputs)
             blocks = ceil_div(seen_k, machine["lanes"])
-            longest = max(longest, cut_clocks(op, machine, products * along_n, seen_k, part))
-            shortest = max(shortest, float(products * along_n * (blocks * op["steps"])))
+            jobs = products * along_n
+            if op["window"] > 0 or block == end_block - 1:  # causal: the last block sees the most
+                if jobs != known_jobs or seen_k != known_k:
+                    known_jobs, known_k = jobs, seen_k
+                    known = cut_clocks(op, machine, jobs, seen_k, part)
+                longest = max(longest, known)
+            shortest = max(shortest, float(jobs * (blocks * op["steps"])))
             inputs += float(last - first + 1) * seen_k * along_n
             steps += float(last - first + 1) * seen_n * blocks
         clocks, least = clocks + longest, least + shortest

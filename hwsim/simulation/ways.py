@@ -169,7 +169,7 @@ def on_grid(
                 fill(op, machine, grid, found, way, ways[spare])
                 count = insert(ways, count, span)
     k_parts = parts_after(q.k, 1) if cuts else q.k + 1
-    while k_parts <= q.k:
+    while k_parts <= q.k and not hopeless(ways, count, found.least, least, span):
         pieces: Load = load(op, machine, grid, ceil_div(q.k, k_parts) * q.of_k)
         if not hopeless(ways, count, pieces.clocks, least, span):
             way = cut(op, q, machine["dataflow"], k_parts, stay)
