@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim.exploration.chunks import CHUNK, chunk_file, goal_of, read_chunk, tables, write_chunk
+from hwsim.exploration.chunks import (
+    CHUNK,
+    SCHEMA,
+    chunk_file,
+    goal_of,
+    read_chunk,
+    tables,
+    write_chunk,
+)
 from hwsim.exploration.designs import run_designs
 from hwsim.exploration.grid import Columns, Grid
 from hwsim.exploration.limits import Limit
@@ -23,6 +31,7 @@ from hwsim.simulation.routing import UNIFORM, Routing, as_routing
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
 from quant.common.extras import require
+from quant.common.goal import Goal
 from quant.common.job import Job, job
 from quant.common.progress import progress_bar
 from roofline.workloads.workload import Scenario
@@ -129,6 +138,8 @@ def sweep(
     arguments.one_of("space", space, DesignSpace, "a DesignSpace")
     arguments.choice("mapping", mapping, get_args(Mapping_))
     chunk = arguments.integer("chunk", chunk, 1)
+    if folder is not None:  # before the work for it
+        Goal(arguments.path("folder", folder), SCHEMA, {}, overwrite=overwrite).check()
     grid = Grid(space)
     works = works_of(work, grid.base)
     shares = shares_of(weights, works)
