@@ -96,15 +96,8 @@ def allowed(dataflow: int, order: int) -> bool:
 
 
 @jit
-def quanta(op: Record, machine: Record, grid: Grid, room: float) -> Quanta:
-    """Return the quanta of a product on a grid.
-
-    Args:
-        op: Its row.
-        machine: Its row.
-        grid: The tiles.
-        room: Share of the input buffer that it may use.
-    """
+def quanta(op: Record, machine: Record, grid: Grid) -> Quanta:
+    """Return the quanta of a product on a grid."""
     of_m, of_n = machine["columns"] * grid.tokens, machine["rows"] * grid.outputs
     of_k = min(op["size"], op["k"])
     return Quanta(
@@ -115,7 +108,7 @@ def quanta(op: Record, machine: Record, grid: Grid, room: float) -> Quanta:
         min(of_n, op["n"]),
         of_k,
         machine["weight_bytes"] * 8 / grid.products,
-        machine["input_bytes"] * 8 * room / grid.products,
+        machine["input_bytes"] * 8 / grid.products,
     )
 
 
@@ -135,7 +128,7 @@ def moved(op: Record, stay: int, weights: float, inputs: int, spilled: int) -> f
 
 
 @jit
-def whole(op: Record, q: Quanta, order: int, stay: int) -> Mapping:
+def whole(op: Record, q: Quanta, order: int) -> Mapping:
     """Return the fewest passes with whole jobs; ``bytes`` below 0: nothing fits.
 
     The largest part of what is kept that fits, the other operand passing by a quantum at a time;
@@ -169,9 +162,9 @@ def whole(op: Record, q: Quanta, order: int, stay: int) -> Mapping:
         return Mapping(order, 0, 0, 0, 0.0, 0, 0, -1.0)
     times = 1 if other_all else parts
     if kept_inputs:
-        crossed = moved(op, stay, float(times), again, 0)
+        crossed = moved(op, 0, float(times), again, 0)
         return Mapping(order, parts, q.n, 1, float(times), again, 0, crossed)
-    crossed = moved(op, stay, float(again), times, 0)
+    crossed = moved(op, 0, float(again), times, 0)
     return Mapping(order, q.m, parts, 1, float(again), times, 0, crossed)
 
 
@@ -258,7 +251,7 @@ def parts_after(count: int, parts: int) -> int:
 
 
 @jit
-def cut(op: Record, q: Quanta, dataflow: int, k_parts: int, stay: int) -> Mapping:
+def cut(op: Record, q: Quanta, dataflow: int, k_parts: int) -> Mapping:
     """Return the cut mapping of so many parts of k that moves least; ``bytes`` below 0: none.
 
     Three of the six orders are enough: with k innermost the order of m and n plays no part, and
@@ -271,28 +264,28 @@ def cut(op: Record, q: Quanta, dataflow: int, k_parts: int, stay: int) -> Mappin
         part_m = ceil_div(q.m, m_parts)
         fit = most_n(op, q, part_m, part_k, False)
         if fit >= 1 and allowed(dataflow, MNK):
-            best = better(op, best, MNK, m_parts, ceil_div(q.n, fit), k_parts, stay)
+            best = better(op, best, MNK, m_parts, ceil_div(q.n, fit), k_parts)
         if fit >= q.n and m_parts == 1 and not allowed(dataflow, MNK):
             order = KMN if allowed(dataflow, KMN) else KNM
-            best = better(op, best, order, 1, 1, k_parts, stay)
+            best = better(op, best, order, 1, 1, k_parts)
         fit = most_n(op, q, part_m, part_k, True)
         if fit >= 1:
             n_parts = ceil_div(q.n, fit)
             if allowed(dataflow, KMN):
-                best = better(op, best, KMN, m_parts, n_parts, k_parts, stay)
+                best = better(op, best, KMN, m_parts, n_parts, k_parts)
             if allowed(dataflow, KNM):
-                best = better(op, best, KNM, m_parts, n_parts, k_parts, stay)
+                best = better(op, best, KNM, m_parts, n_parts, k_parts)
         m_parts = parts_after(q.m, m_parts)
     return best
 
 
 @jit
 def better(
-    op: Record, best: Mapping, order: int, m_parts: int, n_parts: int, k_parts: int, stay: int
+    op: Record, best: Mapping, order: int, m_parts: int, n_parts: int, k_parts: int
 ) -> Mapping:
     """Return a mapping if it moves less than the best one so far, else that."""
     weights, inputs, spilled = passes(order, m_parts, n_parts, k_parts)
-    crossed = moved(op, stay, float(weights), inputs, spilled)
+    crossed = moved(op, 0, float(weights), inputs, spilled)
     if 0 <= best.bytes <= crossed:
         return best
     return Mapping(order, m_parts, n_parts, k_parts, float(weights), inputs, spilled, crossed)

@@ -26,12 +26,11 @@ from hwsim.simulation.mapping import (
     staging,
     whole,
 )
-from hwsim.simulation.records import Misfit, Record, Scores
+from hwsim.simulation.records import Misfit, Record
 from quant.common.jit import jit
 
 MOST_WAYS = 64
 """Ways of one product that are kept."""
-BOTH = int(Scores.BOTH)
 NO_WEIGHTS, NO_INPUTS = int(Misfit.WEIGHTS), int(Misfit.INPUTS)
 
 
@@ -155,7 +154,7 @@ def on_grid(
     found: Load = load(op, machine, grid, op["k"])
     if hopeless(ways, count, found.least, least, span):
         return count
-    q: Quanta = quanta(op, machine, grid, 1.0)
+    q: Quanta = quanta(op, machine, grid)
     if stay != 0:
         way: Mapping = fused(op, machine, q, grid.products, stay)
         if way.bytes >= 0:
@@ -164,7 +163,7 @@ def on_grid(
         return count
     for order in (INPUTS, WEIGHTS):
         if allowed(machine["dataflow"], order):
-            way = whole(op, q, order, stay)
+            way = whole(op, q, order)
             if way.bytes >= 0:
                 fill(op, machine, grid, found, way, ways[spare])
                 count = insert(ways, count, span)
@@ -172,7 +171,7 @@ def on_grid(
     while k_parts <= q.k and not hopeless(ways, count, found.least, least, span):
         pieces: Load = load(op, machine, grid, ceil_div(q.k, k_parts) * q.of_k)
         if not hopeless(ways, count, pieces.clocks, least, span):
-            way = cut(op, q, machine["dataflow"], k_parts, stay)
+            way = cut(op, q, machine["dataflow"], k_parts)
             if way.bytes >= 0:
                 fill(op, machine, grid, pieces, way, ways[spare])
                 count = insert(ways, count, span)
@@ -222,7 +221,7 @@ def idle(count: int, tiles: int) -> bool:
 @jit
 def misfit(op: Record, machine: Record) -> tuple[int, float]:
     """Return which buffer does not hold the smallest part of a product, and the bytes it needs."""
-    q: Quanta = quanta(op, machine, Grid(1, 1, 1), 1.0)
+    q: Quanta = quanta(op, machine, Grid(1, 1, 1))
     weights = 2.0 * q.of_n * q.of_k * op["held_bits"]
     if weights > q.weight_room:
         return NO_WEIGHTS, weights / 8

@@ -92,7 +92,7 @@ def drawn(rng: np.random.Generator, law: Law = Law.STREAM) -> tuple[Record, Reco
 
 def least_cut(op: Record, machine: Record, grid: Grid, k_parts: int) -> float:
     """The fewest bytes of all sizes of parts and orders, tried one by one; infinite: none fits."""
-    q = quanta(op, machine, grid, 1.0)
+    q = quanta(op, machine, grid)
     k = ceil(q.k / k_parts)
     best = inf
     out = 2 * q.of_m * q.of_n * op["output_bits"]
@@ -119,11 +119,11 @@ def test_cut_mappings_are_the_best_of_all() -> None:
     for _ in range(150):
         op, machine = drawn(rng)
         grid = Grid(int(rng.integers(1, 3)), int(rng.integers(1, 3)), 1)
-        q = quanta(op, machine, grid, 1.0)
+        q = quanta(op, machine, grid)
         for k_parts in range(2, q.k + 1):
             if ceil(q.k / ceil(q.k / k_parts)) != k_parts:
                 continue
-            way = cut(op, q, 0, k_parts, 0)
+            way = cut(op, q, 0, k_parts)
             best = least_cut(op, machine, grid, k_parts)
             if way.bytes < 0:
                 assert best == inf
@@ -137,9 +137,9 @@ def test_whole_mappings_fit_and_move_what_their_passes_say() -> None:
     rng = np.random.default_rng(6)
     for _ in range(400):
         op, machine = drawn(rng)
-        q = quanta(op, machine, Grid(1, 1, 1), 1.0)
+        q = quanta(op, machine, Grid(1, 1, 1))
         for order in (INPUTS, WEIGHTS):
-            way = whole(op, q, order, 0)
+            way = whole(op, q, order)
             if way.bytes < 0:
                 continue
             crossed = op["weight_bytes"] * way.weights + op["input_bytes"] * way.inputs
@@ -163,9 +163,9 @@ def every_way(op: Record, machine: Record) -> list[tuple[float, float]]:
         }:
             if not 1 <= grid.outputs * grid.tokens * grid.products <= count:
                 continue
-            q = quanta(op, machine, grid, 1.0)
+            q = quanta(op, machine, grid)
             for order in (INPUTS, WEIGHTS):
-                way = whole(op, q, order, 0)
+                way = whole(op, q, order)
                 if way.bytes >= 0:
                     found.append((load(op, machine, grid, int(op["k"])).clocks, way.bytes))
             for k_parts in range(2, q.k + 1):

@@ -146,7 +146,7 @@ class Experts(Linear):
         members: Which of the stack these are; empty: all of them.
         pool: Experts that a token chooses among; 0: these.
         chosen: Experts of a token; 0: not known.
-        batches: Batches of other devices, each as large as this one's, whose tokens come, too.
+        batches: Batches like this one's whose tokens come together here.
     """
 
     experts: int = 1
