@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import hwsim
 import roofline
-from hwsim.exploration.axes import changed
+from benchmarks.tornado import at_equal_area, draw_tornado, tornado
 from hwsim.exploration.compare import compare
 from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.area import area_um2
-from hwsim.machines.solve import at_area
 from hwsim.report.compare import draw_comparison
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.files import atomic_path, write_text
+from quant.common.output import save_figure
 from quant.common.tables import Table, table_of, to_markdown
 from quant.models.compare import EvaluationSetting
 from quant.models.compare import compare as losses
@@ -47,30 +45,6 @@ FORMATS: Mapping[str, Sequence[str]] = {
 """Formats of weights that are measured, by machine."""
 TESTED = "smollm2-135m"
 TOKENS = 4096
-FACTORS: Mapping[str, tuple[float, float, str]] = {
-    "pe.area_um2": (0.84, 1.3, "the element's area: 1,507.7 to 1,793.7 um2 were stated for one PE"),
-    "pe.step_j": (0.5, 2.0, "its energy: published, or a ratio of an abstract"),
-    "pe.idle_share": (0.1, 1.0, "energy of elements without work"),
-    "dram.joule_per_bit": (0.2, 1.0, "energy of the memory: 3.5 to 18.75 pJ a bit are stated"),
-    "dram.bytes_per_s": (0.5, 4.0, "its bandwidth"),
-    "layout.area": (1.0, 1.5, "area after layout"),
-    "layout.power": (1.0, 2.0, "energy after layout"),
-}
-"""How far each constant of a machine may be off, and why."""
-
-
-RIVAL_AREA = (
-    0.8,
-    1.92,
-    "the rival's element: FIGNA's source has an FP16 unit of 1,029 um2, BitMoD's of 1,968.7",
-)
-"""How far the area of the other machine's element may be off, and why."""
-
-
-def at_equal_area(name: str) -> Accelerator:
-    """Return a machine with as many tiles as bring its array nearest to fp16's."""
-    wanted = area_um2(hwsim.load_accelerator("fp16"))["array"]
-    return at_area(hwsim.load_accelerator(name), wanted, "array")
 
 
 def geomean(values: Sequence[float]) -> float:
@@ -194,61 +168,13 @@ def _prefill_s(machine: Accelerator, weights: str) -> float:
     ).time_s
 
 
-def tornado(one: str, other: str, measure: Callable[[Accelerator], float]) -> list[dict[str, Any]]:
-    """Return how a ratio of two machines moves when a constant is off, at equal array area."""
-    wanted = area_um2(hwsim.load_accelerator("fp16"))["array"]
-    base = measure(at_equal_area(other)) / measure(at_equal_area(one))
-    rows = []
-    for key, (low, high, why) in FACTORS.items():
-        moved = []
-        for factor in (low, high):
-            machine = hwsim.load_accelerator(one)
-            value = machine
-            for part in key.split("."):
-                value = getattr(value, part)
-            shared = key.startswith("dram")  # the memory is the same one for both
-            rival = hwsim.load_accelerator(other)
-            changed_to = {key: value.value * factor}  # type: ignore[attr-defined]
-            tried = at_area(changed(machine, changed_to), wanted, "array", 0.2)
-            beside = at_area(changed(rival, changed_to) if shared else rival, wanted, "array")
-            moved.append(measure(beside) / measure(tried))
-        rows.append({"constant": key, "low": moved[0], "high": moved[1], "base": base, "why": why})
-    moved = []
-    rival = hwsim.load_accelerator(other)
-    for factor in (RIVAL_AREA[0], RIVAL_AREA[1]):
-        area = rival.pe.area_um2.value * factor
-        beside = at_area(changed(rival, {"pe.area_um2": area}), wanted, "array", 0.2)
-        moved.append(measure(beside) / measure(at_equal_area(one)))
-    row = {"constant": f"pe.area_um2 of {other}", "low": moved[0], "high": moved[1], "base": base}
-    rows.append(row | {"why": RIVAL_AREA[2]})
-    return sorted(rows, key=lambda row: -abs(row["high"] - row["low"]))
-
-
-def draw_tornado(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Draw the ranges of a ratio by constant, the widest on top; the line at 1 is a tie."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for place, row in enumerate(reversed(rows)):
-        low, high = sorted((row["low"], row["high"]))
-        axes.barh(place, high - low, left=low, color="C0")
-    axes.axvline(rows[0]["base"], color="black", label="as stated")
-    axes.axvline(1.0, color="C3", linestyle="--", label="a tie")
-    axes.set_yticks(range(len(rows)), [row["constant"] for row in reversed(rows)])
-    axes.set(xlabel=title)
-    axes.legend(fontsize=8)
-    with atomic_path(path) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
-
-
 def report(folder: Path) -> str:
     """Return the report; figures go to a folder."""
     machines = {name: at_equal_area(name) for name in MACHINES}
     frame = compare(list(machines.values()), MODELS, prompt=PROMPT, generate=GENERATED, batch=1)
     figure = draw_comparison(frame, "speed-up and energy ratio over fp16, equal array area")
     with atomic_path(folder / "machines.svg") as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
+        save_figure(figure, part, "svg")
     found = measured_losses()
     lost = [
         {"machine": o.machine, "weights": o.weights, "loss, nat": f"{o.loss:.3f} ({o.error:.3f})"}

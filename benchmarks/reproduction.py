@@ -15,10 +15,10 @@ from statistics import mean
 
 import hwsim
 import roofline
+from benchmarks.tornado import at_equal_area
 from hwsim.compat.bitmod_hpca25 import QUIRKS, Version
 from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.area import area_um2
-from hwsim.machines.solve import at_area, with_tiles
+from hwsim.machines.solve import with_tiles
 from hwsim.report.reproduction import CLAIMS, TASKS, reproduce
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.files import write_text
@@ -67,20 +67,14 @@ def paper_array(name: str) -> Accelerator:
     return with_tiles(hwsim.load_accelerator(name), PAPER_TILES[name])
 
 
-def equal_area(name: str) -> Accelerator:
-    """Return a machine with as many tiles as bring its array nearest to fp16's."""
-    wanted = area_um2(hwsim.load_accelerator("fp16"))["array"]
-    return at_area(hwsim.load_accelerator(name), wanted, "array")
-
-
 def by_sheet(name: str) -> Accelerator:
     """Return it with BitMoD's element as large as its synthesis sheet says."""
-    return equal_area("bitmod" if name == "bitmod-hpca25" else name)
+    return at_equal_area("bitmod" if name == "bitmod-hpca25" else name)
 
 
 def by_verilog(name: str) -> Accelerator:
     """Return it with BitMoD's element as large as our Verilog, decoders and sums included."""
-    return equal_area("bitmod-rtl" if name == "bitmod-hpca25" else name)
+    return at_equal_area("bitmod-rtl" if name == "bitmod-hpca25" else name)
 
 
 def faster_memory(name: str) -> Accelerator:
@@ -114,7 +108,7 @@ def steps(rival: str) -> list[dict[str, object]]:
     rows.append(
         (
             "equal area of the arrays, elements as its simulator has them",
-            *ratios(equal_area, bits, rival),
+            *ratios(at_equal_area, bits, rival),
         )
     )
     rows.append(("BitMoD's element as its synthesis sheet has it", *ratios(by_sheet, bits, rival)))

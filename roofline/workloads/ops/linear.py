@@ -142,11 +142,9 @@ class Experts(Linear):
     Attributes:
         experts: Experts on this device.
         used: Expected distinct experts that the step uses here.
-        stack: Experts on all devices; 0: all are here.
-        members: Which of the stack these are; empty: all of them.
-        pool: Experts that a token chooses among; 0: these.
-        chosen: Experts of a token; 0: not known.
-        batches: Batches like this one's whose tokens come together here.
+        members: Which of ``stack`` (experts of all devices; 0: all are here); empty: all.
+        pool: Experts that a token chooses ``chosen`` of (0: not known); 0: these.
+        batches: Batches whose tokens meet here.
     """
 
     experts: int = 1
