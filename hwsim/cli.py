@@ -49,6 +49,14 @@ def simulate(
     kv: Annotated[str, number_format("kv", MACHINES)] = "",
     head: Annotated[str, number_format("head", MACHINES)] = "",
     plan: options.PlanFile = None,
+    codes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a quantized checkpoint, in place of --plan: its formats, and clocks "
+            "and stored bits counted from its codes where a machine's depend on them.",
+            show_default="none",
+        ),
+    ] = None,
     prompt: options.Prompt = options.PROMPT,
     generate: options.Generate = options.GENERATE,
     batch: options.Batch = options.BATCH,
@@ -67,6 +75,8 @@ def simulate(
     import roofline
     from hwsim.report.simulation import simulation_report
     from hwsim.simulation.own import check_rest, rest_said
+    from quant.checkpoints.folder import load_quantized
+    from quant.common.errors import RequestError
     from quant.plan import Plan
     from roofline.workloads.models import planned_for
     from roofline.workloads.planned import unplanned
@@ -74,19 +84,24 @@ def simulate(
 
     machine = hwsim.load_accelerator(accelerator)
     formats = _formats(machine, weights, activations, kv, head)
+    if plan and codes:
+        raise RequestError("--codes brings formats of its own: --plan is not allowed beside it")
     layers = planned_for(Plan.load(plan), model) if plan else {}
     specs = {path: str(machine.spec(text)) for path, text in layers.items()}
+    tensors = load_quantized(codes) if codes else None
+    specs |= {path: str(machine.spec(tensor.spec)) for path, tensor in (tensors or {}).items()}
     rest = ""
-    if plan:
+    if specs:
         left = unplanned(model, specs)
         # What a plan does not name keeps its own format, unless another is asked for.
         formats |= {} if weights else {"weights": str(PLAIN)}
         check_rest(left, formats["weights"], machine)
         rest = rest_said(left, machine, formats["weights"], formats["head"])
     work = roofline.scenario(model, prompt, generate, batch, plan=specs or None, **formats)
-    result = hwsim.simulate(work, machine)
+    result = hwsim.simulate(work, machine, codes=tensors)
     request = {"model": model, "accelerator": machine.name, "prompt": prompt}
     request |= {"generate": generate, "batch": batch, "plan": str(plan) if plan else None}
+    request |= {"codes": str(codes) if codes else None}
     output.write(simulation_report(result, {**request, **formats}, rest))
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hwsim.machines.dram import Dram
 from hwsim.machines.elements.base import Element
-from hwsim.machines.elements.timing import Timing
+from hwsim.machines.elements.skipping import Measured, expected, measured
+from hwsim.machines.elements.timing import Law, Timing
 from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec, as_spec, parse_spec
+from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
     from roofline.devices.device import HardwareSpec
@@ -94,11 +98,34 @@ class Accelerator:
     def timing(self, spec: FormatSpec) -> Timing:
         """Return the closed form of a tile's clocks, for a format.
 
+        Where they depend on the data, ``steps`` are those of normally distributed weights.
+
         Raises:
             RequestError: a format or scale that the machine does not run.
         """
         self.steps(spec)
-        return self.pe.timing(spec, self.tiles.rows)
+        timing, found = self.pe.timing(spec, self.tiles.rows), self.expected(spec)
+        return timing if found is None else timing._replace(steps=found.steps)
+
+    def expected(self, spec: FormatSpec) -> Measured | None:
+        """Return what normally distributed codes take; None: data make no difference.
+
+        Args:
+            spec: A format that the machine runs.
+        """
+        return _expected(self.pe, spec, self.tiles.rows)
+
+    def measured(self, tensor: QuantizedTensor) -> Measured | None:
+        """Return what real codes take on a tile, mean over its blocks; None: no difference.
+
+        Args:
+            tensor: Codes of a format that the machine runs.
+        """
+        skipping = self.pe.skipping(tensor.spec)
+        if skipping is None:
+            return None
+        size = _cut(self.pe, tensor.spec, self.tiles.rows)
+        return measured(tensor, skipping, self.pe.lanes, self.tiles.rows, size)
 
     def steps(self, spec: FormatSpec) -> int:
         """Return the clocks that a block of weights takes.
@@ -159,3 +186,16 @@ class Accelerator:
 
     def _parsed(self, text: str) -> FormatSpec:
         return parse_spec(text, self.group_size, self.scale.name)
+
+
+@lru_cache(maxsize=1024)
+def _expected(pe: Element, spec: FormatSpec, rows: int) -> Measured | None:
+    skipping = pe.skipping(spec)
+    if skipping is None:
+        return None
+    return expected(spec, skipping, pe.lanes, rows, _cut(pe, spec, rows))
+
+
+def _cut(pe: Element, spec: FormatSpec, rows: int) -> int:
+    """Inputs within which an array's blocks are cut: groups on the Verilog's tile, else all."""
+    return spec.group_size if pe.timing(spec, rows).law == Law.TILE else sys.maxsize

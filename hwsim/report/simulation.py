@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,12 @@ def _table(result: SimulationResult, request: Mapping[str, Any], title: str, res
     phases = ", ".join(f"{name} {s * 1e3:.4g} ms" for name, s in result.time_by_phase().items())
     energy = ", ".join(f"{name} {j * 1e3:.4g} mJ" for name, j in result.energy_parts_j.items())
     area = ", ".join(f"{name} {a / 1e6:.3f} mm2" for name, a in result.area_parts_um2.items())
-    weights = request["plan"] or request["weights"]
+    weights = request["plan"] or request.get("codes") or request["weights"]
     notes = [
         f"weights {weights}, activations {request['activations']}, kv {request['kv']}, "
         f"{HEAD} {request['head']}",
         *([rest] if rest else []),
+        *_data_said(result),
         f"time {result.time_s * 1e3:.4g} ms ({phases})",
         f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})",
         f"energy {energy}",
@@ -78,6 +80,13 @@ def _table(result: SimulationResult, request: Mapping[str, Any], title: str, res
         _fits(result),
     ]
     return table_of(rows, title, notes)
+
+
+def _data_said(result: SimulationResult) -> list[str]:
+    """Where the clocks of products come from, on a machine whose clocks depend on the data."""
+    counts = Counter(op.steps_from for op in result.ops if op.steps_from)
+    said = ", ".join(f"{count} ops from {source}" for source, count in counts.items())
+    return [f"clocks depend on the data: {said}"] if said else []
 
 
 def _fits(result: SimulationResult) -> str:

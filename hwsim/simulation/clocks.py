@@ -61,17 +61,16 @@ def job_clocks(op: Record, machine: Record, jobs: int, k: int) -> float:
     size = op["size"]
     groups = ceil_div(k, size)
     last = k - (groups - 1) * size
-    return float(
-        total(
-            jobs,
-            groups,
-            ceil_div(min(size, k), machine["lanes"]),
-            ceil_div(last, machine["lanes"]),
-            int(op["steps"]),
-            op["group_clocks"],
-            op["job_clocks"],
-        )
-    )
+    most, least = ceil_div(min(size, k), machine["lanes"]), ceil_div(last, machine["lanes"])
+    drain, end, steps = op["group_clocks"], op["job_clocks"], int(op["steps"])
+    clocks = float(total(jobs, groups, most, least, steps, drain, end))
+    if steps == op["steps"]:
+        return clocks
+    # A mean between two whole numbers: along the line from above, until the drain binds as below.
+    above = float(total(jobs, groups, most, least, steps + 1, drain, end))
+    further = float(total(jobs, groups, most, least, steps + 2, drain, end))
+    mean: float = above - (steps + 1 - op["steps"]) * (further - above)
+    return max(clocks, mean)
 
 
 @jit

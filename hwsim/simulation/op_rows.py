@@ -8,11 +8,14 @@ on the chip.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.elements.skipping import Measured
 from hwsim.machines.elements.timing import Law
+from hwsim.simulation.codes import taken
 from hwsim.simulation.records import Mask, Scores
 from hwsim.simulation.routing import UNIFORM, Routing, chosen_share, popularity, tokens_of_experts
 from quant.common.errors import RequestError
@@ -43,6 +46,7 @@ MESSAGES: dict[str, Callable[[int], int]] = {
     ALL_TO_ALL: lambda ranks: ranks - 1,
 }
 """Messages that follow one another in a ring, by collective; one to a neighbour is one."""
+NO_CODES: Mapping[str, Measured] = MappingProxyType({})
 SCORES = (Scores.WRITTEN, Scores.BOTH, Scores.READ)
 Row = dict[str, float]
 
@@ -54,14 +58,28 @@ class Part:
     Attributes:
         op: What it is and does.
         rows: The values of its rows (``records.OP``).
+        steps_from: Whence the clocks of its blocks come: ``codes``, ``normal weights``, or its
+            format alone (empty).
     """
 
     op: OpWork
     rows: tuple[Row, ...]
+    steps_from: str = ""
 
 
-def parts_of(op: OpWork, machine: Accelerator, routing: Routing = UNIFORM) -> Iterator[Part]:
+def parts_of(
+    op: OpWork,
+    machine: Accelerator,
+    routing: Routing = UNIFORM,
+    codes: Mapping[str, Measured] = NO_CODES,
+) -> Iterator[Part]:
     """Yield what an op runs as on a machine.
+
+    Args:
+        op: The op.
+        machine: The machine.
+        routing: How tokens choose experts.
+        codes: What the codes of matrices take, by path.
 
     Raises:
         RequestError: a machine that cannot run it; the message names its path and kind.
@@ -73,12 +91,14 @@ def parts_of(op: OpWork, machine: Accelerator, routing: Routing = UNIFORM) -> It
         unfused, SCORES if fused else (Scores.NONE,) * len(unfused), strict=True
     ):
         try:
-            rows = _rows(part, machine, routing)
+            rows = _rows(part, machine, routing, codes)
         except RequestError as error:
             raise RequestError(f"{part.name} ({part.op}): {error}") from None
         found.append((part, scores, rows))
     for part, scores, rows in found:
-        yield Part(part, tuple(row | _fused(op, found, scores) for row in rows) if fused else rows)
+        of = taken(part.definition, machine, codes)
+        own = tuple(row | _fused(op, found, scores) for row in rows) if fused else rows
+        yield Part(part, own, "" if of is None else of.source)
 
 
 def _fused(op: OpWork, found: list[tuple[OpWork, Scores, tuple[Row, ...]]], scores: Scores) -> Row:
@@ -98,7 +118,9 @@ def _fused(op: OpWork, found: list[tuple[OpWork, Scores, tuple[Row, ...]]], scor
     }
 
 
-def _rows(op: OpWork, machine: Accelerator, routing: Routing) -> tuple[Row, ...]:
+def _rows(
+    op: OpWork, machine: Accelerator, routing: Routing, codes: Mapping[str, Measured]
+) -> tuple[Row, ...]:
     row = _moves(op, machine)
     gemm, operands = op.gemm, op.operands
     if gemm is None or operands is None:
@@ -107,6 +129,10 @@ def _rows(op: OpWork, machine: Accelerator, routing: Routing) -> tuple[Row, ...]
         return (row,)
     row |= _formats(operands, op.definition.activations, machine)
     row |= _operand_bytes(op, operands)
+    if (of := taken(op.definition, machine, codes)) is not None:
+        row |= _of_codes(
+            row, of.found, operands.stationary, is_weight=op.definition.weights is not None
+        )
     row["operations"] += _quantized(op, gemm, operands)
     if isinstance(op.definition, Experts):
         return tuple(_experts(op, op.definition, gemm, row, machine, routing))
@@ -154,6 +180,19 @@ def _formats(operands: Operands, outputs: FormatSpec, machine: Accelerator) -> R
         "held_bits": machine.pe.weight_bits(stationary) / lanes + _beside(stationary),
         "input_bits": machine.activation_bits(moving) / lanes + _beside(moving),
         "output_bits": outputs.bytes_each * 8,
+    }
+
+
+def _of_codes(row: Row, found: Measured, spec: FormatSpec, *, is_weight: bool) -> Row:
+    """What codes change: the clocks of a block, and the bits of weights that are stored so."""
+    if not is_weight:
+        return {"steps": found.steps}  # keys and values come too late to be compressed
+    saved = spec.element_bits - found.weight_bits
+    share = 1 - saved / (spec.bytes_each * 8)
+    return {
+        "steps": found.steps,
+        "held_bits": row["held_bits"] - saved,
+        "weight_bytes": row["weight_bytes"] * share,
     }
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.area import area_um2
@@ -49,6 +50,9 @@ class OpResult:
         leakage_j: Leakage of the chip meanwhile.
         mapping: Tiles and loops of a product; empty for other ops.
         on_chip: Whether attention's scores stayed on the chip.
+        steps: Clocks of a block of weights, a mean where they depend on the data; 0: no product.
+        steps_from: Whence that mean comes: ``codes`` (its own) or ``normal weights``; empty where
+            the format alone says it.
     """
 
     name: str
@@ -72,6 +76,8 @@ class OpResult:
     leakage_j: float
     mapping: str
     on_chip: bool
+    steps: float = 0.0
+    steps_from: str = ""
 
     @property
     def busy_cycles(self) -> float:
@@ -107,22 +113,24 @@ class PhaseResult:
     Attributes:
         work: The workload.
         repeats: How often it runs.
-        kinds: What each kind runs as, by its number in ``work.template.index``.
+        kinds: What each kind runs as.
+        index: Which of ``kinds`` each op of ``work.template`` is; those of unlike codes differ.
     """
 
     work: Workload
     repeats: float
     kinds: tuple[tuple[OpResult, ...], ...]
+    index: NDArray[np.intp]
 
     def ops(self) -> Iterator[OpResult]:
         """Yield every op, in order, under its own name."""
-        for op, kind in zip(self.work.template.ops, self.work.template.index, strict=True):
+        for op, kind in zip(self.work.template.ops, self.index, strict=True):
             for part, result in zip(op.unfused(), self.kinds[kind], strict=True):
                 yield result.named(part.name)
 
     def total(self, key: str) -> float:
         """Return the sum of a number over all ops, each as often as it runs."""
-        counts = self.work.template.counts
+        counts = np.bincount(self.index)
         each = [sum(float(getattr(part, key)) for part in kind) for kind in self.kinds]
         return self.repeats * float(np.dot(counts, each))
 
@@ -258,4 +266,5 @@ def op_rows(result: SimulationResult) -> list[dict[str, object]]:
     own = ["name", "op", "phase", "repeats", "cycles", "compute_cycles", "port_cycles"]
     own += ["vector_cycles", "dram_cycles", "link_cycles", "dram_bytes", "macs", "utilisation"]
     own += ["bound", *(f"{part}_j" for part in PARTS), "energy_j", "mapping", "on_chip"]
+    own += ["steps", "steps_from"]
     return [{key: getattr(op, key) for key in own} for op in result.ops]

@@ -20,23 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.elements.skipping import Measured
 from hwsim.machines.load import load_accelerator
+from hwsim.simulation.codes import Tensors, as_tensors, check_codes, measured_codes
 from hwsim.simulation.machine_row import machine_row
 from hwsim.simulation.mapping import Order
-from hwsim.simulation.op_rows import Part, parts_of
+from hwsim.simulation.op_rows import NO_CODES, Part, parts_of
 from hwsim.simulation.own import with_own_formats
 from hwsim.simulation.records import OP, Misfit, Record, rows
 from hwsim.simulation.result import OpResult, PhaseResult, SimulationResult
 from hwsim.simulation.routing import UNIFORM, Routing, as_routing
 from hwsim.simulation.run import Ran, run
-from quant.common import arguments
-from quant.common.errors import RequestError, unknown_name
+from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 from quant.formats.spec import FormatSpec
-from quant.tensors.tensor import QuantizedTensor
 from roofline.workloads.amounts import Step
 from roofline.workloads.models import Model, is_model
 from roofline.workloads.op_work import OpWork
+from roofline.workloads.ops import Op
 from roofline.workloads.template import Template
 from roofline.workloads.workload import Scenario, Workload, as_scenario
 
@@ -44,7 +45,7 @@ from roofline.workloads.workload import Scenario, Workload, as_scenario
 def simulate(
     work: Workload | Scenario | Model,
     accelerator: Accelerator | str | Path,
-    codes: Mapping[str, QuantizedTensor] | None = None,
+    codes: Tensors | str | Path | None = None,
     routing: Routing = UNIFORM,
 ) -> SimulationResult:
     """Return what a workload costs on an accelerator.
@@ -56,9 +57,11 @@ def simulate(
             a config) stands for a prompt of 256 tokens and 32 generated ones in the formats that
             the machine has where none is asked for, as ``hwsim simulate`` runs it.
         accelerator: A design, a built-in name, or a TOML file.
-        codes: Quantized matrices by path: their formats replace the workload's. Routers, which no
-            plan names, run in 16 bits, or as the machine runs heads where it has nothing for those.
-
+        codes: Quantized matrices by path, or a checkpoint's folder: their formats replace the
+            workload's, and where a machine's clocks depend on the data they are counted from the
+            codes (``OpResult.steps_from``); else normally distributed weights stand for them.
+            Routers, which no plan names, run in 16 bits, or as the machine runs heads where it has
+            nothing for those.
         routing: How tokens choose experts: ``uniform``, ``zipf:S``, or a weight for each expert
             (``hwsim.simulation.routing``).
 
@@ -77,13 +80,15 @@ def simulate(
     machine = load_accelerator(accelerator)
     routing = as_routing(routing)
     asked = scenario_on(work, machine)
+    known: dict[str, Measured] = {}
     if codes is not None:
-        tensors = arguments.table("codes", codes, _tensor)
+        tensors = as_tensors(codes)
         for part, _ in asked.parts:
-            _check_codes(part, tensors)
+            check_codes(part, tensors)
         asked = asked.with_weights({path: tensor.spec for path, tensor in tensors.items()})
+        known = measured_codes(tensors, machine)
     asked = with_own_formats(asked, machine)
-    phases = tuple(_phase(part, n, machine, routing) for part, n in asked.parts)
+    phases = tuple(_phase(part, n, machine, routing, known) for part, n in asked.parts)
     return SimulationResult(machine, phases, asked.memory, tokens_of(asked))
 
 
@@ -125,21 +130,6 @@ def machine_formats(
     }
 
 
-def _tensor(name: str, value: object) -> QuantizedTensor:
-    return arguments.one_of(name, value, QuantizedTensor, "a QuantizedTensor")
-
-
-def _check_codes(work: Workload, codes: Mapping[str, QuantizedTensor]) -> None:
-    """Refuse codes of a layer that the workload does not have, or of another shape."""
-    matrices = work.inventory
-    for path, tensor in codes.items():
-        if path not in matrices:
-            raise unknown_name("layer", path, matrices)
-        shape = matrices[path].shape
-        if tensor.shape != shape:
-            raise RequestError(f"codes of {path} have shape {tensor.shape}: {shape} is needed")
-
-
 class Prepared(NamedTuple):
     """A workload for a kind of machine: its parts, which kind each is of, and their rows."""
 
@@ -149,17 +139,44 @@ class Prepared(NamedTuple):
     starts: NDArray[np.intp]
 
 
-def _phase(work: Workload, repeats: float, machine: Accelerator, routing: Routing) -> PhaseResult:
-    ready = prepared(work, machine, routing)
+def _phase(
+    work: Workload,
+    repeats: float,
+    machine: Accelerator,
+    routing: Routing,
+    codes: Mapping[str, Measured],
+) -> PhaseResult:
+    kinds, index = _kinds(work.template, codes)
+    if codes:
+        ready = _ready(kinds, work.step, machine, routing, codes)
+    else:
+        ready = prepared(work, machine, routing)
     ran = run(ready.table, machine_row(machine))
     if ran.costs["misfit"].any():
         _refuse(ready, machine, ran)
-    kinds: list[list[OpResult]] = [[] for _ in work.template.kinds]
+    found: list[list[OpResult]] = [[] for _ in kinds]
     for kind, result in zip(
         ready.kinds, _op_results(ready, work.phase, repeats, ran, machine), strict=True
     ):
-        kinds[kind].append(result)
-    return PhaseResult(work, repeats, tuple(map(tuple, kinds)))
+        found[kind].append(result)
+    return PhaseResult(work, repeats, tuple(map(tuple, found)), index)
+
+
+def _kinds(
+    template: Template, codes: Mapping[str, Measured]
+) -> tuple[tuple[Op, ...], NDArray[np.intp]]:
+    """The first op of each kind, and which kind each op is of: ops of unlike codes are unlike."""
+    if not codes:
+        return template.kinds, template.index
+    numbers: dict[tuple[object, ...], int] = {}
+    first, index = [], []
+    for op, kind in zip(template.ops, template.index, strict=True):
+        key = (kind, *(codes.get(path) for path in op.paths))
+        if key not in numbers:
+            numbers[key] = len(numbers)
+            first.append(op)
+        index.append(numbers[key])
+    return tuple(first), np.array(index, dtype=np.intp)
 
 
 def prepared(work: Workload, machine: Accelerator, routing: Routing = UNIFORM) -> Prepared:
@@ -171,9 +188,19 @@ def prepared(work: Workload, machine: Accelerator, routing: Routing = UNIFORM) -
 
 @lru_cache(maxsize=512)
 def _prepared(template: Template, step: Step, machine: Accelerator, routing: Routing) -> Prepared:
+    return _ready(template.kinds, step, machine, routing, NO_CODES)
+
+
+def _ready(
+    ops: Sequence[Op],
+    step: Step,
+    machine: Accelerator,
+    routing: Routing,
+    codes: Mapping[str, Measured],
+) -> Prepared:
     parts, kinds = [], []
-    for kind, op in enumerate(template.kinds):
-        for part in parts_of(OpWork.of(op, step), machine, routing):
+    for kind, op in enumerate(ops):
+        for part in parts_of(OpWork.of(op, step), machine, routing, codes):
             parts.append(part)
             kinds.append(kind)
     table = op_table(parts)
@@ -232,6 +259,8 @@ def _op_results(
                 utilisation=op.macs / lanes * steps[i] / elements if elements else 0.0,
                 mapping=_said(ran.ways[ready.starts[i]]) if products[i] else "",
                 on_chip=bool(stays[i]),
+                steps=steps[i],
+                steps_from=part.steps_from,
                 **total,
                 **clocks,
             )

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self, TypeVar
 
+from hwsim.machines.elements.skipping import Skipping
 from hwsim.machines.elements.timing import Law, Timing
 from hwsim.pe.arithmetic import Arithmetic
 from quant.common.errors import RequestError, unknown_name
@@ -27,6 +28,9 @@ class Element(Protocol):
     """
 
     kind: ClassVar[str]
+
+    def __hash__(self) -> int:
+        """Be a key: what a format takes on it is kept."""
 
     @property
     def lanes(self) -> int:
@@ -73,8 +77,18 @@ class Element(Protocol):
             spec: The format.
             rows: Output channels of the array.
 
+        Returns:
+            With all steps of a block, also those that ``skipping`` passes over.
+
         Raises:
             RequestError: a format that it cannot run.
+        """
+
+    def skipping(self, spec: FormatSpec) -> Skipping | None:
+        """Return which steps it passes over, by code; None: a block takes all, whatever its data.
+
+        Args:
+            spec: A format that it runs.
         """
 
     def weight_bits(self, spec: FormatSpec) -> int:
@@ -135,6 +149,10 @@ class ProcessingElement:
     def timing(self, spec: FormatSpec, rows: int) -> Timing:
         """Return blocks x steps; results leave beside the next job."""
         return Timing(Law.STREAM, self.steps(spec))
+
+    def skipping(self, spec: FormatSpec) -> Skipping | None:
+        """Return None: a block takes all of its steps."""
+        return None
 
     def weight_bits(self, spec: FormatSpec) -> int:
         """Return the bits of a block's codes."""

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from hwsim.machines.elements.base import ProcessingElement, register
+from hwsim.machines.elements.skipping import Skipping
 from hwsim.machines.elements.timing import Law, Timing
 from hwsim.pe.activations import activation_format
 from hwsim.pe.arithmetic import LIMITS, MAX_GROUP, Arithmetic
@@ -29,12 +32,15 @@ class BitSerial(ProcessingElement):
         exponent_bits: Width of a term's own exponent.
         digit_bits: Bits of a scale that the dequantizer of a column multiplies a clock.
         max_group: Weights of the longest group that an array's operand buffers hold.
+        skip_zero_steps: Whether a tile passes over steps in which no weight of its rows has a term;
+            what that costs in area is not known.
     """
 
     kind: ClassVar[str] = "bit-serial"
     exponent_bits: int = 2
     digit_bits: int = 2
     max_group: int = 128
+    skip_zero_steps: bool = False
 
     @property
     def scales(self) -> tuple[ScaleKind, ...]:
@@ -65,6 +71,17 @@ class BitSerial(ProcessingElement):
         corrects = term_table(spec.format.name, self.exponent_bits).offset != 0
         drain = group_drain(rows, self.digit_bits, spec.scale, corrects)
         return Timing(Law.TILE, steps, drain, job_end(rows, self.digit_bits, spec.scale))
+
+    def skipping(self, spec: FormatSpec) -> Skipping | None:
+        """Return the terms that each code has, where the tile passes over zero steps."""
+        if not self.skip_zero_steps:
+            return None
+        table = term_table(spec.format.name, self.exponent_bits)
+        places = np.arange(table.steps, dtype=np.uint64)
+        needs = (table.man.astype(np.uint64) << places).sum(axis=2, dtype=np.uint64)
+        if spec.format.is_asymmetric:
+            needs |= np.uint64(1)  # the first step sums the activations that zero points multiply
+        return Skipping(needs)
 
     @property
     def most_side(self) -> int:
