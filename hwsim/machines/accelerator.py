@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hwsim.machines.dram import Dram
 from hwsim.machines.elements.base import Element
-from hwsim.machines.elements.skipping import Measured, expected, measured
+from hwsim.machines.elements.skipping import Measured
 from hwsim.machines.elements.timing import Law, Timing
 from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
 from quant.common import arguments
@@ -17,9 +17,9 @@ from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
 from quant.formats.scale_kind import ScaleKind
 from quant.formats.spec import FormatSpec, as_spec, parse_spec
-from quant.tensors.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
+    from quant.tensors.tensor import QuantizedTensor
     from roofline.devices.device import HardwareSpec
 
 
@@ -124,6 +124,8 @@ class Accelerator:
         skipping = self.pe.skipping(tensor.spec)
         if skipping is None:
             return None
+        from hwsim.machines.elements.counting import measured
+
         size = _cut(self.pe, tensor.spec, self.tiles.rows)
         return measured(tensor, skipping, self.pe.lanes, self.tiles.rows, size)
 
@@ -193,6 +195,8 @@ def _expected(pe: Element, spec: FormatSpec, rows: int) -> Measured | None:
     skipping = pe.skipping(spec)
     if skipping is None:
         return None
+    from hwsim.machines.elements.counting import expected
+
     return expected(spec, skipping, pe.lanes, rows, _cut(pe, spec, rows))
 
 

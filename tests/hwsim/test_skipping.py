@@ -12,7 +12,8 @@ import quant
 import roofline
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.elements.bit_serial import BitSerial
-from hwsim.machines.elements.skipping import SAMPLE, Skipping, Together, measured
+from hwsim.machines.elements.counting import SAMPLE, measured
+from hwsim.machines.elements.skipping import Skipping, Together
 from hwsim.machines.load import load_accelerator
 from hwsim.pe.operands import weights
 from hwsim.simulation.clocks import Grid, load
