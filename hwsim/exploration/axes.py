@@ -28,6 +28,7 @@ ALIASES = {
 }
 """Short names of axes."""
 PART_OF = {
+    "clock_hz": "process",
     "layout": "pe",
     "dataflow": "loops",
     "fuses_attention": "loops",
@@ -36,7 +37,10 @@ PART_OF = {
 """The part of a machine's row that a key changes, where it is not its first word."""
 FIRST = ("dram", "dram.channels", "pe.lanes")
 """Keys that bring other numbers with them, which further axes then change."""
-FIXED = ("group_size", "dram.channels", "pe.exponent_bits", "pe.digit_bits", "pe.max_group")
+FIXED = (
+    "group_size", "dram.channels", "pe.exponent_bits", "pe.digit_bits", "pe.max_group",
+    "pe.skip_zero_steps", "pe.index_bits", "pe.mantissa_bits", "pe.weight_width",
+)  # fmt: skip
 """Keys that are no axes: a group is part of a format (``weights``), and what the widths of an
 element cost is not known."""
 MOST_POINTS = 1 << 16
@@ -167,7 +171,10 @@ def _keys(part: Any, before: str) -> tuple[str, ...]:  # noqa: ANN401
     return tuple(found)
 
 
-ROOMS = ("pe", "tiles", "weight_buffer", "activation_buffer", "vector", "dram", "links", "layout")
+ROOMS = (
+    "pe", "tiles", "weight_buffer", "activation_buffer", "vector", "dram", "links", "layout",
+    "process",
+)  # fmt: skip
 """Parts of a machine whose fields may vary."""
-WORDS = ("sharing", "dataflow")
+WORDS = ("sharing", "dataflow", "memory")
 """Words that may."""

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from hwsim.exploration.axes import WEIGHTS, changed, key_of, part_of
 from hwsim.exploration.space import Derived, DesignSpace
 from hwsim.machines.accelerator import Accelerator
+from hwsim.machines.checks import ROUNDING
 from hwsim.simulation.machine_row import Fields, fields
 from hwsim.simulation.records import MACHINE, Record, rows
 from quant.common.errors import RequestError
 
 Columns = dict[str, NDArray[Any]]
-FAST = ("clock_hz", "links", "vector", "dram")
+FAST = ("process", "links", "vector", "dram")
 """Parts that no mapping depends on, whose axes vary fastest: designs that differ in them alone lie
 side by side and share the search."""
 DIRECT = {
@@ -89,6 +90,7 @@ class Grid:
                 none[where] |= values is None
                 for key, value in (values or base).items():
                     table[key][where] = value
+        none |= table["clock_hz"] > table["most_clock_hz"] * (1 + ROUNDING)
         return table, none
 
     @staticmethod

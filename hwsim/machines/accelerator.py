@@ -12,6 +12,7 @@ from hwsim.machines.elements.base import Element
 from hwsim.machines.elements.skipping import Measured
 from hwsim.machines.elements.timing import Law, Timing
 from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
+from hwsim.machines.process import Process
 from quant.common import arguments
 from quant.common.errors import RequestError
 from quant.common.sourced import Sourced
@@ -51,6 +52,7 @@ class Accelerator:
             ``input``; ``best``: whichever serves an op best.
         fuses_attention: Whether scores stay on the chip where a block of rows of them fits.
         skips_masked: Whether blocks of masked scores are passed over.
+        process: Node and supply; None: those of its numbers, and any clock.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Accelerator:
     dataflow: Dataflow = "best"
     fuses_attention: bool = True
     skips_masked: bool = True
+    process: Process | None = None
 
     @property
     def kind(self) -> str:
@@ -160,7 +163,8 @@ class Accelerator:
         """Return the roofline of the same machine.
 
         Peaks of products by weight format, of vector operations, and the DRAM's bandwidth; what
-        its arrays lose to drains, rounding and ports is not in it.
+        its arrays lose to drains, rounding and ports is not in it. Where clocks depend on the data
+        a peak is that of normally distributed weights in the machine's own groups.
         """
         from roofline.devices.device import HardwareSpec, Link
 

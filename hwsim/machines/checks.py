@@ -10,7 +10,7 @@ from typing import TypeVar
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.dram import MOST as MOST_OF_DRAM
 from hwsim.machines.file import MachineFile
-from hwsim.machines.parts import DATAFLOWS, SHARING, Buffer
+from hwsim.machines.parts import DATAFLOWS, MEMORIES, SHARING, Buffer
 from hwsim.machines.sram import sram_cost
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
@@ -43,8 +43,17 @@ MOST = {
 """Keys whose numbers must be above 0, and the most that can be meant."""
 LEAST = {"clock_hz": 1.0}
 """Keys whose numbers must be above another least than 0."""
+WORDS = {
+    "tiles.sharing": SHARING,
+    "dataflow": DATAFLOWS,
+    "weight_buffer.memory": MEMORIES,
+    "activation_buffer.memory": MEMORIES,
+}
+"""Keys that are one of some words."""
 LINKS = ("bytes_per_s", "joule_per_bit", "latency_s")
 """Those of ``[links]``."""
+ROUNDING = 1e-9
+"""How far rounding may put a clock above the fastest."""
 
 
 def file_faults(file: MachineFile) -> list[str]:
@@ -92,11 +101,24 @@ def _numbers(file: MachineFile | Accelerator) -> list[str]:
     leakage = file.vector.leakage_w.value
     if not 0 <= leakage < math.inf:
         faults.append(f"vector.leakage_w = {leakage}: 0 or more is needed")
-    for key, known in (("tiles.sharing", SHARING), ("dataflow", DATAFLOWS)):
+    for key, known in WORDS.items():
         word = attrgetter(key)(file)
         if word not in known:
             faults.append(f"{key} = {word!r}: {', '.join(known)} is allowed")
-    return faults + _buffers(file)
+    return faults + _buffers(file) + _process(file)
+
+
+def _process(file: MachineFile | Accelerator) -> list[str]:
+    """A node or supply beyond the published fits, or a clock that the supply does not allow."""
+    if file.process is None:
+        return []
+    if faults := file.process.faults():
+        return faults
+    most, clock = file.process.most_clock_hz, file.clock_hz.value
+    if clock <= most * (1 + ROUNDING):
+        return []
+    volts = file.process.volts.value
+    return [f"clock_hz = {clock:g}: at most {most:.6g} at {volts:g} V (process) is allowed"]
 
 
 def _buffers(file: MachineFile | Accelerator) -> list[str]:
@@ -104,7 +126,7 @@ def _buffers(file: MachineFile | Accelerator) -> list[str]:
     faults = []
     for key in ("weight_buffer", "activation_buffer"):
         buffer: Buffer = getattr(file, key)
-        if min(buffer.bytes, buffer.port_bits) > 0 and buffer.banks > 0:
+        if min(buffer.bytes, buffer.port_bits, buffer.banks) > 0 and buffer.memory in MEMORIES:
             faults += _faults(key, [buffer], sram_cost)
     return faults
 

@@ -10,6 +10,7 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.dram import DramFile
 from hwsim.machines.elements.base import Element
 from hwsim.machines.parts import Buffer, Dataflow, Layout, Links, Tiles, Vector
+from hwsim.machines.process import Process
 from quant.common.sourced import Sourced
 from quant.formats.scales import scale_kind
 from quant.formats.spec import FormatSpec, parse_spec
@@ -42,6 +43,7 @@ class MachineFile:
         dataflow: As ``Accelerator.dataflow``.
         fuses_attention: As ``Accelerator.fuses_attention``.
         skips_masked: As ``Accelerator.skips_masked``.
+        process: As ``Accelerator.process``.
     """
 
     name: str
@@ -66,6 +68,7 @@ class MachineFile:
     dataflow: Dataflow = "best"
     fuses_attention: bool = True
     skips_masked: bool = True
+    process: Process | None = None
 
     @property
     def weight_like(self) -> dict[str, str]:
@@ -102,6 +105,7 @@ class MachineFile:
             dataflow=self.dataflow,
             fuses_attention=self.fuses_attention,
             skips_masked=self.skips_masked,
+            process=self.process,
             **{key: self.spec(text) for key, text in self.weight_like.items()},
         )
 

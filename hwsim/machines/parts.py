@@ -9,6 +9,8 @@ from quant.common.sourced import Sourced
 
 Sharing: TypeAlias = Literal["any", "outputs", "tokens"]
 Dataflow: TypeAlias = Literal["best", "output", "weight", "input"]
+Memory: TypeAlias = Literal["cacti-28nm", "sg13g2"]
+MEMORIES: tuple[Memory, ...] = ("cacti-28nm", "sg13g2")
 SHARING: tuple[Sharing, ...] = ("any", "outputs", "tokens")
 DATAFLOWS: tuple[Dataflow, ...] = ("best", "output", "weight", "input")
 
@@ -47,11 +49,14 @@ class Buffer:
             its size.
         port_bits: Bits that each port moves in a clock.
         banks: Banks side by side, each with its part of every word.
+        memory: Whose numbers it has: ``cacti-28nm`` (one port each way), or ``sg13g2`` (macros of
+            one port, of which double buffering reads one and writes another).
     """
 
     bytes: int
     port_bits: int
     banks: int = 8
+    memory: Memory = "cacti-28nm"
 
 
 @dataclass(frozen=True)

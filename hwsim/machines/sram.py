@@ -1,4 +1,4 @@
-"""Energy, leakage and area of on-chip buffers, from a table of CACTI runs shipped as data."""
+"""Energy, leakage and area of on-chip buffers: from CACTI runs or macros, shipped as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.machines.macros import macro_cost, macros
 from hwsim.machines.parts import Buffer
+from hwsim.machines.process import MEMORY, factors
 from quant.common.config import load_toml, parse
 from quant.common.errors import RequestError
 
@@ -37,7 +39,7 @@ class SramTable:
 
 @dataclass(frozen=True)
 class SramCost:
-    """A buffer: joules of one access of the port's width, leakage, area."""
+    """A buffer at ``process.MEMORY``: joules of an access of the port's width, leakage, area."""
 
     read_j: float
     write_j: float
@@ -66,15 +68,17 @@ def _grid() -> tuple[F64, F64, F64]:
 def sram_cost(buffer: Buffer) -> SramCost:
     """Return the cost of a buffer: its banks work side by side, each with its part of the port.
 
-    Between the table's capacities and widths, logarithms are interpolated linearly;
-    ``sram_table().error`` says how far off that is.
+    Of CACTI's table logarithms are interpolated linearly between capacities and widths;
+    ``sram_table().error`` says how far off that is. Macros of another node are scaled to this one.
 
     Raises:
         RequestError: banks smaller, larger or wider than any of the table, or too wide for their
             size.
     """
-    sizes, widths, values = _grid()
     size, width = buffer.bytes / buffer.banks, buffer.port_bits / buffer.banks
+    if buffer.memory == "sg13g2":
+        return _of_macros(buffer.banks, size, width)
+    sizes, widths, values = _grid()
     low, high = np.exp(sizes[[0, -1]]), np.exp(widths[[0, -1]])
     ranges = f"{low[0]:.0f} to {low[1]:.0f} bytes and {high[0]:.0f} to {high[1]:.0f} bits"
     said = f"{buffer.banks} banks of {size:g} bytes and {width:g} bits each"
@@ -95,3 +99,18 @@ def sram_cost(buffer: Buffer) -> SramCost:
         raise RequestError(f"{said}: so wide a port has no bank so small: change bytes or banks")
     read, write, leakage, area = (float(number) * buffer.banks for number in np.exp(found))
     return SramCost(read, write, leakage, area)
+
+
+def _of_macros(banks: int, size: float, width: float) -> SramCost:
+    said = f"{banks} banks of {size:g} bytes and {width:g} bits each"
+    try:
+        read, write, leakage, area = macro_cost(8 * size / width, width)
+    except RequestError as error:
+        raise RequestError(f"{said}: {error}") from None
+    here = factors((macros().node_nm, macros().volts), MEMORY)
+    return SramCost(
+        read * banks * here.energy,
+        write * banks * here.energy,
+        leakage * banks * here.leakage,
+        area * banks * here.area,
+    )

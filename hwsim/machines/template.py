@@ -26,10 +26,11 @@ KEYS = {
     "[clock_hz]": "of everything but the memory",
     "[pe]": "one element: lanes, area and energy before layout",
     "[tiles]": "arrays: rows are output channels, columns tokens; sharing: any, outputs, tokens",
-    "[weight_buffer]": "bytes, bits that a port moves a clock, banks (8)",
+    "[weight_buffer]": "bytes, bits a port moves a clock, banks (8), memory (cacti-28nm, sg13g2)",
     "[activation_buffer]": "inputs, partial sums and outputs",
     "[vector]": "softmax, norms, rotary embeddings, quantization",
     "[dram]": "numbers of its own, or: type (hwsim list) and channels",
+    "[process]": "node and supply of the chip, and those that its numbers are stated for",
     "[layout]": "what placement and routing multiply synthesis by",
 }
 """What each key or table of a machine's file is."""

@@ -10,6 +10,9 @@ import numpy as np
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.area import area_um2, leakage_w
+from hwsim.machines.macros import macro_error, macros
+from hwsim.machines.parts import Memory
+from hwsim.machines.process import nodes_source
 from hwsim.machines.sram import sram_table
 from quant.common.output import Report
 from quant.common.sourced import Sourced
@@ -32,8 +35,9 @@ def machine_report(machine: Accelerator) -> Report:
         {"part": part, "area_um2": area[part], "share": area[part] / area["total"], "leakage_w": w}
         for part, w in leakage.items()
     ]
-    error = ", ".join(f"{name} {share:.0%}" for name, share in sram_table().error.items())
-    notes = (f"buffers: {sram_table().source}; between its points within {error}",)
+    notes = tuple(map(memory_said, sorted({buffer.memory for buffer in machine.buffers})))
+    if machine.process is not None:
+        notes += (f"node and supply: {nodes_source()}",)
 
     def tables() -> list[Table]:
         shown = [{k: number(v) if isinstance(v, float) else v for k, v in p.items()} for p in parts]
@@ -50,6 +54,15 @@ def machine_report(machine: Accelerator) -> Report:
         return pd.DataFrame(rows).assign(value=np.array(values, float), text=words)
 
     return Report(machine.name, SCHEMA, lambda: content, tables, frame, lambda: draw(machine))
+
+
+def memory_said(memory: Memory) -> str:
+    """Return where the numbers of a kind of buffer come from, and how far off they may be."""
+    own = memory == "sg13g2"
+    source, errors = (macros(), macro_error()) if own else (sram_table(), sram_table().error)
+    error = ", ".join(f"{name} {share:.0%}" for name, share in errors.items())
+    where = "of its macros" if own else "between its points"
+    return f"buffers: {source.source}; {where} within {error}"
 
 
 def numbers(part: Any, before: str) -> Iterator[dict[str, object]]:  # noqa: ANN401  any part

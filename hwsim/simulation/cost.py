@@ -32,16 +32,16 @@ def elements(machine: Record) -> int:
 def leakage(machine: Record) -> float:
     """Return the leakage of a chip, W."""
     memories = machine["weight_leakage_w"] + machine["input_leakage_w"]
-    array = elements(machine) * machine["pe_leakage_w"]
-    return float(array + memories + machine["vector_leakage_w"])
+    core = elements(machine) * machine["pe_leakage_w"] + machine["vector_leakage_w"]
+    return float(core * machine["core_leakage"] + memories * machine["memory_leakage"])
 
 
 @jit
 def area(machine: Record) -> float:
     """Return the area of a chip, um2."""
     memories = machine["weight_area_um2"] + machine["input_area_um2"]
-    array = elements(machine) * machine["pe_area_um2"]
-    return float(array + memories + machine["vector_area_um2"])
+    core = elements(machine) * machine["pe_area_um2"] + machine["vector_area_um2"]
+    return float(core * machine["core_area"] + memories * machine["memory_area"])
 
 
 @jit
@@ -70,15 +70,16 @@ def cost(op: Record, machine: Record, ways: Record, count: int, out: Record) -> 
         out["compute"] = way["compute"]
         out["weight_port"], out["input_port"] = way["weight_port"], way["input_port"]
         idle = elements(machine) * way["compute"] - way["steps"]
-        out["compute_j"] = machine["step_j"] * (way["steps"] + machine["idle_share"] * idle)
-        out["sram_j"] = way["sram_j"]
+        busy_steps = way["steps"] + machine["idle_share"] * idle
+        out["compute_j"] = machine["step_j"] * busy_steps * machine["core_energy"]
+        out["sram_j"] = way["sram_j"] * machine["memory_energy"]
     elif op["scores"] == BOTH and out["on_chip"]:
         moved = 0.0
     else:
         moved = op["weight_bytes"] + op["input_bytes"] + op["output_bytes"]
     work = op["operations"] + op["specials"] * machine["special_operations"]
     out["vector"] = math.ceil(work / machine["vector_lanes"])
-    out["vector_j"] = work * machine["operation_j"]
+    out["vector_j"] = work * machine["operation_j"] * machine["core_energy"]
     out["dram_bytes"] = moved
     out["dram"] = math.ceil(moved * clocks_per_byte)
     out["dram_j"] = moved * machine["dram_j"]

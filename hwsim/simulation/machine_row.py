@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TypeAlias
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.parts import DATAFLOWS, SHARING, Buffer
+from hwsim.machines.process import core_factors, memory_factors
 from hwsim.machines.sram import sram_cost
 from hwsim.simulation.records import MACHINE, Record, rows
 
@@ -27,7 +29,7 @@ def fields(machine: Accelerator) -> dict[str, Fields]:
         "vector": _vector(machine),
         "dram": _dram(machine),
         "links": _links(machine),
-        "clock_hz": {"clock_hz": machine.clock_hz.value},
+        "process": _process(machine),
         "loops": {
             "dataflow": DATAFLOWS.index(machine.dataflow),
             "fuses": machine.fuses_attention,
@@ -103,6 +105,14 @@ def _dram(machine: Accelerator) -> Fields:
         "dram_latency_s": dram.latency_s.value,
         "dram_background_w": 0.0 if dram.background_w is None else dram.background_w.value,
     }
+
+
+def _process(machine: Accelerator) -> Fields:
+    core, memory = core_factors(machine.process), memory_factors(machine.process)
+    found = {f"core_{key}": value for key, value in core._asdict().items()}
+    found |= {f"memory_{key}": value for key, value in memory._asdict().items()}
+    fastest = math.inf if machine.process is None else machine.process.most_clock_hz
+    return found | {"clock_hz": machine.clock_hz.value, "most_clock_hz": fastest}
 
 
 def _links(machine: Accelerator) -> Fields:

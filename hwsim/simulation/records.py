@@ -87,6 +87,13 @@ MACHINE = np.dtype(
         ("dram_j", REAL),  # a byte
         ("dram_latency_s", REAL),
         ("dram_background_w", REAL),
+        ("core_area", REAL),  # factors of node and supply: of elements and vector unit
+        ("core_energy", REAL),
+        ("core_leakage", REAL),
+        ("memory_area", REAL),  # of the buffers
+        ("memory_energy", REAL),
+        ("memory_leakage", REAL),
+        ("most_clock_hz", REAL),  # at the supply
         ("link_bytes_per_s", REAL),
         ("link_j", REAL),  # a byte
         ("link_latency_s", REAL),

@@ -20,6 +20,7 @@ from hwsim.simulation.run import run
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.sourced import Sourced
 from roofline.workloads.workload import Workload, as_scenario
+from tests.hwsim.bounds import least_time
 
 MODELS = ("smollm2-135m", "qwen2.5-0.5b", "gemma-2-2b", "mixtral-8x7b-v0.1")
 COMMON = settings(max_examples=25, deadline=None)
@@ -114,10 +115,10 @@ def test_more_of_anything_is_never_slower(
 def test_a_faster_clock_is_never_slower(
     machine: Accelerator, sizes: dict[str, Any], factor: float
 ) -> None:
-    clock = machine.clock_hz.value
-    fast = changed(machine, {"clock": clock * factor})
+    clock = machine.clock_hz.value  # the fastest that its supply allows
+    slow = changed(machine, {"clock": clock / factor})
     # Clocks are whole, and each of the waits for the memory is rounded up.
-    assert cycles(fast, sizes) / factor <= cycles(machine, sizes) + 3
+    assert cycles(machine, sizes) / factor <= cycles(slow, sizes) + 3
 
 
 @COMMON
@@ -128,7 +129,7 @@ def test_more_work_is_never_faster(machine: Accelerator, sizes: dict[str, Any], 
 
 
 @COMMON
-@given(machines(), products(), st.floats(0.3, 3))
+@given(machines(), products(), st.floats(0.1, 1))
 def test_the_clock_changes_no_energy_of_events(
     machine: Accelerator, sizes: dict[str, Any], factor: float
 ) -> None:
@@ -155,7 +156,7 @@ def test_never_under_the_roofline_of_the_same_machine(
     found = iter(simulate(work, machine).ops)
     for op, bound in zip(work.ops, bounds, strict=True):
         clocks = sum(next(found).cycles for _ in op.unfused())
-        assert clocks / machine.clock_hz.value >= bound.time_s * (1 - 1e-9), op.name
+        assert clocks / machine.clock_hz.value >= least_time(bound, machine) * (1 - 1e-9)
 
 
 @settings(max_examples=12, deadline=None)

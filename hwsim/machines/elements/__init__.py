@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwsim.machines.elements.activation_serial import ActivationSerial
 from hwsim.machines.elements.base import (
     Element,
     ProcessingElement,
@@ -9,11 +10,14 @@ from hwsim.machines.elements.base import (
     element_kinds,
     register,
 )
+from hwsim.machines.elements.bit_column import BitColumn
 from hwsim.machines.elements.bit_serial import BitSerial
 from hwsim.machines.elements.multiply_accumulate import MultiplyAccumulate
 from hwsim.machines.elements.timing import Law, Timing
 
 __all__ = [
+    "ActivationSerial",
+    "BitColumn",
     "BitSerial",
     "Element",
     "Law",
