@@ -14,6 +14,6 @@ def least_time(bound: OpBound, machine: Accelerator) -> float:
         return bound.time_s
     if weights is None or bound.bound != "memory":
         # A peak is that of the machine's own groups; longer ones have more columns to pass over.
-        return bound.time_s * 0.97
+        return bound.time_s * 0.93
     share = 1 - (weights.element_bits - found.weight_bits) / (weights.bytes_each * 8)
     return bound.time_s * min(1.0, share)
