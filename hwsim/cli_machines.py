@@ -1,4 +1,4 @@
-"""Commands of the ``hwsim`` tool about machines: list, show, new, sweep, compare."""
+"""Commands of the ``hwsim`` tool about machines: list, show, timeline, new, sweep, compare."""
 
 from __future__ import annotations
 
@@ -52,6 +52,29 @@ def show(
     from hwsim.report.machine import machine_report
 
     output.write(machine_report(hwsim.load_accelerator(accelerator)))
+
+
+@command(machines)
+def timeline(
+    accelerator: options.Machine,
+    weights: Annotated[str, options.number_format("weights", "the machine's")] = "",
+    length: Annotated[int, typer.Option(help="Inputs of a job, such as 512.", min=1)] = 512,
+    jobs: Annotated[int, typer.Option(help="Jobs, one after the other.", min=1)] = 2,
+    form: options.OutputForm = None,
+    out: options.OutFigure = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show what a tile of the Verilog does clock by clock: loads, steps, drains, results.
+
+    Example: hwsim timeline bitmod-rtl --weights nvfp4:g16:e4m3 -o timeline.svg
+    """
+    output = Output.choose(form, out, FIGURES)
+    import hwsim
+    from hwsim.report.timeline import timeline_report
+
+    machine = hwsim.load_accelerator(accelerator)
+    chosen = options.format_name(weights) or machine.default_weights
+    output.write(timeline_report(machine, chosen, length, jobs))
 
 
 @command(machines)

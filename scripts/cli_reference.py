@@ -52,6 +52,7 @@ SCHEMAS = {
         "power_w, joule_per_token, tops_per_w, tops_per_mm2, memory_bytes, fits, ops; "
         "rest: what a --plan leaves",
     ),
+    "hwsim.timeline/1": ("hwsim timeline", "machine, weights, inputs, jobs, clocks, spans"),
     "hwsim.show/1": ("hwsim show", "machine, numbers, area, notes"),
     "hwsim.sweep/1": (
         "hwsim sweep",

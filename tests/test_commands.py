@@ -37,6 +37,7 @@ RESULTS: dict[str, list[str]] = {
     "hwsim simulate": ["smollm2-135m", "bitmod", *SMALL],
     "hwsim sweep": [str(SPACE), *SMALL],
     "hwsim show": ["bitmod"],
+    "hwsim timeline": ["bitmod"],
     "hwsim compare": ["fp16", "bitmod", *SMALL],
 }
 """Commands with a result, and arguments that take seconds."""
@@ -47,6 +48,7 @@ DRAWN = (
     "hwsim simulate",
     "hwsim sweep",
     "hwsim show",
+    "hwsim timeline",
     "hwsim compare",
 )
 LONG = {"quant eval": ["nothing"], "hwsim margins": ["nothing", "bitmod"], "roofline validate": []}

@@ -106,24 +106,29 @@ class Accelerator:
         Raises:
             RequestError: a format or scale that the machine does not run.
         """
-        self.steps(spec)
-        timing, found = self.pe.timing(spec, self.tiles.rows), self.expected(spec)
+        found = self.expected(spec)
+        timing = self.pe.timing(spec, self.tiles.rows)
         return timing if found is None else timing._replace(steps=found.steps)
 
     def expected(self, spec: FormatSpec) -> Measured | None:
         """Return what normally distributed codes take; None: data make no difference.
 
-        Args:
-            spec: A format that the machine runs.
+        Raises:
+            RequestError: a format or scale that the machine does not run.
         """
+        self.steps(spec)
         return _expected(self.pe, spec, self.tiles.rows)
 
     def measured(self, tensor: QuantizedTensor) -> Measured | None:
         """Return what real codes take on a tile, mean over its blocks; None: no difference.
 
-        Args:
-            tensor: Codes of a format that the machine runs.
+        Raises:
+            RequestError: codes of a format or scale that the machine does not run.
         """
+        from quant.tensors.tensor import QuantizedTensor
+
+        arguments.one_of("tensor", tensor, QuantizedTensor, "a QuantizedTensor")
+        self.steps(tensor.spec)
         skipping = self.pe.skipping(tensor.spec)
         if skipping is None:
             return None

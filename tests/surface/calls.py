@@ -211,6 +211,10 @@ def calls(folder: Path) -> dict[str, Callable[[], Call]]:
         "roofline.Scenario.with_weights": lambda: {"self": _decode(), "formats": {}},
         "roofline.Workload.with_weights": lambda: {"self": work(), "formats": {}},
         "hwsim.Accelerator.activation_bits": lambda: {"self": machine, "spec": machine.activations},
+        "hwsim.Accelerator.expected": lambda: {"self": machine, "spec": machine.kv},
+        "hwsim.Accelerator.measured": lambda: {
+            "self": machine, "tensor": quant.quantize(np.ones((4, 128)), str(machine.kv)),
+        },
         "hwsim.Accelerator.spec": lambda: {"self": machine, "format_": "bitmod3"},
         "hwsim.Accelerator.steps": lambda: {"self": machine, "spec": machine.kv},
         "hwsim.Accelerator.timing": lambda: {"self": machine, "spec": machine.kv},

@@ -43,6 +43,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("hwsim", "list"): FORMS,
     ("hwsim", "simulate", MODEL, MACHINE, *SHORT): FIGURES,
     ("hwsim", "show", MACHINE): FIGURES,
+    ("hwsim", "timeline", MACHINE): FIGURES,
     ("hwsim", "new", MACHINE): ("toml",),
     ("hwsim", "sweep", "space.toml", *SHORT): FIGURES,
     ("hwsim", "explore", "space.toml", *SHORT): FIGURES,
