@@ -14,8 +14,8 @@ from hwsim.exploration.axes import WEIGHTS, changed, key_of, part_of
 from hwsim.exploration.space import Derived, DesignSpace
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.checks import ROUNDING
-from hwsim.simulation.machine_row import Fields, fields
-from hwsim.simulation.records import MACHINE, Record, rows
+from hwsim.simulation.machine_row import Fields, fields, machine_row
+from hwsim.simulation.records import MACHINE, Record
 from quant.common.errors import RequestError
 
 Columns = dict[str, NDArray[Any]]
@@ -78,15 +78,18 @@ class Grid:
         base's numbers stand there.
         """
         count = len(next(iter(columns.values()), np.zeros(1)))
-        table, none = rows(MACHINE, count), np.zeros(count, np.bool_)
-        whole = fields(self.base)
+        table, none = np.empty(count, MACHINE), np.zeros(count, np.bool_)
+        whole = self._whole
+        table[:] = machine_row(self.base)
         for part, base in whole.items():
             axes = [axis for axis in columns if part_of(axis) == part]
-            if axes and all(key_of(axis) in DIRECT for axis in axes):
-                self._direct(table, part, base, {axis: columns[axis] for axis in axes})
+            if not axes:
+                continue
+            if all(key_of(axis) in DIRECT for axis in axes):
+                self._direct(table, part, {axis: columns[axis] for axis in axes})
                 continue
             for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
-                values = self._fields(part, tuple(combination.items())) if axes else base
+                values = self._fields(part, tuple(combination.items()))
                 none[where] |= values is None
                 for key, value in (values or base).items():
                     table[key][where] = value
@@ -94,15 +97,17 @@ class Grid:
         return table, none
 
     @staticmethod
-    def _direct(table: Record, part: str, base: Fields, columns: Columns) -> None:
+    def _direct(table: Record, part: str, columns: Columns) -> None:
         """Write numbers that are fields themselves, each checked when the space was made."""
-        for key, value in base.items():
-            table[key] = value
         for axis, values in columns.items():
             field, factor = DIRECT[key_of(axis)]
             if not (values > 0).all():
                 raise RequestError(f"{axis}: numbers above 0 are needed ({part})")
             table[field] = values * factor
+
+    @cached_property
+    def _whole(self) -> dict[str, Fields]:
+        return fields(self.base)
 
     @cached_property
     def _known(self) -> dict[tuple[str, tuple[tuple[str, Any], ...]], Fields | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quant.common.jit import jit
+
 Points = NDArray[np.float64]
 FEW = 48
 """Points that are compared pair by pair."""
@@ -43,22 +45,33 @@ def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
 
 def _far(points: Points) -> NDArray[np.bool_]:
     """Rows that one of a few good ones beats in every objective: most, where there are many."""
-    far = np.zeros(len(points), np.bool_)
     if len(points) <= FEW**2:
-        return far
+        return np.zeros(len(points), np.bool_)
     spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
     sums = ((points - points.min(axis=0)) / spread).sum(axis=1)
-    for row in np.argpartition(sums, FEW)[:FEW]:
-        left = np.flatnonzero(~far)
-        worse = (points[left] >= points[row]).all(axis=1) & (points[left] > points[row]).any(axis=1)
-        far[left[worse]] = True
-    return far
+    return _dominated(points, points[np.argpartition(sums, FEW)[:FEW]])
+
+
+@jit
+def _dominated(points: Points, by: Points) -> NDArray[np.bool_]:
+    """Return which points one of a few others is nowhere above and somewhere under."""
+    found = np.zeros(len(points), np.bool_)
+    for i in range(len(points)):
+        for one in by:
+            no_worse, better = True, False
+            for objective in range(points.shape[1]):
+                no_worse = no_worse and one[objective] <= points[i, objective]
+                better = better or one[objective] < points[i, objective]
+            if no_worse and better:
+                found[i] = True
+                break
+    return found
 
 
 def _front(points: Points, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """The front of rows that are in lexicographic order, all different."""
     if len(rows) <= FEW:
-        return rows[~_beaten(points[rows], points[rows])]
+        return rows[~_dominated(points[rows], points[rows])]
     if points.shape[1] == 2:
         lows = np.minimum.accumulate(points[rows, 1])
         first = np.concatenate([[np.inf], lows[:-1]])
@@ -101,10 +114,3 @@ def _under(above: Points, below: Points) -> NDArray[np.bool_]:
     rest = high & ~found
     found[rest] = _under(above[~low_above], below[rest])
     return found
-
-
-def _beaten(points: Points, by: Points) -> NDArray[np.bool_]:
-    """Which rows another dominates, pair by pair."""
-    no_worse = (by[:, None] <= points[None]).all(axis=2)
-    better = (by[:, None] < points[None]).any(axis=2)
-    return np.asarray((no_worse & better).any(axis=0))

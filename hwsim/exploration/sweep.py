@@ -43,6 +43,8 @@ Mapping_: TypeAlias = Literal["best", "rule"]
 OBJECTIVES = ("time_s", "energy_j", "area_um2")
 NO_MACHINE = "no machine"
 """Values of several axes that make none together."""
+BLOCK = 1 << 13
+"""Machines whose rows lie in memory at a time: as many as a processor's cache holds."""
 MISFITS = {"weight_buffer": Misfit.WEIGHTS, "activation_buffer": Misfit.INPUTS}
 MOST_IN_MEMORY = 20_000_000
 """Designs of a sweep that is not written to a folder."""
@@ -201,8 +203,7 @@ class _Task:
 
     def run(self, first: int, end: int) -> tuple[Columns, NDArray[np.bool_], dict[str, int]]:
         """Return the columns of some designs, which of them count, and why others do not."""
-        columns = self.grid.columns(first, end)
-        machines, none = self.grid.machines(columns)
+        columns, none = self.grid.columns(first, end), np.zeros(end - first, np.bool_)
         variants = np.zeros(end - first, np.int64)
         tables: list[Record] = []
         bounds: list[list[int]] = []
@@ -213,8 +214,12 @@ class _Task:
                 tables.append(work_rows(scenario, machine, weights, self.routing))
                 bounds[-1].append(bounds[-1][-1] + len(tables[-1]))
         out = np.zeros((end - first, 2 + 2 * len(self.works)))
-        ops = np.concatenate(tables)
-        run_designs(machines, variants, ops, np.array(bounds), self.searched, out)
+        ops, starts = np.concatenate(tables), np.array(bounds)
+        for low in range(0, len(out), BLOCK):
+            here = slice(low, low + BLOCK)
+            block = {axis: values[here] for axis, values in columns.items()}
+            machines, none[here] = self.grid.machines(block)
+            run_designs(machines, variants[here], ops, starts, self.searched, out[here])
         return self._results(columns, out, none)
 
     def table(self, first: int, end: int) -> tuple[pd.DataFrame, dict[str, int]]:
