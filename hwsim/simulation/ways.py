@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwsim.simulation.clocks import Grid, Load, ceil_div, load
+from hwsim.simulation.clocks import OUTPUTS, Grid, Load, ceil_div, load, seen
 from hwsim.simulation.mapping import (
     INPUTS,
     PARTIAL_BITS,
@@ -151,6 +151,8 @@ def on_grid(
     """
     spare = len(ways) - 1
     least = moved(op, stay, 1, 1, 0)
+    if hopeless(ways, count, under(op, machine, grid), least, span):
+        return count
     found: Load = load(op, machine, grid, op["k"])
     if hopeless(ways, count, found.least, least, span):
         return count
@@ -180,6 +182,23 @@ def on_grid(
 
 
 @jit
+def under(op: Record, machine: Record, grid: Grid) -> float:
+    """Return clocks that no mask lets a grid be under, without a look at its blocks of tokens.
+
+    The steps of all that is seen, evenly over the tiles.
+    """
+    pairs = float(op["m"]) * op["n"] * op["k"]
+    if op["mask"] != 0 and machine["skips"] != 0:
+        first, last = seen(op, 0, 0), seen(op, op["m"] - 1, op["m"] - 1)
+        other = op["k"] if op["mask"] == OUTPUTS else op["n"]
+        pairs = op["m"] * (first + last - 1) / 2.0 * other  # the last token's rows may be few
+        if op["window"] > 0:  # what is seen rises to the window, then stays
+            pairs = float(op["m"]) * min(first, last) * other
+    tiles = grid.outputs * grid.tokens * machine["rows"] * machine["columns"] * machine["lanes"]
+    return float(ceil_div(op["batch"], grid.products) * pairs / tiles * op["steps"])
+
+
+@jit
 def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
     """Find the ways of a product on a machine, over all grids of tiles; the largest first.
 
@@ -198,7 +217,7 @@ def search(op: Record, machine: Record, ways: Record, span: Span) -> int:
     most_outputs = 1 if machine["sharing"] == 2 else min(machine["count"], blocks_n)
     count = 0
     for outputs in range(most_outputs, 0, -1):
-        if idle(blocks_n, outputs) and not masked:
+        if idle(blocks_n, outputs) and not (masked and op["mask"] == OUTPUTS):
             continue  # more tiles for nothing
         left = machine["count"] // outputs
         most_tokens = 1 if machine["sharing"] == 1 else min(left, blocks_m)
