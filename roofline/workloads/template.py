@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -9,15 +10,19 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from quant.common.errors import RequestError
 from quant.formats.spec import FormatSpec
 from quant.plan import HEAD
 from roofline.workloads.amounts import NOTHING, Basis, Step
 from roofline.workloads.inventory import apart_of, assigned
 from roofline.workloads.models import NO_DECODE, family, parse_text
 from roofline.workloads.models.builder import Builder
-from roofline.workloads.ops import Op
+from roofline.workloads.ops import Experts, Op
 from roofline.workloads.quantities import QUANTITIES, Quantity, activation_bytes
 from roofline.workloads.setting import Setting
+
+LAYER = re.compile(r".*?\.\d+(?=\.)")
+"""A layer's path at the beginning of an op's."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,17 @@ def template(name: str, text: str, setting: Setting) -> Template:
             layer of it.
     """
     formats = _formats(name, text, setting)
+    _check_devices(setting, plain_ops(name, text))
     return Template(_build(name, text, setting, formats), setting.pp)
+
+
+def _check_devices(setting: Setting, ops: tuple[Op, ...]) -> None:
+    """Refuse more stages than layers, and devices for experts that a model does not have."""
+    layers = len({found[0] for op in ops if (found := LAYER.match(op.name))})
+    if setting.pp > max(1, layers):
+        raise RequestError(f"pp {setting.pp}: the model has {layers} layers, a stage needs one")
+    if setting.ep > 1 and not any(isinstance(op, Experts) for op in ops):
+        raise RequestError(f"ep {setting.ep}: the model has no experts: ep of 1 is allowed")
 
 
 @lru_cache(maxsize=64)

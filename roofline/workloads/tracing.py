@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from quant.common import arguments
 from quant.common.errors import RequestError
+from quant.common.progress import say
 from quant.formats.spec import FormatLike, FormatSpec, as_spec
 from quant.plan import assign
 from roofline.workloads.amounts import Step
 from roofline.workloads.ops import Op, has_matrix
+from roofline.workloads.ops.elementwise import UNKNOWN
 from roofline.workloads.template import Template
+from roofline.workloads.tracing_known import is_elementwise
 from roofline.workloads.tracing_ops import Call, attention_op, ops_of
 from roofline.workloads.workload import Workload
 
@@ -38,8 +41,13 @@ def trace(
     weights: FormatLike = "fp16",
     activations: FormatLike = "fp16",
     plan: Mapping[str, FormatLike] | None = None,
+    strict: bool = False,
 ) -> Workload:
     """Return what a module's forward pass does to these inputs.
+
+    A kernel on tensors that is neither known as a product nor as work on elements is counted as an
+    operation for each element; its op is of kind ``Unknown``, ``Workload.unknown`` names it, and a
+    line on standard error says so.
 
     Args:
         module: Any module; its parameters may be on the meta device.
@@ -48,14 +56,18 @@ def trace(
         weights: Format of the matrices.
         activations: Format of activations.
         plan: Module path or pattern to format; overrides ``weights``.
+        strict: Refuse kernels that are not known.
 
     Returns:
         A workload of one step: batch and context are the first two sizes of the first input.
 
     Raises:
-        RequestError: not a module, no inputs, or a forward pass that fails (its error in one line).
+        RequestError: not a module, no inputs, or a forward pass that fails (its error in one line);
+            with ``strict``, kernels that are not known.
     """
     import torch
+
+    strict = arguments.flag("strict", strict)
 
     arguments.one_of("module", module, torch.nn.Module, "a torch module")
     name = arguments.text("name", name)
@@ -67,15 +79,43 @@ def trace(
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors):
         raise RequestError("trace: inputs must be tensors, at least one")
     formats = as_spec(weights, "weights")
-    recorder = _Recorder(module, as_spec(activations, "activations"))
-    with recorder.listening():
-        recorder.call(placed, named)
+    recorder = _recorded(module, as_spec(activations, "activations"), placed, named)
+    if recorder.unknown:
+        counts = sorted(recorder.unknown.items())
+        said = ", ".join(f"{kernel} ({count})" for kernel, count in counts)
+        if strict:
+            raise RequestError(
+                f"trace: kernels that are not known: {said}; strict=False counts "
+                "each as an operation an element"
+            )
+        say(f"trace: counted as an operation an element, their products not known: {said}")
     ops = _formats(recorder.ops, formats, plan)
     size = tensors[0].shape
     context = int(size[1]) if len(size) > 1 else 1
     label = name or type(module).__name__
     batch = int(size[0]) if len(size) else 1
     return Workload(label, "prefill", batch, context, Step(1, 1, 0), Template(tuple(ops)))
+
+
+def _recorded(
+    module: torch.nn.Module,
+    activations: FormatSpec,
+    placed: tuple[torch.Tensor, ...],
+    named: dict[str, torch.Tensor],
+) -> _Recorder:
+    """Record the forward pass; in bfloat16 where its own types lack a kernel (grouped ones)."""
+    first: RequestError | None = None
+    for half in (False, True):
+        recorder = _Recorder(module, activations, half)
+        try:
+            with recorder.listening():
+                recorder.call(placed, named)
+        except RequestError as error:
+            first = first or error
+        else:
+            return recorder
+    assert first is not None
+    raise first
 
 
 def _formats(ops: list[Op], weights: FormatSpec, plan: Mapping[str, FormatLike] | None) -> list[Op]:
@@ -91,11 +131,13 @@ class _Recorder:
 
     module: torch.nn.Module
     activations: FormatSpec
+    half: bool = False
     ops: list[Op] = field(default_factory=list)
     stack: list[str] = field(default_factory=list)
     parameters: dict[int, tuple[str, int]] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
     names: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
     silent: int = 0
     held: list[torch.Tensor] = field(default_factory=list)
 
@@ -104,8 +146,8 @@ class _Recorder:
         import torch
 
         state = self._stand_ins()
-        arguments = tuple(value.to("meta") for value in placed)
-        keywords = {key: value.to("meta") for key, value in named.items()}
+        arguments = tuple(map(self._stand_in, placed))
+        keywords = {key: self._stand_in(value) for key, value in named.items()}
         training = self.module.training
         modes = {id(m): m.training for m in self.module.modules()}
         self.module.eval()
@@ -122,20 +164,26 @@ class _Recorder:
             for part in self.module.modules():
                 part.training = modes[id(part)]
 
-    def _stand_ins(self) -> dict[str, torch.Tensor]:
-        """Return meta tensors for parameters and buffers; shared ones stay shared."""
+    def _stand_in(self, value: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of a value's shape without data; floating ones in bfloat16 if asked."""
         import torch
 
+        half = self.half and value.is_floating_point()
+        kind = torch.bfloat16 if half else value.dtype
+        return torch.empty_like(value, device="meta", dtype=kind)
+
+    def _stand_ins(self) -> dict[str, torch.Tensor]:
+        """Return meta tensors for parameters and buffers; shared ones stay shared."""
         made: dict[int, torch.Tensor] = {}
         state = {}
         for path, value in self.module.named_parameters(remove_duplicate=False):
             if id(value) not in made:
-                made[id(value)] = torch.empty_like(value, device="meta")
+                made[id(value)] = self._stand_in(value)
                 storage = made[id(value)].untyped_storage()._cdata
                 self.parameters[storage] = (path, value.numel())
             state[path] = made[id(value)]
         for path, buffer in self.module.named_buffers(remove_duplicate=False):
-            state[path] = torch.empty_like(buffer, device="meta")
+            state[path] = self._stand_in(buffer)
         self.held = list(made.values())
         return state
 
@@ -168,12 +216,22 @@ class _Recorder:
         """The module that runs."""
         return self.stack[-1] if self.stack else ""
 
-    def record(self, function: str, arguments: Sequence[Any], result: object) -> None:
+    def record(
+        self, kernel: Value, placed: Sequence[Any], named: Mapping[str, Any], result: object
+    ) -> None:
         """Add the ops of one kernel."""
         if self.silent:
             return
-        call = Call(function, self.activations, list(arguments), result, self._parameter)
+        schema = kernel._schema
+        rest = schema.arguments[len(placed) :]
+        given = [*placed, *(named.get(entry.name, entry.default_value) for entry in rest)]
+        names = tuple(entry.name for entry in schema.arguments)
+        known = is_elementwise(kernel)
+        function = schema.name.removeprefix("aten::")
+        call = Call(function, self.activations, given, result, self._parameter, names, known)
         for op in ops_of(call, self.path):
+            if op.kind == UNKNOWN:
+                self.unknown[schema.name] = self.unknown.get(schema.name, 0) + 1
             self.add(op)
 
     def record_attention(self, keywords: dict[str, Any], shapes: tuple[Any, ...]) -> None:
@@ -235,8 +293,7 @@ def _modes(recorder: _Recorder) -> tuple[Any, Any]:
         ) -> Value:
             result = func(*args, **(kwargs or {}))
             if not _is_view(func):
-                values = [*args, *(kwargs or {}).values()]
-                recorder.record(func._schema.name.removeprefix("aten::"), values, result)
+                recorder.record(func, args, kwargs or {}, result)
             return result
 
     return Functions(), Kernels()  # type: ignore[no-untyped-call]  # torch's

@@ -8,27 +8,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quant.formats.spec import FormatSpec
-from roofline.workloads.amounts import ONE, Amount
+from roofline.workloads.amounts import ONE
 from roofline.workloads.ops import (
-    BaseOp,
     Convolution,
     Elementwise,
     Embedding,
     FlashAttention,
-    Linear,
     Op,
-    Operands,
-    Product,
-    stored,
 )
-from roofline.workloads.ops.elementwise import ACTIVATION, COPY, NORM, OTHER, POOL, SOFTMAX
-from roofline.workloads.ops.kernels import product_class
+from roofline.workloads.ops.elementwise import (
+    ACTIVATION,
+    COPY,
+    NORM,
+    OTHER,
+    POOL,
+    SOFTMAX,
+    UNKNOWN,
+)
 from roofline.workloads.setting import PLAIN
+from roofline.workloads.tracing_products import GROUPED, PRODUCTS, grouped_op, product_op
 
 if TYPE_CHECKING:
     import torch
 
-NO_WORK = ("_unsafe_view", "empty", "empty_like", "detach", "lift_fresh", "new_empty", "resize_")
+NO_WORK = (
+    "_unsafe_view", "empty", "empty_like", "detach", "lift_fresh", "new_empty", "resize_",
+    "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "empty_strided",
+    "new_empty_strided", "set_", "_reshape_alias",
+)  # fmt: skip
 """Kernels that touch no data."""
 KINDS: Mapping[str, tuple[str, float, float]] = {
     "native_layer_norm": (NORM, 7, 0),
@@ -59,67 +66,39 @@ KINDS: Mapping[str, tuple[str, float, float]] = {
     "constant_pad_nd": (COPY, 0, 0),
 }
 """Kernel to kind, operations and special functions an output; others are one operation each."""
+ATTENTION = (
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+"""Kernels of ``[batch, heads, tokens, width]``."""
 POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "amax")
 """Kernels that read many numbers for one: an operation for each number read."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel: its name, arguments, result, and who says which tensors are parameters."""
+    """One kernel.
+
+    Attributes:
+        function: Its name, without torch's namespace.
+        activations: Format of activations.
+        arguments: All of them, in the order of its schema, defaults too.
+        result: What it returned.
+        parameter: Says which parameter a tensor is, and whether it was counted before.
+        names: Of the arguments.
+        is_known: Whether it is known to work on elements, where it is none of the products.
+    """
 
     function: str
     activations: FormatSpec
     arguments: list[Any]
     result: object
     parameter: Callable[[torch.Tensor], tuple[str, bool] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class MatMul(BaseOp):
-    """A product of two activations: ``batch`` times ``[m, k] x [k, n]``."""
-
-    batch: int
-    m: int
-    n: int
-    k: int
-
-    @property
-    def product(self) -> Product:
-        """The products."""
-        rows = ONE * (self.batch * self.m)
-        return Product(ONE * self.batch, rows, ONE * self.n, ONE * self.k)
-
-    @property
-    def operands(self) -> Operands:
-        """The second plays the weights; both are counted as inputs."""
-        moving = stored(self.activations, ONE * (self.batch * self.m), self.k)
-        stationary = stored(self.activations, ONE * (self.batch * self.n), self.k)
-        return Operands(self.activations, self.activations, stationary, moving)
-
-    @property
-    def mixes_tokens(self) -> bool:
-        """Rows may be tokens, and columns too."""
-        return True
-
-    def kernel_class(self, queries: float) -> str:
-        """Return the class of products of its operands."""
-        return product_class(self.activations, self.activations)
-
-    @property
-    def macs(self) -> Amount:
-        """``batch * m * n * k``."""
-        return ONE * (self.batch * self.m * self.n * self.k)
-
-    @property
-    def input_bytes(self) -> Amount:
-        """Both operands."""
-        rows = ONE * (self.batch * (self.m + self.n))
-        return stored(self.activations, rows, self.k)
-
-    @property
-    def output_bytes(self) -> Amount:
-        """The results."""
-        return stored(self.activations, ONE * (self.batch * self.m), self.n)
+    names: tuple[str, ...] = ()
+    is_known: bool = True
 
 
 def ops_of(call: Call, path: str) -> Iterator[Op]:
@@ -127,8 +106,12 @@ def ops_of(call: Call, path: str) -> Iterator[Op]:
     name = call.function
     if name in NO_WORK:
         return
-    if name in {"mm", "addmm", "bmm", "baddbmm"}:
-        yield _product(call, path)
+    if name in PRODUCTS:
+        yield product_op(call, path)
+    elif name in GROUPED:
+        yield grouped_op(call, path)
+    elif name in ATTENTION:
+        yield _attention(call, path)
     elif name in {"convolution", "_convolution"}:
         yield from _convolution(call, path)
     elif name == "embedding":
@@ -146,37 +129,6 @@ def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(value)
-
-
-def _product(call: Call, path: str) -> Op:
-    adds = call.function in {"addmm", "baddbmm"}
-    given = call.arguments[1:3] if adds else call.arguments[:2]
-    left, right = given
-    batch = math.prod(left.shape[:-2])
-    m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
-    sizes = (batch, m, n, k)
-    return _weighted(call, path, sizes, call.parameter(right), adds=adds, left=left)
-
-
-def _weighted(
-    call: Call,
-    path: str,
-    sizes: tuple[int, int, int, int],
-    known: tuple[str, bool] | None,
-    *,
-    adds: bool,
-    left: torch.Tensor,
-) -> Op:
-    batch, m, n, k = sizes
-    name = path or "product"
-    if known is None:
-        flipped = call.parameter(left)
-        if flipped is None:
-            return MatMul(f"{name}.matmul", call.activations, batch, m, n, k)
-        known, m, n = flipped, n, m
-    bias = bool(adds and call.parameter(call.arguments[0]))
-    rows, tied = ONE * (batch * m), known[1]
-    return Linear(name, call.activations, k, n, PLAIN, rows, bias, tied=tied)
 
 
 def _convolution(call: Call, path: str) -> Iterator[Op]:
@@ -214,9 +166,11 @@ def _convolution(call: Call, path: str) -> Iterator[Op]:
 
 def _embedding(call: Call, path: str) -> Op:
     table, ids = call.arguments[:2]
-    call.parameter(table)
+    known = call.parameter(table)
     rows, width = table.shape
-    return Embedding(path or "embedding", call.activations, rows, width, PLAIN, ONE * ids.numel())
+    tied = bool(known and known[1])
+    name, tokens = path or "embedding", ONE * ids.numel()
+    return Embedding(name, call.activations, rows, width, PLAIN, tokens, tied)
 
 
 def _elementwise(call: Call, path: str) -> Iterator[Op]:
@@ -231,9 +185,12 @@ def _elementwise(call: Call, path: str) -> Iterator[Op]:
         if known is None:
             read += tensor.numel()
         elif not known[1]:
-            weights += tensor.numel()
+            # An expanded view has more elements than its parameter.
+            stored_elements = tensor.untyped_storage().nbytes() // tensor.element_size()
+            weights += min(tensor.numel(), stored_elements)
     base = call.function.rstrip("_")
-    kind, operations, special = KINDS.get(call.function) or KINDS.get(base) or (OTHER, 1, 0)
+    plain = (OTHER if call.is_known else UNKNOWN, 1, 0)
+    kind, operations, special = KINDS.get(call.function) or KINDS.get(base) or plain
     if call.function in POOLS:
         kind, operations = POOL, max(1.0, read / elements)
     yield Elementwise(
@@ -246,6 +203,14 @@ def _elementwise(call: Call, path: str) -> Iterator[Op]:
         weights_read=weights,
         special=special,
     )
+
+
+def _attention(call: Call, path: str) -> Op:
+    """Fused attention that was called as a kernel of its own."""
+    query, key, value = call.arguments[:3]
+    flags = dict(zip(call.names, call.arguments, strict=True))
+    name = f"{path}.attention".lstrip(".")
+    return attention_op(name, call.activations, (query.shape, key.shape, value.shape), flags)
 
 
 def attention_op(

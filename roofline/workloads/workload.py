@@ -20,6 +20,7 @@ from roofline.workloads.inventory import Matrix, apart_of, assigned, matrices_of
 from roofline.workloads.models import Model, config_text, is_model
 from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Linear, has_matrix
+from roofline.workloads.ops.elementwise import UNKNOWN
 from roofline.workloads.planned import as_format, specs_in
 from roofline.workloads.quantities import Quantity, moved_bytes
 from roofline.workloads.setting import Logits, Setting, WorkloadOptions
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 PHASES = ("prefill", "decode")
 MOST_STEPS = 1 << 20
 """Passes of a scenario; beyond any context that a model is made for."""
+MOST_TOKENS = 1 << 32
+"""Tokens of a sequence."""
 Phase = Literal["prefill", "decode"]
 
 
@@ -95,6 +98,11 @@ class Workload:
     def bytes(self) -> float:
         """Bytes of all ops."""
         return float(moved_bytes(self.table).sum())
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of ops that a trace did not know, which count as an operation an element."""
+        return tuple(op.name for op in self.template.ops if op.kind == UNKNOWN)
 
     @property
     def linears(self) -> dict[str, OpWork]:
@@ -208,13 +216,16 @@ def workload(
         ep: Devices among which experts are spread (see ``models.mlp.mixture``).
 
     Raises:
-        RequestError: unknown names, sizes below 1, or a plan that names no layer of the model.
+        RequestError: unknown names, sizes below 1 or beyond all sense, a plan that names no layer
+            of the model, ``past`` in decode, more stages than layers, ``ep`` without experts.
     """
     prefill = arguments.choice("phase", phase, PHASES) == "prefill"
     batch = arguments.integer("batch", batch, 1)
-    context = arguments.integer("context", context, 1 if prefill else 0)
-    past = arguments.integer("past", past, 0)
-    new_tokens = arguments.integer("new_tokens", new_tokens, 1)
+    context = arguments.integer("context", context, 1 if prefill else 0, MOST_TOKENS)
+    past = arguments.integer("past", past, 0, MOST_TOKENS)
+    new_tokens = arguments.integer("new_tokens", new_tokens, 1, MOST_TOKENS)
+    if past and not prefill:
+        raise RequestError(f"past {past}: of prefill; decode takes the cached tokens as context")
     arguments.choice("logits", logits, get_args(Logits))
     setting = Setting(
         as_spec(weights, "weights"),
@@ -258,7 +269,9 @@ def scenario(
     prompt = arguments.integer("prompt", prompt, 1)
     generate = arguments.integer("generate", generate, 0)
     need_count(generate, MOST_STEPS, "decode steps", "generate fewer tokens")
-    steps = [workload(model, "decode", batch, prompt + i, **options) for i in range(generate)]
+    later = options.copy()
+    cached = prompt + arguments.integer("past", later.pop("past", 0), 0, MOST_TOKENS)
+    steps = [workload(model, "decode", batch, cached + i, **later) for i in range(generate)]
     first = workload(model, "prefill", batch, prompt, **options)
     return Scenario(((first, 1), *((step, 1) for step in steps)))
 

@@ -17,10 +17,10 @@ from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import (
     FlashAttention,
     LinearAttention,
+    MatMul,
     has_matrix,
 )
 from roofline.workloads.quantities import QUANTITIES, Quantity, moved_bytes
-from roofline.workloads.tracing_ops import MatMul
 
 H100 = load_hardware("h100-sxm")
 LAW = load_calibration(H100)

@@ -25,6 +25,7 @@ from roofline.workloads.ops.elementwise import (
     ShortConvolution,
 )
 from roofline.workloads.ops.linear import Convolution, Experts, Grouped, Half, Linear, Router
+from roofline.workloads.ops.matmul import MatMul
 
 __all__ = [
     "SOFTMAX_OPERATIONS",
@@ -43,6 +44,7 @@ __all__ = [
     "Half",
     "Linear",
     "LinearAttention",
+    "MatMul",
     "Op",
     "Operands",
     "Product",

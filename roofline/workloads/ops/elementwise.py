@@ -13,6 +13,8 @@ from roofline.workloads.ops.kernels import RINGS, unknown_class
 NORM, SOFTMAX, ROTARY, ACTIVATION = "Norm", "Softmax", "Rotary", "Activation"
 RESIDUAL, PARAMETERS, SCAN, CONVOLUTION = "Residual", "Parameters", "Scan", "Convolution"
 COPY, POOL, OTHER = "Copy", "Pool", "Elementwise"
+UNKNOWN = "Unknown"
+"""A kernel that a trace does not know: counted as an operation for each element."""
 CLASS_OF = {
     NORM: "norm",
     SOFTMAX: "softmax",
@@ -25,6 +27,7 @@ CLASS_OF = {
     COPY: "activation",
     POOL: "activation",
     OTHER: "activation",
+    UNKNOWN: "activation",
 }
 """What an element-wise op does to the class of its kernels."""
 FUSED = (RESIDUAL, PARAMETERS)
@@ -176,12 +179,21 @@ class ShortConvolution(Elementwise):
 
 @dataclass(frozen=True, slots=True)
 class Embedding(BaseOp):
-    """Rows of the embedding table, one a token."""
+    """Rows of the embedding table, one a token.
+
+    Attributes:
+        rows: Of the table.
+        width: Of the table.
+        weights: Format of the table.
+        tokens: Rows that are read.
+        tied: Whether the table is stored and counted at another op.
+    """
 
     rows: int
     width: int
     weights: FormatSpec
     tokens: Amount = TOKENS
+    tied: bool = False
 
     def kernel_class(self, queries: float) -> str:
         """Return the class of embeddings."""
@@ -204,13 +216,13 @@ class Embedding(BaseOp):
 
     @property
     def stored_bytes(self) -> float:
-        """The table."""
-        return self.weights.storage_bits(self.rows, self.width) / 8
+        """The table; 0 where another op has it."""
+        return 0.0 if self.tied else self.weights.storage_bits(self.rows, self.width) / 8
 
     @property
     def parameters(self) -> int:
-        """The table."""
-        return self.rows * self.width
+        """The table; 0 where another op has it."""
+        return 0 if self.tied else self.rows * self.width
 
     @property
     def output_bytes(self) -> Amount:
