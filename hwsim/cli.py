@@ -88,6 +88,8 @@ def simulate(
         raise RequestError("--codes brings formats of its own: --plan is not allowed beside it")
     layers = planned_for(Plan.load(plan), model) if plan else {}
     specs = {path: str(machine.spec(text)) for path, text in layers.items()}
+    if codes:
+        unplanned(model, {})  # an unknown model is found before its codes are read
     tensors = load_quantized(codes) if codes else None
     specs |= {path: str(machine.spec(tensor.spec)) for path, tensor in (tensors or {}).items()}
     rest = ""

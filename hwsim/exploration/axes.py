@@ -92,13 +92,16 @@ def keys_of(machine: Accelerator) -> list[str]:
     return [*sorted(_keys(machine, "")), *channels, "dram", WEIGHTS, *ALIASES]
 
 
-def changed(machine: Accelerator, values: Mapping[str, Any]) -> Accelerator:
+def changed(
+    machine: Accelerator, values: Mapping[str, Any], *, clocked: bool = True
+) -> Accelerator:
     """Return a machine with other values at some keys.
 
     Args:
         machine: The base.
         values: By axis: numbers, ``TYPE*CHANNELS`` for ``dram``. ``pe.lanes`` changes the element's
             area and energy by its own model.
+        clocked: Whether the clock must be one that the supply allows.
 
     Raises:
         RequestError: no such key, or values that make no machine: all of them, each with its key.
@@ -120,7 +123,7 @@ def changed(machine: Accelerator, values: Mapping[str, Any]) -> Accelerator:
             raise unknown_name("axis", axis, keys_of(machine))
         else:
             machine = _set(machine, key.split("."), axis, value, machine)
-    if faults := machine_faults(machine):
+    if faults := machine_faults(machine, clocked=clocked):
         raise RequestError("; ".join(faults))
     return machine
 
@@ -176,5 +179,5 @@ ROOMS = (
     "process",
 )  # fmt: skip
 """Parts of a machine whose fields may vary."""
-WORDS = ("sharing", "dataflow", "memory")
+WORDS = ("sharing", "dataflow", "memory", "columns")
 """Words that may."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hwsim.exploration.axes import WEIGHTS, changed, key_of, part_of
 from hwsim.exploration.space import Derived, DesignSpace
 from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.checks import ROUNDING
+from hwsim.machines.checks import LEAST, MOST, ROUNDING
+from hwsim.machines.dram import MOST as MOST_OF_DRAM
 from hwsim.simulation.machine_row import Fields, fields, machine_row
 from hwsim.simulation.records import MACHINE, Record
 from quant.common.errors import RequestError
@@ -29,6 +30,11 @@ DIRECT = {
     "dram.latency_s": ("dram_latency_s", 1.0),
 }
 """Keys that are a field of a machine's row, and the factor between the two."""
+RANGES = {
+    "clock_hz": (LEAST["clock_hz"], MOST["clock_hz"]),
+    **{f"dram.{key}": (0.0, most) for key, most in MOST_OF_DRAM.items()},
+}
+"""What is allowed of those keys: above the first, at most the second."""
 SHAPES = ("tiles.rows", "tiles.columns")
 """Keys of the tiles that the rows of ops depend on."""
 
@@ -86,7 +92,7 @@ class Grid:
             if not axes:
                 continue
             if all(key_of(axis) in DIRECT for axis in axes):
-                self._direct(table, part, {axis: columns[axis] for axis in axes})
+                none |= self._direct(table, {axis: columns[axis] for axis in axes})
                 continue
             for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
                 values = self._fields(part, tuple(combination.items()))
@@ -97,13 +103,18 @@ class Grid:
         return table, none
 
     @staticmethod
-    def _direct(table: Record, part: str, columns: Columns) -> None:
-        """Write numbers that are fields themselves, each checked when the space was made."""
+    def _direct(table: Record, columns: Columns) -> NDArray[np.bool_]:
+        """Write numbers that are fields themselves; return which of them make no machine."""
+        none = np.zeros(len(table), np.bool_)
         for axis, values in columns.items():
             field, factor = DIRECT[key_of(axis)]
-            if not (values > 0).all():
-                raise RequestError(f"{axis}: numbers above 0 are needed ({part})")
-            table[field] = values * factor
+            if values.dtype.kind not in "iuf":
+                raise RequestError(f"{axis} = {values.tolist()[0]!r}: numbers are needed")
+            low, high = RANGES[key_of(axis)]
+            fits = (values > low) & (values <= high)
+            table[field] = np.where(fits, values, table[field] / factor) * factor
+            none |= ~fits
+        return none
 
     @cached_property
     def _whole(self) -> dict[str, Fields]:
@@ -118,7 +129,7 @@ class Grid:
         key = part, values
         if key not in self._known:  # chunks repeat them
             try:
-                self._known[key] = fields(changed(self.base, dict(values)))[part]
+                self._known[key] = fields(changed(self.base, dict(values), clocked=False))[part]
             except RequestError:
                 self._known[key] = None
         return self._known[key]
@@ -134,7 +145,7 @@ class Grid:
         for combination, where in combinations({axis: columns[axis] for axis in axes}, count):
             weights = str(combination.pop(WEIGHTS, ""))
             try:
-                machine = changed(self.base, combination)
+                machine = changed(self.base, combination, clocked=False)
             except RequestError:  # left out by ``machines``
                 machine = self.base
             yield machine, weights, where

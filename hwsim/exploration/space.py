@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from hwsim.exploration.axes import (
     MOST_POINTS,
-    SOURCE,
     WEIGHTS,
     changed,
     key_of,
@@ -29,15 +28,12 @@ from hwsim.machines.load import load_accelerator
 from quant.common import arguments
 from quant.common.config import load_toml
 from quant.common.errors import RequestError, unknown_name
-from quant.common.sourced import Sourced
 from quant.formats.spec import FormatSpec
 
 Derived = Callable[[Mapping[str, NDArray[Any]]], Any]
 MAKERS: Mapping[str, Callable[..., Sequence[Any]]] = {"log": log, "pow2": pow2}
 """What a file may write in place of a list: ``{ log = [1e8, 1e9, 5] }``."""
 MOST_DESIGNS = 1 << 40
-SLOW = 2.0
-"""A clock, in Hz, that any supply allows."""
 MOST_CHECKED = 10_000
 """Combinations of the axes of one part that are tried when a space is made."""
 MOST_FAULTS = 4
@@ -103,14 +99,17 @@ class DesignSpace:
         parts: dict[str, dict[str, Sequence[Any]]] = {}
         for axis, values in self.axes.items():
             parts.setdefault(part_of(axis), {})[axis] = values
-        if "clock_hz" in map(key_of, self.derive):  # then it is checked design by design
-            base = replace(base, clock_hz=Sourced(SLOW, SOURCE))
+        # Where the supply varies, which clocks it allows is judged design by design.
+        keys = {key_of(axis) for axis in (*self.axes, *self.derive)}
+        clocked = not any(key.startswith("process.") for key in keys) and (
+            "clock_hz" not in map(key_of, self.derive)
+        )
         for axes in parts.values():
             good: set[tuple[str, Any]] = set()
             for values in itertools.islice(itertools.product(*axes.values()), MOST_CHECKED):
                 chosen = dict(zip(axes, values, strict=True))
                 try:
-                    _made_of(base, chosen)
+                    _made_of(base, chosen, clocked=clocked)
                     good |= {*chosen.items()}
                 except RequestError as error:
                     for entry in chosen.items():
@@ -142,12 +141,12 @@ class DesignSpace:
             raise RequestError(f"{path}: {error}") from None
 
 
-def _made_of(base: Accelerator, values: Mapping[str, Any]) -> None:
+def _made_of(base: Accelerator, values: Mapping[str, Any], *, clocked: bool) -> None:
     """Raise where values make no machine, or are a format that it does not run."""
     rest = dict(values)
     if WEIGHTS in rest:
         base.spec(rest.pop(WEIGHTS))
-    changed(base, rest)
+    changed(base, rest, clocked=clocked)
 
 
 def _flat(axes: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:

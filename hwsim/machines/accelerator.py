@@ -110,14 +110,23 @@ class Accelerator:
         timing = self.pe.timing(spec, self.tiles.rows)
         return timing if found is None else timing._replace(steps=found.steps)
 
-    def expected(self, spec: FormatSpec) -> Measured | None:
+    def expected(self, spec: FormatSpec, inputs: int = 2048) -> Measured | None:
         """Return what normally distributed codes take; None: data make no difference.
 
+        Args:
+            spec: Their format.
+            inputs: Inputs of a row, which matter where a whole row shares a scale.
+
         Raises:
-            RequestError: a format or scale that the machine does not run.
+            RequestError: a format or scale that the machine does not run, or no input.
         """
         self.steps(spec)
-        return _expected(self.pe, spec, self.tiles.rows)
+        inputs = arguments.integer("inputs", inputs, 1)
+        if self.pe.skipping(spec) is None:
+            return None
+        from hwsim.machines.elements.counting import sample_width
+
+        return _expected(self.pe, spec, self.tiles.rows, sample_width(spec, inputs))
 
     def measured(self, tensor: QuantizedTensor) -> Measured | None:
         """Return what real codes take on a tile, mean over its blocks; None: no difference.
@@ -169,7 +178,7 @@ class Accelerator:
 
         Peaks of products by weight format, of vector operations, and the DRAM's bandwidth; what
         its arrays lose to drains, rounding and ports is not in it. Where clocks depend on the data
-        a peak is that of normally distributed weights in the machine's own groups.
+        a peak is that of the emptiest codes, and the bytes are those of plain ones.
         """
         from roofline.devices.device import HardwareSpec, Link
 
@@ -178,7 +187,9 @@ class Accelerator:
         source = f"{self.name}: PEs x lanes / steps x clock"
         peaks = {}
         for name in self.weights:
-            steps = self.timing(self._parsed(name)).steps
+            spec = self._parsed(name)
+            skipping = self.pe.skipping(spec)
+            steps = self.timing(spec).steps if skipping is None else skipping.least_steps
             peaks[name] = Sourced(2 * pes * self.pe.lanes / steps * clock, source)
         fastest = Sourced(max(peak.value for peak in peaks.values()), source)
         vector = self.vector.lanes * clock
@@ -200,13 +211,12 @@ class Accelerator:
 
 
 @lru_cache(maxsize=1024)
-def _expected(pe: Element, spec: FormatSpec, rows: int) -> Measured | None:
-    skipping = pe.skipping(spec)
-    if skipping is None:
-        return None
+def _expected(pe: Element, spec: FormatSpec, rows: int, width: int) -> Measured | None:
     from hwsim.machines.elements.counting import expected
 
-    return expected(spec, skipping, pe.lanes, rows, _cut(pe, spec, rows))
+    skipping = pe.skipping(spec)
+    assert skipping is not None
+    return expected(spec, skipping, pe.lanes, rows, _cut(pe, spec, rows), width)
 
 
 def _cut(pe: Element, spec: FormatSpec, rows: int) -> int:

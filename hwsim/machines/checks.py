@@ -11,6 +11,7 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.dram import MOST as MOST_OF_DRAM
 from hwsim.machines.file import MachineFile
 from hwsim.machines.parts import DATAFLOWS, MEMORIES, SHARING, Buffer
+from hwsim.machines.process import MOST_CLOCK_HZ
 from hwsim.machines.sram import sram_cost
 from quant.common.errors import RequestError, unknown_name
 from quant.common.sourced import Sourced
@@ -21,7 +22,7 @@ from quant.formats.spec import parse_spec
 T = TypeVar("T")
 MOST = {
     "group_size": 1 << 20,
-    "clock_hz": 1e11,
+    "clock_hz": MOST_CLOCK_HZ,
     "pe.lanes": 1024,
     "pe.area_um2": 1e9,
     "tiles.count": 1 << 20,
@@ -67,8 +68,13 @@ def file_faults(file: MachineFile) -> list[str]:
     return []
 
 
-def machine_faults(machine: Accelerator) -> list[str]:
-    """Return what is wrong with a machine that was changed: numbers, buffers, sides."""
+def machine_faults(machine: Accelerator, *, clocked: bool = True) -> list[str]:
+    """Return what is wrong with a machine that was changed: numbers, buffers, sides.
+
+    Args:
+        machine: The machine.
+        clocked: Whether its clock must be one that its supply allows.
+    """
     dram = machine.dram
     numbers = {"bytes_per_s": dram.bytes_per_s, "latency_s": dram.latency_s}
     numbers["joule_per_bit"] = dram.joule_per_bit
@@ -77,14 +83,13 @@ def machine_faults(machine: Accelerator) -> list[str]:
         for key, number in numbers.items()
         if not 0 < number.value <= MOST_OF_DRAM[key]
     ]
-    return _numbers(machine) + wrong or _sides(machine) + machine.pe.faults(
-        machine.activations, machine.group_size
-    )
+    wrong += _numbers(machine) + (_clock(machine) if clocked else [])
+    return wrong or _sides(machine) + machine.pe.faults(machine.activations, machine.group_size)
 
 
 def _sizes(file: MachineFile) -> list[str]:
     """Numbers that make no machine."""
-    return _numbers(file) + file.dram.faults()
+    return _numbers(file) + _clock(file) + file.dram.faults()
 
 
 def _numbers(file: MachineFile | Accelerator) -> list[str]:
@@ -105,15 +110,13 @@ def _numbers(file: MachineFile | Accelerator) -> list[str]:
         word = attrgetter(key)(file)
         if word not in known:
             faults.append(f"{key} = {word!r}: {', '.join(known)} is allowed")
-    return faults + _buffers(file) + _process(file)
+    return faults + _buffers(file) + ([] if file.process is None else file.process.faults())
 
 
-def _process(file: MachineFile | Accelerator) -> list[str]:
-    """A node or supply beyond the published fits, or a clock that the supply does not allow."""
-    if file.process is None:
+def _clock(file: MachineFile | Accelerator) -> list[str]:
+    """A clock that the supply does not allow."""
+    if file.process is None or file.process.faults():
         return []
-    if faults := file.process.faults():
-        return faults
     most, clock = file.process.most_clock_hz, file.clock_hz.value
     if clock <= most * (1 + ROUNDING):
         return []

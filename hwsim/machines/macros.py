@@ -19,6 +19,7 @@ from quant.common.errors import RequestError
 
 FILE = Path(str(resources.files("hwsim.machines") / "sram_sg13g2.toml"))
 F64 = NDArray[np.float64]
+CHANGE = "change bytes, port_bits or banks"
 QUANTITIES = ("read", "write", "leakage", "area")
 
 
@@ -54,13 +55,16 @@ def macro_cost(words: float, bits: float) -> tuple[float, float, float, float]:
         RequestError: beyond the words or bits of the macros.
     """
     rows = np.array(macros().table)
-    for name, value, column in (("words", words, 0), ("bits", bits, 1)):
-        low, high = rows[:, column].min(), rows[:, column].max()
-        if not low <= value <= high:
-            raise RequestError(
-                f"{value:g} {name}: {low:g} to {high:g} of a macro: change bytes, port_bits or "
-                "banks"
-            )
+    widths = np.unique(rows[:, 1])
+    if not widths[0] <= bits <= widths[-1]:
+        raise RequestError(f"{bits:g} bits: {widths[0]:g} to {widths[-1]:g} of a macro: {CHANGE}")
+    beside = widths[[np.searchsorted(widths, bits, "right") - 1, np.searchsorted(widths, bits)]]
+    depths = rows[np.isin(rows[:, 1], beside), 0]
+    if not depths.min() <= words <= depths.max():
+        raise RequestError(
+            f"{words:g} words of {bits:g} bits: {depths.min():g} to {depths.max():g} of a macro: "
+            f"{CHANGE}"
+        )
     read, write, leakage, area = (_terms(words, bits) @ _fit()).ravel().tolist()
     return read, write, leakage, area
 

@@ -17,6 +17,7 @@ from quant.common.sourced import Sourced
 FILE = Path(str(resources.files("hwsim.machines") / "nodes.toml"))
 LEAST_VOLTS = 0.5
 """No fit is used below, wherever its energy still falls with the supply."""
+MOST_CLOCK_HZ = 1e11
 ABOVE_THRESHOLD = 0.1
 """Volts that a supply must have above the threshold: the alpha-power law is of strong inversion."""
 MEMORY = (28.0, 0.9)
@@ -59,26 +60,26 @@ class Process:
 
     def faults(self) -> list[str]:
         """Return numbers beyond the published fits, or a supply that is too near the threshold."""
-        numbers = {"stated_clock_hz": self.stated_clock_hz, "alpha": self.alpha}
+        ranges = {
+            "stated_clock_hz": (1.0, MOST_CLOCK_HZ),
+            "threshold_v": (0.05, 1.0),
+            "alpha": (1.0, 2.0),
+        }
         faults = [
-            f"process.{key} = {number.value}: above 0 is needed"
-            for key, number in numbers.items()
-            if not 0 < number.value < float("inf")
+            f"process.{key} = {value:g}: {low:g} to {high:g} is allowed"
+            for key, (low, high) in ranges.items()
+            if not low <= (value := getattr(self, key).value) <= high
         ]
-        if not 0 < self.threshold_v.value < 1:
-            return [*faults, f"process.threshold_v = {self.threshold_v.value}: 0 to 1 V is allowed"]
-        for key, nm, volts in (
-            ("stated_volts", self.stated_nm.value, self.stated_volts.value),
-            ("volts", self.node_nm.value, self.volts.value),
-        ):
+        least = self.threshold_v.value + ABOVE_THRESHOLD
+        for nm, volts in (("stated_nm", "stated_volts"), ("node_nm", "volts")):
             try:
-                _of(nm, volts)
+                _of(getattr(self, nm).value, getattr(self, volts).value)
             except RequestError as error:
-                faults.append(f"process: {error}")
-                continue
-            if volts < self.threshold_v.value + ABOVE_THRESHOLD:
-                least = f"{self.threshold_v.value + ABOVE_THRESHOLD:.3g}"
-                faults.append(f"process.{key} = {volts:g}: {least} V (threshold_v) is the least")
+                faults.append(f"process.{nm}, process.{volts}: {error}")
+            else:
+                if not faults and getattr(self, volts).value < least:
+                    value = getattr(self, volts).value
+                    faults.append(f"process.{volts} = {value:g}: {least:.3g} V is the least")
         return faults
 
 
@@ -103,6 +104,23 @@ class Factors(NamedTuple):
     area: float
     energy: float
     leakage: float
+
+
+def scaled_said(process: Process | None) -> str:
+    """Return in a line what a chip's node and supply do to its numbers; empty: nothing."""
+    if process is None:
+        return ""
+    core, memory = core_factors(process), memory_factors(process)
+    if core == memory == SAME:
+        return ""
+    parts = [
+        f"{name}: area x {one.area:.4g}, energy x {one.energy:.4g}, leakage x {one.leakage:.4g}"
+        for name, one in (("elements and vector unit", core), ("buffers", memory))
+    ]
+    return (
+        f"{process.node_nm.value:g} nm, {process.volts.value:g} V: {'; '.join(parts)} (published "
+        "fits; leakage with area and supply is a guess)"
+    )
 
 
 SAME = Factors(1.0, 1.0, 1.0)

@@ -12,7 +12,7 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.area import area_um2, leakage_w
 from hwsim.machines.macros import macro_error, macros
 from hwsim.machines.parts import Memory
-from hwsim.machines.process import nodes_source
+from hwsim.machines.process import nodes_source, scaled_said
 from hwsim.machines.sram import sram_table
 from quant.common.output import Report
 from quant.common.sourced import Sourced
@@ -37,7 +37,8 @@ def machine_report(machine: Accelerator) -> Report:
     ]
     notes = tuple(map(memory_said, sorted({buffer.memory for buffer in machine.buffers})))
     if machine.process is not None:
-        notes += (f"node and supply: {nodes_source()}",)
+        notes += (f"node and supply: {nodes_source()}; those of buffers are stated for 28 nm",)
+        notes += (scaled,) if (scaled := scaled_said(machine.process)) else ()
 
     def tables() -> list[Table]:
         shown = [{k: number(v) if isinstance(v, float) else v for k, v in p.items()} for p in parts]
@@ -61,7 +62,7 @@ def memory_said(memory: Memory) -> str:
     own = memory == "sg13g2"
     source, errors = (macros(), macro_error()) if own else (sram_table(), sram_table().error)
     error = ", ".join(f"{name} {share:.0%}" for name, share in errors.items())
-    where = "of its macros" if own else "between its points"
+    where = "scaled to 28 nm; of its macros" if own else "between its points"
     return f"buffers: {source.source}; {where} within {error}"
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hwsim.machines.process import core_factors, memory_factors, scaled_said
 from hwsim.report.rooflines import draw_roofline
 from hwsim.simulation.result import SimulationResult, op_rows
 from quant.common.output import Report
@@ -70,6 +71,7 @@ def _table(result: SimulationResult, request: Mapping[str, Any], title: str, res
         f"{HEAD} {request['head']}",
         *([rest] if rest else []),
         *_data_said(result),
+        *([scaled] if (scaled := scaled_said(result.accelerator.process)) else []),
         f"time {result.time_s * 1e3:.4g} ms ({phases})",
         f"cycles {result.cycles} (compute {result.compute_cycles}, DRAM {result.dram_cycles})",
         f"energy {energy}",
@@ -100,7 +102,12 @@ def _fits(result: SimulationResult) -> str:
 
 
 def _totals(result: SimulationResult) -> dict[str, Any]:
+    process = result.accelerator.process
     return {
+        "scaled": {
+            "core": core_factors(process)._asdict(),
+            "buffers": memory_factors(process)._asdict(),
+        },
         "cycles": result.cycles,
         "compute_cycles": result.compute_cycles,
         "dram_cycles": result.dram_cycles,

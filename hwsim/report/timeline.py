@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "hwsim.timeline/1"
 LANES = ("weights", "activations", "steps", "drain", "last result")
 """What happens side by side in a tile, from its buffers to its output."""
-MOST_GROUPS = 4096
+MOST_GROUPS = 512
 
 
 class Span(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from roofline.workloads.ops import Op
 from roofline.workloads.workload import Workload
 
 Tensors: TypeAlias = Mapping[str, QuantizedTensor]
+MOST_FAULTS = 8
+"""Wrong codes that an error names."""
 MEASURED, EXPECTED = "codes", "normal weights"
 """Whence mean steps come: from codes of the op's own, or from drawn ones of its format."""
 
@@ -25,7 +28,7 @@ class Taken(NamedTuple):
 
     Attributes:
         found: Mean steps and stored bits.
-        source: ``MEASURED`` or ``EXPECTED``.
+        source: ``MEASURED``, ``EXPECTED``, or how many matrices of a stack are the first.
     """
 
     found: Measured
@@ -45,19 +48,27 @@ def as_tensors(codes: Tensors | str | Path) -> dict[str, QuantizedTensor]:
     return arguments.table("codes", codes, _tensor)
 
 
-def check_codes(work: Workload, codes: Tensors) -> None:
-    """Refuse codes of a layer that the workload does not have, or of another shape.
+def check_codes(work: Workload, codes: Tensors, machine: Accelerator) -> None:
+    """Refuse codes that a workload or a machine has nothing for.
 
     Raises:
-        RequestError: the message names the layer.
+        RequestError: layers that the workload does not have, codes of another shape, formats that
+            the machine does not run: all of them, each with its path.
     """
     matrices = work.inventory
+    faults = []
     for path, tensor in codes.items():
-        if path not in matrices:
-            raise unknown_name("layer", path, matrices)
-        shape = matrices[path].shape
-        if tensor.shape != shape:
-            raise RequestError(f"codes of {path} have shape {tensor.shape}: {shape} is needed")
+        try:
+            if path not in matrices:
+                raise unknown_name("layer", path, matrices)
+            if tensor.shape != (shape := matrices[path].shape):
+                raise RequestError(f"codes of shape {tensor.shape}: {shape} is needed")
+            machine.steps(tensor.spec)
+        except RequestError as error:
+            faults.append(str(error) if path not in matrices else f"{path}: {error}")
+    if faults:
+        more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        raise RequestError("; ".join(faults[:MOST_FAULTS]) + more)
 
 
 def measured_codes(codes: Tensors, machine: Accelerator) -> dict[str, Measured]:
@@ -66,17 +77,31 @@ def measured_codes(codes: Tensors, machine: Accelerator) -> dict[str, Measured]:
     return {path: one for path, one in found.items() if one is not None}
 
 
-def taken(op: Op, machine: Accelerator, codes: Mapping[str, Measured]) -> Taken | None:
-    """Return what an op's weights take, the mean over its matrices that have codes.
+def taken(
+    op: Op, inputs: float, machine: Accelerator, codes: Mapping[str, Measured]
+) -> Taken | None:
+    """Return what an op's weights take, the mean over its matrices: of codes, or expected.
 
-    None: the machine takes all steps whatever the data.
+    None: the machine takes all steps whatever the data, or the op multiplies nothing.
+
+    Args:
+        op: The op.
+        inputs: Inputs of its product.
+        machine: The machine.
+        codes: What the codes of matrices take, by path.
     """
-    own = [codes[path] for path in op.paths if path in codes]
-    if own:
-        return Taken(_mean(own), MEASURED)
     operands = op.operands
-    found = machine.expected(operands.stationary) if operands is not None else None
-    return None if found is None else Taken(found, EXPECTED)
+    if operands is None:
+        return None
+    own = [codes[path] for path in op.paths if path in codes]
+    missing = max(1, len(op.paths)) - len(own)
+    if not missing:
+        return Taken(_mean(own), MEASURED)
+    found = machine.expected(operands.stationary, max(1, math.ceil(inputs)))
+    if found is None:
+        return None
+    source = f"{MEASURED} ({len(own)} of {len(op.paths)}), {EXPECTED}" if own else EXPECTED
+    return Taken(_mean([*own, *[found] * missing]), source)
 
 
 def _mean(found: Sequence[Measured]) -> Measured:

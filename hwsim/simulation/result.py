@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.area import area_um2
@@ -51,8 +50,8 @@ class OpResult:
         mapping: Tiles and loops of a product; empty for other ops.
         on_chip: Whether attention's scores stayed on the chip.
         steps: Clocks of a block of weights, a mean where they depend on the data; 0: no product.
-        steps_from: Whence that mean comes: ``codes`` (its own) or ``normal weights``; empty where
-            the format alone says it.
+        steps_from: Whence that mean comes: ``codes`` (its own), ``normal weights``, or both where
+            only some matrices of a stack have codes; empty where the format alone says it.
     """
 
     name: str
@@ -120,7 +119,7 @@ class PhaseResult:
     work: Workload
     repeats: float
     kinds: tuple[tuple[OpResult, ...], ...]
-    index: NDArray[np.intp]
+    index: tuple[int, ...]
 
     def ops(self) -> Iterator[OpResult]:
         """Yield every op, in order, under its own name."""

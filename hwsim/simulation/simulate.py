@@ -84,10 +84,13 @@ def simulate(
     if codes is not None:
         tensors = as_tensors(codes)
         for part, _ in asked.parts:
-            check_codes(part, tensors)
+            check_codes(part, tensors, machine)
         asked = asked.with_weights({path: tensor.spec for path, tensor in tensors.items()})
-        known = measured_codes(tensors, machine)
     asked = with_own_formats(asked, machine)
+    if codes is not None:
+        for part, _ in asked.parts:
+            prepared(part, machine, routing)  # what the machine cannot run is found before counting
+        known = measured_codes(tensors, machine)
     phases = tuple(_phase(part, n, machine, routing, known) for part, n in asked.parts)
     return SimulationResult(machine, phases, asked.memory, tokens_of(asked))
 
@@ -164,10 +167,10 @@ def _phase(
 
 def _kinds(
     template: Template, codes: Mapping[str, Measured]
-) -> tuple[tuple[Op, ...], NDArray[np.intp]]:
+) -> tuple[tuple[Op, ...], tuple[int, ...]]:
     """The first op of each kind, and which kind each op is of: ops of unlike codes are unlike."""
     if not codes:
-        return template.kinds, template.index
+        return template.kinds, tuple(template.index.tolist())
     numbers: dict[tuple[object, ...], int] = {}
     first, index = [], []
     for op, kind in zip(template.ops, template.index, strict=True):
@@ -176,7 +179,7 @@ def _kinds(
             numbers[key] = len(numbers)
             first.append(op)
         index.append(numbers[key])
-    return tuple(first), np.array(index, dtype=np.intp)
+    return tuple(first), tuple(index)
 
 
 def prepared(work: Workload, machine: Accelerator, routing: Routing = UNIFORM) -> Prepared:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from quant.common.errors import RequestError
 
@@ -54,6 +55,8 @@ def check_file(path: Path) -> None:
 
 def _unknown_keys(data: object, shape: object, path: str) -> list[str]:
     """Name every key that a dataclass does not have: a misspelt key must not be ignored."""
+    if isinstance(shape, UnionType):  # such as ``Kind | None``
+        shape = next((kind for kind in get_args(shape) if dataclasses.is_dataclass(kind)), shape)
     if not (isinstance(data, dict) and dataclasses.is_dataclass(shape)):
         return []
     hints = get_type_hints(shape)

@@ -22,8 +22,9 @@ from roofline.workloads.amounts import Step
 from roofline.workloads.ops import Op, has_matrix
 from roofline.workloads.ops.elementwise import UNKNOWN
 from roofline.workloads.template import Template
+from roofline.workloads.tracing_call import Call
 from roofline.workloads.tracing_known import is_elementwise
-from roofline.workloads.tracing_ops import Call, attention_op, ops_of
+from roofline.workloads.tracing_ops import attention_op, ops_of
 from roofline.workloads.workload import Workload
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from quant.formats.spec import FormatSpec
@@ -26,6 +25,7 @@ from roofline.workloads.ops.elementwise import (
     UNKNOWN,
 )
 from roofline.workloads.setting import PLAIN
+from roofline.workloads.tracing_call import Call
 from roofline.workloads.tracing_products import GROUPED, PRODUCTS, grouped_op, product_op
 
 if TYPE_CHECKING:
@@ -76,29 +76,6 @@ ATTENTION = (
 """Kernels of ``[batch, heads, tokens, width]``."""
 POOLS = ("max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "amax")
 """Kernels that read many numbers for one: an operation for each number read."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One kernel.
-
-    Attributes:
-        function: Its name, without torch's namespace.
-        activations: Format of activations.
-        arguments: All of them, in the order of its schema, defaults too.
-        result: What it returned.
-        parameter: Says which parameter a tensor is, and whether it was counted before.
-        names: Of the arguments.
-        is_known: Whether it is known to work on elements, where it is none of the products.
-    """
-
-    function: str
-    activations: FormatSpec
-    arguments: list[Any]
-    result: object
-    parameter: Callable[[torch.Tensor], tuple[str, bool] | None]
-    names: tuple[str, ...] = ()
-    is_known: bool = True
 
 
 def ops_of(call: Call, path: str) -> Iterator[Op]:

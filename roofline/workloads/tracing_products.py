@@ -13,7 +13,7 @@ from roofline.workloads.setting import PLAIN
 if TYPE_CHECKING:
     import torch
 
-    from roofline.workloads.tracing_ops import Call
+    from roofline.workloads.tracing_call import Call
 
 
 class Operands(NamedTuple):

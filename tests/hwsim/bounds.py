@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from hwsim.machines.accelerator import Accelerator
 from roofline.bounds.analysis import OpBound
 
 
 def least_time(bound: OpBound, machine: Accelerator) -> float:
     """Return the seconds that an op takes at least: less where columns of bits are not stored."""
-    weights = bound.op.definition.weights
-    found = None if bound.op.operands is None else machine.expected(bound.op.operands.stationary)
+    weights, operands, gemm = bound.op.definition.weights, bound.op.operands, bound.op.gemm
+    if weights is None or operands is None or gemm is None or bound.bound != "memory":
+        return bound.time_s
+    found = machine.expected(operands.stationary, math.ceil(gemm.k))
     if found is None:
         return bound.time_s
-    if weights is None or bound.bound != "memory":
-        # A peak is that of the machine's own groups; longer ones have more columns to pass over.
-        return bound.time_s * 0.93
     share = 1 - (weights.element_bits - found.weight_bits) / (weights.bytes_each * 8)
     return bound.time_s * min(1.0, share)

@@ -10,6 +10,7 @@ import pytest
 
 import quant
 from hwsim.machines.elements.activation_serial import ActivationSerial
+from hwsim.machines.elements.bit_column import BitColumn
 from hwsim.machines.load import load_accelerator
 from quant.common.errors import RequestError
 from quant.formats.spec import parse_spec
@@ -69,7 +70,7 @@ def test_clocks_are_those_of_a_walk_over_the_codes(name: str, bits: int) -> None
         found = machine.measured(codes)
         assert found is not None
         assert found.steps == pytest.approx(clocks / blocks, rel=1e-12)
-        wanted = bits if beside < 0 else stored / weights.size
+        wanted = bits if beside < 0 else min(bits, stored / weights.size)
         assert found.weight_bits == pytest.approx(wanted, rel=1e-12)
 
 
@@ -115,10 +116,12 @@ def test_only_symmetric_integers_and_known_columns() -> None:
         machine.pe.steps(parse_spec("bitmod4:g128:int8"))
     with pytest.raises(RequestError, match="takes symmetric integers"):
         machine.pe.steps(parse_spec("int4-asym:g128:fp16"))
-    broken = replace(machine.pe, columns="odd", index_bits=99)  # type: ignore[type-var]
+    assert isinstance(machine.pe, BitColumn)
+    broken = replace(machine.pe, columns="odd", index_bits=99)  # type: ignore[arg-type]
     faults = broken.faults(machine.activations, 128)
     assert "pe.columns = 'odd': all, nonzero, own-sign, ones is allowed" in faults
-    assert "pe.index_bits = 99: 0 to 64 is allowed" in faults
+    assert "pe.index_bits = 99: 0 to 0 is allowed (odd)" in faults
+    assert not replace(broken, columns="nonzero", index_bits=64).faults(machine.activations, 128)
 
 
 def test_anda_takes_a_clock_a_bit_of_its_activations() -> None:

@@ -21,6 +21,7 @@ from hwsim.machines.macros import macro_cost, macro_error, macros
 from hwsim.machines.parts import Buffer
 from hwsim.machines.process import MEMORY, factors, node_table, range_of
 from hwsim.machines.sram import sram_cost
+from hwsim.report.simulation import simulation_report
 from hwsim.simulation.simulate import machine_formats
 from quant.common.errors import RequestError
 
@@ -97,11 +98,12 @@ def test_another_node_scales_every_part() -> None:
 
 
 FAULTS = {
-    "process.volts": (0.2, r"0\.2 V at 28 nm: 0\.5 to 1 V is allowed"),
-    "process.node_nm": (5, r"5 nm: 7 to 180 nm is allowed"),
-    "process.threshold_v": (0.85, r"process\.volts = 0\.9: 0\.95 V \(threshold_v\) is the least"),
-    "process.alpha": (-1, r"process\.alpha = -1\.0: above 0"),
-    "process.stated_clock_hz": (0, r"process\.stated_clock_hz = 0\.0: above 0"),
+    "process.volts": (0.2, r"process\.volts: 0\.2 V at 28 nm: 0\.5 to 1 V is allowed"),
+    "process.node_nm": (5, r"process\.node_nm, process\.volts: 5 nm: 7 to 180 nm is allowed"),
+    "process.stated_nm": (1e3, r"process\.stated_nm, .*: 1000 nm: 7 to 180 nm is allowed"),
+    "process.threshold_v": (0.85, r"process\.stated_volts = 0\.9: 0\.95 V is the least"),
+    "process.alpha": (1e4, r"process\.alpha = 10000: 1 to 2 is allowed"),
+    "process.stated_clock_hz": (0, r"process\.stated_clock_hz = 0: 1 to 1e\+11 is allowed"),
     "weight_buffer.memory": ("dram", r"weight_buffer\.memory = 'dram': cacti-28nm, sg13g2"),
 }
 
@@ -122,7 +124,14 @@ def test_a_file_without_a_process_runs_at_any_clock(tmp_path: Path) -> None:
     assert changed(machine, {"clock": 5e9}).clock_hz.value == 5e9
     assert area_um2(machine) == area_um2(load_accelerator("bitmod"))
     path.write_text(text.replace("value = 0.9, s", "value = 3, s", 1), encoding="utf-8")
-    with pytest.raises(RequestError, match=r"plain\.toml: process: 3 V at 28 nm: 0\.5 to 1 V"):
+    path.write_text(text.replace("[process]", "[process]\nvlots = 3"), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"process\.vlots: no such key \(known: node_nm, volts"):
+        load_accelerator(path)
+    path.write_text(text.replace("value = 0.9, s", "value = 3, s", 1), encoding="utf-8")
+    with pytest.raises(
+        RequestError,
+        match=r"plain\.toml: process\.node_nm, .*: 3 V at 28 nm",
+    ):
         load_accelerator(path)
 
 
@@ -160,6 +169,45 @@ def test_a_clock_may_follow_from_the_supply() -> None:
     assert hwsim.sweep(above, "smollm2-135m").to_frame().empty
 
 
+def test_which_clocks_a_supply_allows_is_judged_design_by_design() -> None:
+    """Not by the first values of a part, nor by the base's supply."""
+    clocks = np.linspace(8e8, 1e8, 300).tolist()
+    space = hwsim.DesignSpace(
+        "bitwave", {"clock": clocks, "process.volts": np.linspace(0.5, 0.9, 200).tolist()}
+    )
+    assert len(space) == 60_000
+    derived = hwsim.DesignSpace("bitwave", {"clock": [8.9e8]}, {"process.volts": lambda _: 1.0})
+    assert len(hwsim.sweep(derived, "smollm2-135m").to_frame()) == 1
+    with pytest.raises(RequestError, match=r"clock = 9e\+08|at most 8e\+08 at 0\.9 V"):
+        hwsim.DesignSpace("bitwave", {"clock": [9e8]})
+
+
+@pytest.mark.parametrize("clock", [1e-5, -1.0, 5e12, float("inf"), float("nan")])
+def test_a_derived_clock_that_is_none_makes_no_machine(clock: float) -> None:
+    space = hwsim.DesignSpace("bitwave", {"tiles": [4, 8]}, {"clock": lambda _: clock})
+    found = hwsim.sweep(space, "smollm2-135m")
+    assert found.to_frame().empty
+    assert found.misfits["no machine"] == 2
+
+
+def test_a_derived_clock_is_a_number() -> None:
+    space = hwsim.DesignSpace("bitwave", {"tiles": [4]}, {"clock": lambda _: "fast"})
+    with pytest.raises(RequestError, match="clock = 'fast': numbers are needed"):
+        hwsim.sweep(space, "smollm2-135m")
+
+
+def test_a_scaled_chip_says_so() -> None:
+    machine = changed(load_accelerator("bitwave"), {"process.node_nm": 7})
+    result = hwsim.simulate("smollm2-135m", machine)
+    request = {"model": "m", "accelerator": "bitwave", "prompt": 1, "generate": 1, "batch": 1}
+    formats = {"plan": None, "weights": "", "activations": "", "kv": "", "head": ""}
+    report = simulation_report(result, request | formats)
+    notes = " ".join(report.tables()[0].notes)
+    assert "7 nm, 0.9 V: elements and vector unit: area x 0.1603" in notes
+    assert "a guess" in notes
+    assert report.content()["scaled"]["buffers"]["area"] == pytest.approx(0.1603, abs=1e-4)
+
+
 def fastest(machine: Accelerator, volts: float) -> float:
     """The fastest clock of a machine at a supply."""
     at = changed(machine, {"process.volts": volts, "clock": 1e8})
@@ -187,5 +235,5 @@ def test_macros_keep_their_numbers_at_their_own_node() -> None:
     area = macro_cost(64 * 1024 * 8 / 1024, 64)[3]
     assert area_um2(there)["buffers"] == pytest.approx(2 * 16 * area, rel=1e-9)
     assert sram_cost(buffer).area_um2 < 16 * area / 10
-    with pytest.raises(RequestError, match=r"65536 words: 64 to 8192 of a macro"):
+    with pytest.raises(RequestError, match=r"65536 words of 128 bits|128 bits: 8 to 64"):
         sram_cost(Buffer(1 << 20, 128, 1, "sg13g2"))

@@ -162,3 +162,86 @@ def test_what_is_expected_is_of_normal_weights() -> None:
     assert expected is not None
     assert found.steps == pytest.approx(expected.steps, rel=0.005)
     assert machine.timing(spec).steps == expected.steps
+
+
+@pytest.mark.parametrize("name", ["bitwave", "bitvert", "pragmatic", "stripes"])
+def test_no_codes_are_faster_than_the_roofline(name: str) -> None:
+    machine = load_accelerator(name)
+    work = roofline.workload("smollm2-135m", "prefill", 8, 512, **machine_formats(machine))
+    path = "model.layers.0.mlp.up_proj"
+    zeros = quant.quantize(np.zeros(work.inventory[path].shape, np.float32), "int8:row:fp16")
+    peak = machine.hardware_spec().peak_weights
+    assert peak is not None
+    for op in simulate(work, machine, {path: zeros}).ops:
+        if op.macs and op.op == "Linear":
+            assert op.cycles / machine.clock_hz.value >= 2 * op.macs / peak["int8"].value
+
+
+def test_experts_without_codes_are_expected_as_normal() -> None:
+    machine = load_accelerator("bitwave")
+    config = {
+        "model_type": "mixtral", "hidden_size": 64, "intermediate_size": 96, "vocab_size": 128,
+        "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "num_local_experts": 4, "num_experts_per_tok": 2,
+    }  # fmt: skip
+    work = roofline.workload(config, "prefill", 1, 32, **machine_formats(machine))
+    stack = "model.layers.0.mlp.experts.gate_up_proj"
+    shape = work.inventory[f"{stack}[0]"].shape
+    zeros = quant.quantize(np.zeros(shape, np.float32), "int8:row:fp16")
+    steps = {}
+    for count in (0, 1, 4):
+        found = simulate(work, machine, {f"{stack}[{i}]": zeros for i in range(count)}).ops
+        (op,) = (op for op in found if op.name.startswith(stack))
+        steps[count] = op.steps
+        wanted = {0: EXPECTED, 1: f"{MEASURED} (1 of 4), {EXPECTED}", 4: MEASURED}
+        assert op.steps_from == wanted[count]
+    assert steps[4] == 1
+    assert steps[1] == pytest.approx((1 + 3 * steps[0]) / 4)
+
+
+def test_all_wrong_codes_are_named_before_any_is_counted() -> None:
+    machine = load_accelerator("bitwave")
+    work = roofline.workload("smollm2-135m", "prefill", 1, 8, **machine_formats(machine))
+    small = quant.quantize(np.ones((4, 128)), "int8:row:fp16")
+    other = quant.quantize(np.ones((576, 576)), "bitmod4:g64:int8")
+    codes = {
+        "model.layers.0.mlp.up_proj": small,
+        "model.layers.99.x": small,
+        "model.layers.1.self_attn.q_proj": other,
+    }
+    with pytest.raises(RequestError) as caught:
+        simulate(work, machine, codes)
+    for part in (
+        r"model.layers.0.mlp.up_proj: codes of shape (4, 128): (1536, 576) is needed",
+        "unknown layer 'model.layers.99.x'",
+        "model.layers.1.self_attn.q_proj: bitwave cannot run 'bitmod4'",
+    ):
+        assert part in str(caught.value)
+
+
+def test_results_are_values() -> None:
+    """They compare and hash, with codes and without."""
+    machine = load_accelerator("bitwave")
+    work = roofline.workload("smollm2-135m", "decode", 1, 8, **machine_formats(machine))
+    path = "model.layers.0.self_attn.q_proj"
+    codes = {path: sparse(work.inventory[path].shape, "int8:row:fp16")}
+    first, second = (simulate(work, machine, codes) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != simulate(work, machine)
+
+
+def test_whole_rows_are_expected_at_their_own_length() -> None:
+    """A longer row has a larger largest weight, so that fewer columns have a one."""
+    machine = load_accelerator("pragmatic")
+    spec = parse_spec("int8:row:fp16")
+    steps = []
+    for inputs in (64, 512, 4096):
+        found = machine.expected(spec, inputs)
+        assert found is not None
+        drawn = quant.quantize(RNG.standard_normal((256, inputs)).astype(np.float32), spec)
+        measured_ = machine.measured(drawn)
+        assert measured_ is not None
+        assert found.steps == pytest.approx(measured_.steps, rel=0.01)
+        steps.append(found.steps)
+    assert steps == sorted(steps, reverse=True)

@@ -90,5 +90,5 @@ def test_the_report_draws_every_span_and_refuses_what_is_no_tile() -> None:
     assert len(axes.patches) == len(spans_) + sum(span["waits"] > 0 for span in spans_)
     with pytest.raises(RequestError, match="fp16: multiply-accumulate elements"):
         timeline_report(load_accelerator("fp16"), "fp16")
-    with pytest.raises(RequestError, match="8192 groups: at most 4096"):
+    with pytest.raises(RequestError, match="8192 groups: at most 512"):
         timeline_report(machine, "bitmod4", 1 << 20, 1)

@@ -86,8 +86,11 @@ class BitColumn(ProcessingElement):
         faults = super().faults(activations, group_size)
         if self.columns not in COLUMNS:
             faults.append(f"pe.columns = {self.columns!r}: {', '.join(COLUMNS)} is allowed")
-        if not 0 <= self.index_bits <= 64:
-            faults.append(f"pe.index_bits = {self.index_bits}: 0 to 64 is allowed")
+        most = 64 if self.columns in ("nonzero", "own-sign") else 0
+        if not 0 <= self.index_bits <= most:
+            faults.append(
+                f"pe.index_bits = {self.index_bits}: 0 to {most} is allowed ({self.columns})"
+            )
         return faults
 
 

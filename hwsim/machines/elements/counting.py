@@ -15,6 +15,8 @@ from quant.tensors.tensor import QuantizedTensor
 
 SAMPLE = (256, 2048)
 """Weights of a normal distribution from which the mean of a format without codes comes."""
+WIDTHS = (64, 16384)
+"""Inputs of that sample where whole rows share a scale: a power of two near the op's own."""
 
 
 def measured(
@@ -40,18 +42,30 @@ def measured(
     )
     bits = float(spec.format.element_bits)
     if skipping.index_bits is not None:
-        bits = (own * lanes + shares * skipping.index_bits) / (tensor.shape[0] * tensor.shape[1])
+        # A matrix whose columns are hardly ever empty is stored whole.
+        kept = own * lanes + shares * skipping.index_bits
+        bits = min(bits, kept / (tensor.shape[0] * tensor.shape[1]))
     return Measured(steps / blocks, bits)
 
 
-def expected(spec: FormatSpec, skipping: Skipping, lanes: int, rows: int, size: int) -> Measured:
-    """Return the same of normally distributed weights, for where there are no codes."""
-    return measured(_sample(spec), skipping, lanes, rows, size)
+def expected(
+    spec: FormatSpec, skipping: Skipping, lanes: int, rows: int, size: int, width: int
+) -> Measured:
+    """Return the same of normally distributed weights, ``[256, width]``."""
+    return measured(_sample(spec, width), skipping, lanes, rows, size)
+
+
+def sample_width(spec: FormatSpec, inputs: int) -> int:
+    """Return the inputs of the sample that stands for rows of so many."""
+    if spec.group_size <= SAMPLE[1]:
+        return SAMPLE[1]
+    return int(np.clip(2 ** round(np.log2(max(1, inputs))), *WIDTHS))
 
 
 @lru_cache(maxsize=64)
-def _sample(spec: FormatSpec) -> QuantizedTensor:
-    return quantize(np.random.default_rng(0).standard_normal(SAMPLE).astype(np.float32), spec)
+def _sample(spec: FormatSpec, width: int) -> QuantizedTensor:
+    shape = SAMPLE[0], width
+    return quantize(np.random.default_rng(0).standard_normal(shape).astype(np.float32), spec)
 
 
 @jit

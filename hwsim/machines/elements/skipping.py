@@ -35,6 +35,11 @@ class Skipping:
     rows: Together = "together"
     index_bits: int | None = None
 
+    @property
+    def least_steps(self) -> int:
+        """Clocks that no block is under, whatever its codes."""
+        return max(1, min(int(bits).bit_count() for bits in self.needs.ravel()))
+
 
 class Measured(NamedTuple):
     """What codes take.
