@@ -10,18 +10,17 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 import hwsim
-import quant
 import roofline
+from benchmarks.machine_codes import by_codes
 from benchmarks.tornado import at_equal_area, draw_tornado, tornado
 from hwsim.exploration.compare import compare
 from hwsim.machines.accelerator import Accelerator
-from hwsim.machines.elements.bit_serial import BitSerial
 from hwsim.report.compare import draw_comparison
 from hwsim.simulation.simulate import machine_formats, simulate
 from quant.common.files import atomic_path, write_text
@@ -167,50 +166,6 @@ def at_equal_loss(
     return rows
 
 
-def by_codes(machines: Mapping[str, Accelerator]) -> list[dict[str, object]]:
-    """Return the clocks of a block from the tested model's codes beside those of normal weights.
-
-    ``skipping`` is bitmod-rtl with the parameter that passes over zero steps.
-    """
-    weights = quant.load_model(TESTED)[0].state_dict()
-    serial = machines["bitmod-rtl"]
-    assert isinstance(serial.pe, BitSerial)
-    skipping = replace(serial, name="skipping", pe=replace(serial.pe, skip_zero_steps=True))
-    ones = replace(skipping, name="skipping, 1 row", tiles=replace(serial.tiles, rows=1))
-    rows: list[dict[str, object]] = []
-    for machine, texts in (
-        (machines["stripes"], ("int8:row:fp16", "int6:row:fp16")),
-        (machines["pragmatic"], ("int8:row:fp16", "int6:row:fp16")),
-        (machines["bitwave"], ("int8:row:fp16", "int6:row:fp16")),
-        (machines["bitvert"], ("int8:row:fp16", "int6:row:fp16")),
-        (skipping, ("bitmod4:g128:int8", "int8:g128:int8")),
-        (ones, ("bitmod4:g128:int8", "int8:g128:int8")),
-    ):
-        for text in texts:
-            formats = machine_formats(machine, text)
-            work = roofline.workload(TESTED, "prefill", 1, PROMPT, **formats)
-            codes = {
-                path: quant.quantize(weights[f"{path}.weight"].float(), text)
-                for path, matrix in work.inventory.items()
-                if not matrix.apart
-            }
-            result = simulate(work, machine, codes)
-            steps = [op.steps for op in result.ops if op.name in codes]
-            normal = machine.timing(machine.spec(text)).steps
-            rows.append(
-                {
-                    "machine": machine.name,
-                    "weights": text,
-                    "all steps": machine.steps(machine.spec(text)),
-                    "normal weights": f"{normal:.3f}",
-                    "codes": f"{sum(steps) / len(steps):.3f}",
-                    "layers": f"{min(steps):.3f} to {max(steps):.3f}",
-                    "prefill over normal": f"{result.cycles / simulate(work, machine).cycles:.3f}",
-                }
-            )
-    return rows
-
-
 def _prefill_s(machine: Accelerator, weights: str) -> float:
     formats = machine_formats(machine, weights or None)
     return simulate(
@@ -251,7 +206,8 @@ def report(folder: Path) -> str:
     ]
     tables.append(
         table_of(
-            by_codes(machines), f"Clocks of a block from the codes of {TESTED}'s layers, means"
+            by_codes(machines, TESTED, PROMPT),
+            f"Clocks of a block from the codes of {TESTED}'s layers, means",
         )
     )
     for rival in ("figna", "ant"):

@@ -63,16 +63,16 @@ def phases() -> list[dict[str, object]]:
 
 SPACES: Mapping[str, tuple[dict[str, Sequence[Any]], str]] = {
     "plain rule, memory and clock": (
-        {"clock": hwsim.log(5e8, 2e9, 100), "dram.bytes_per_s": hwsim.log(1e10, 1e12, 100),
+        {"clock": hwsim.log(2.5e8, 1e9, 100), "dram.bytes_per_s": hwsim.log(1e10, 1e12, 100),
          "dram.joule_per_bit": hwsim.log(1e-12, 2e-11, 50)}, "rule",
     ),
     "searched, memory and clock": (
-        {"clock": hwsim.log(5e8, 2e9, 100), "dram.bytes_per_s": hwsim.log(1e10, 1e12, 100),
+        {"clock": hwsim.log(2.5e8, 1e9, 100), "dram.bytes_per_s": hwsim.log(1e10, 1e12, 100),
          "dram.joule_per_bit": hwsim.log(1e-12, 2e-11, 50)}, "best",
     ),
     "searched, tiles x buffers x clock": (
         {"tiles": range(4, 36, 2), "weight_buffer.bytes": hwsim.pow2(1 << 17, 1 << 21),
-         "activation_buffer.bytes": hwsim.pow2(1 << 17, 1 << 21), "clock": hwsim.log(5e8, 2e9, 40)},
+         "activation_buffer.bytes": hwsim.pow2(1 << 17, 1 << 21), "clock": hwsim.log(2e8, 1e9, 40)},
         "best",
     ),
     "searched, tiles x buffers alone": (

@@ -12,10 +12,13 @@ from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.elements.skipping import Measured
 from quant.common import arguments
 from quant.common.errors import RequestError, unknown_name
+from quant.formats.spec import FormatSpec
 from quant.tensors.tensor import QuantizedTensor
+from roofline.workloads.op_work import OpWork
 from roofline.workloads.ops import Op
 from roofline.workloads.workload import Workload
 
+Row: TypeAlias = dict[str, float]
 Tensors: TypeAlias = Mapping[str, QuantizedTensor]
 MOST_FAULTS = 8
 """Wrong codes that an error names."""
@@ -77,31 +80,49 @@ def measured_codes(codes: Tensors, machine: Accelerator) -> dict[str, Measured]:
     return {path: one for path, one in found.items() if one is not None}
 
 
-def taken(
-    op: Op, inputs: float, machine: Accelerator, codes: Mapping[str, Measured]
-) -> Taken | None:
+def taken(op: OpWork, machine: Accelerator, codes: Mapping[str, Measured]) -> Taken | None:
     """Return what an op's weights take, the mean over its matrices: of codes, or expected.
 
     None: the machine takes all steps whatever the data, or the op multiplies nothing.
 
     Args:
         op: The op.
-        inputs: Inputs of its product.
         machine: The machine.
         codes: What the codes of matrices take, by path.
     """
-    operands = op.operands
-    if operands is None:
+    gemm, operands, paths = op.gemm, op.operands, op.definition.paths
+    if gemm is None or operands is None:
         return None
-    own = [codes[path] for path in op.paths if path in codes]
-    missing = max(1, len(op.paths)) - len(own)
+    own = [codes[path] for path in paths if path in codes]
+    missing = max(1, len(paths)) - len(own)
     if not missing:
         return Taken(_mean(own), MEASURED)
-    found = machine.expected(operands.stationary, max(1, math.ceil(inputs)))
+    found = machine.expected(operands.stationary, max(1, math.ceil(gemm.k)))
     if found is None:
         return None
-    source = f"{MEASURED} ({len(own)} of {len(op.paths)}), {EXPECTED}" if own else EXPECTED
+    source = f"{MEASURED} ({len(own)} of {len(paths)}), {EXPECTED}" if own else EXPECTED
     return Taken(_mean([*own, *[found] * missing]), source)
+
+
+def of_codes(row: Mapping[str, float], found: Measured, spec: FormatSpec, op: Op) -> Row:
+    """Return what codes change of an op's row: clocks of a block, bits that are stored.
+
+    Args:
+        row: The op's row with the bits of its format (``records.OP``).
+        found: What its codes take.
+        spec: Their format.
+        op: The op.
+    """
+    if op.weights is None:
+        return {"steps": found.steps}  # keys and values come too late to be compressed
+    saved = spec.element_bits - found.weight_bits
+    outputs, inputs = op.matrix_shape
+    read = row["weight_bytes"] / (spec.storage_bits(outputs, inputs) / 8)  # of a stack, those used
+    return {
+        "steps": found.steps,
+        "held_bits": row["held_bits"] - saved,
+        "weight_bytes": row["weight_bytes"] - read * saved * outputs * inputs / 8,
+    }
 
 
 def _mean(found: Sequence[Measured]) -> Measured:

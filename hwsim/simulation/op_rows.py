@@ -15,7 +15,7 @@ from types import MappingProxyType
 from hwsim.machines.accelerator import Accelerator
 from hwsim.machines.elements.skipping import Measured
 from hwsim.machines.elements.timing import Law
-from hwsim.simulation.codes import Taken, taken
+from hwsim.simulation.codes import of_codes, taken
 from hwsim.simulation.records import Mask, Scores
 from hwsim.simulation.routing import UNIFORM, Routing, chosen_share, popularity, tokens_of_experts
 from quant.common.errors import RequestError
@@ -29,7 +29,6 @@ from roofline.workloads.ops import (
     FlashAttention,
     Gemm,
     Linear,
-    Op,
     Operands,
 )
 from roofline.workloads.ops.elementwise import ALL_GATHER, ALL_REDUCE, ALL_TO_ALL
@@ -97,7 +96,7 @@ def parts_of(
             raise RequestError(f"{part.name} ({part.op}): {error}") from None
         found.append((part, scores, rows))
     for part, scores, rows in found:
-        of = _taken(part, machine, codes)
+        of = taken(part, machine, codes)
         own = tuple(row | _fused(op, found, scores) for row in rows) if fused else rows
         yield Part(part, own, "" if of is None else of.source)
 
@@ -130,8 +129,8 @@ def _rows(
         return (row,)
     row |= _formats(operands, op.definition.activations, machine)
     row |= _operand_bytes(op, operands)
-    if (of := _taken(op, machine, codes)) is not None:
-        row |= _of_codes(row, of.found, operands.stationary, op.definition)
+    if (of := taken(op, machine, codes)) is not None:
+        row |= of_codes(row, of.found, operands.stationary, op.definition)
     row["operations"] += _quantized(op, gemm, operands)
     if isinstance(op.definition, Experts):
         return tuple(_experts(op, op.definition, gemm, row, machine, routing))
@@ -179,27 +178,6 @@ def _formats(operands: Operands, outputs: FormatSpec, machine: Accelerator) -> R
         "held_bits": machine.pe.weight_bits(stationary) / lanes + _beside(stationary),
         "input_bits": machine.activation_bits(moving) / lanes + _beside(moving),
         "output_bits": outputs.bytes_each * 8,
-    }
-
-
-def _taken(op: OpWork, machine: Accelerator, codes: Mapping[str, Measured]) -> Taken | None:
-    """What an op's codes take, or those of normal weights."""
-    gemm = op.gemm
-    return None if gemm is None else taken(op.definition, gemm.k, machine, codes)
-
-
-def _of_codes(row: Row, found: Measured, spec: FormatSpec, op: Op) -> Row:
-    """What codes change: the clocks of a block, and the bits of weights that are stored so."""
-    if op.weights is None:
-        return {"steps": found.steps}  # keys and values come too late to be compressed
-    saved = spec.element_bits - found.weight_bits
-    outputs, inputs = op.matrix_shape
-    whole = spec.storage_bits(outputs, inputs) / 8
-    read = row["weight_bytes"] / whole  # matrices of a stack that the step uses
-    return {
-        "steps": found.steps,
-        "held_bits": row["held_bits"] - saved,
-        "weight_bytes": row["weight_bytes"] - read * saved * outputs * inputs / 8,
     }
 
 
